@@ -1,0 +1,19 @@
+"""An anomaly-detection agent for gateways: sensors in, alerts out, nothing lost between.
+
+The map, in the direction of the data:
+
+    sensors.*            bytes -> Batch
+    rows, keys           the columnar table every operator reads and writes; names of series -> rows of state
+    windows/             panes, histograms and windows: readings -> window results
+    detectors/           readings or window results -> scores
+    rules/               conditions over them -> alert transitions, with their life cycle
+    engine               puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
+    alerts               what an alert is, its id for ever, its CloudEvents JSON
+    outbox, database     the durable log: an alert is safe once `append` returns
+    sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
+    checkpoint           the engine's state on disk, atomic
+    components, settings configuration -> objects
+    app, cli             composition root and commands
+    offline/             generate, calibrate, detect, evaluate, replay: the same `process`
+    service, terminal    systemd and the live view: they only look on
+"""

@@ -1,0 +1,81 @@
+"""The one table inside the engine: readings, window results and scores are all `Rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sensors.batch import Floats, Ints, Text
+
+State = dict[str, Any]
+"""What an operator remembers: names -> arrays, numbers, strings, lists and dicts of these (no objects)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A columnar table, one row a reading, a window result or a score, in order of emission.
+
+    Nobody changes its arrays. NaN means missing.
+
+    Attributes:
+        key: `(n,)` row of the key table: the series the row belongs to.
+        start: `(n,)` ns; of a window its start (inclusive), of a reading its time.
+        end: `(n,)` ns; of a window its end (exclusive unless the window says otherwise), of a reading its time.
+        at: `(n,)` position in the batch of the reading that caused the row; -1 where the clock did, before any
+            reading of the batch. Ascending.
+        values: column name -> `(n,)` numbers.
+        texts: column name -> strings.
+        lists: column name -> one tuple a row (`collect`, evidence of a detector); rarely used.
+        now: host time of the batch, ns.
+    """
+
+    key: Ints
+    start: Ints
+    end: Ints
+    at: Ints
+    values: Mapping[str, Floats]
+    now: int
+    texts: Mapping[str, Text] = field(default_factory=dict)
+    lists: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Rows:
+        """The rows at `index` (positions or a mask), in that order."""
+        chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        return Rows(
+            key=self.key[chosen],
+            start=self.start[chosen],
+            end=self.end[chosen],
+            at=self.at[chosen],
+            values={name: column[chosen] for name, column in self.values.items()},
+            now=self.now,
+            texts={name: Text(text.words, text.codes[chosen]) for name, text in self.texts.items()},
+            lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
+        )
+
+
+class Operator(Protocol):
+    """A step of the engine: rows in, rows out, state inside. Windows and detectors are operators.
+
+    Dataclass fields are configuration, state starts in `__post_init__`. `process` is pure but for its own state:
+    no I/O, no clock, no randomness, and however the stream is cut, the same rows come out. The state has the key
+    as first axis and grows when a key beyond its length appears.
+    """
+
+    def process(self, rows: Rows) -> Rows:
+        """The results that `rows` complete, ordered by `at`."""
+
+    def state(self) -> State:
+        """All that it remembers, to go on from exactly here."""
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`, taken from an operator of the same configuration."""
+
+    def forget(self, keys: Ints) -> None:
+        """Clear the state of these keys; their rows of state may be given to other series."""

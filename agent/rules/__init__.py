@@ -1,0 +1,1 @@
+"""Rules: conditions over readings, window results and scores, and the life cycle of what they raise."""

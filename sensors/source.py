@@ -1,0 +1,60 @@
+"""What every driver offers, and the one error it may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+from sensors.batch import Batch
+
+
+class SourceError(Exception):
+    """The device, file or broker failed; the message names it. Whoever reads closes, waits and opens again."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a source and its codec have seen since they were made."""
+
+    frames_ok: int = 0
+    frames_bad: int = 0
+    bytes_read: int = 0
+    bytes_discarded: int = 0
+    rows: int = 0
+    reopened: int = 0
+    last_error: str = ""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A place samples come from: `async with source: async for batch in source: ...`.
+
+    A source is a dataclass whose fields are its configuration. Constructing has no effect, `__aenter__` opens,
+    `__aexit__` closes; after an error it can be entered again. Iteration ends when there is no more to come
+    (a recording), and raises `SourceError` when the other side failed. `__anext__` may be cancelled.
+    """
+
+    counters: Counters
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Batch: ...
+
+
+@runtime_checkable
+class Positioned(Protocol):
+    """A source that can be read again from a position, such as Kafka offsets; the check-point keeps it."""
+
+    def position(self) -> Mapping[str, Any]:
+        """Where the next read starts: after the last batch handed over. Plain JSON."""
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Start from `position` when opened next."""
+
+    async def commit(self, position: Mapping[str, Any]) -> None:
+        """Tell the other side that everything before `position` is safe."""
