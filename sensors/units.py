@@ -62,9 +62,7 @@ def _parse(text: str) -> int:
     while position < len(text.rstrip()):
         part = _PART.match(text, position)
         if part is None or part[2] not in _UNITS:
-            raise ValueError(
-                f"{text!r} is not a duration; write number and unit ({', '.join(_UNITS)}), as in '5s'"
-            )
+            raise ValueError(f"{text!r} is not a duration; write number and unit ({', '.join(_UNITS)}), as in '5s'")
         number, unit = part[1], _UNITS[part[2]]
         if "." in number:
             total += float(number) * unit

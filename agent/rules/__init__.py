@@ -1,1 +1,69 @@
 """Rules: conditions over readings, window results and scores, and the life cycle of what they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agent.alerts import Change, Severity
+from agent.rows import Rows, State
+from sensors.batch import Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of one incident, as a rule reports it; the engine adds names, ids and the sequence.
+
+    Attributes:
+        key: row of the key table.
+        at: position in the batch, -1 for the clock.
+        time: event time, ns. `started_at` is the time of the first row for which the condition held.
+        incident: number of the incident of this rule and key, counted from 1; makes the incident id.
+    """
+
+    key: int
+    at: int
+    change: Change
+    severity: Severity
+    value: float
+    start: int
+    end: int
+    time: int
+    started_at: int
+    incident: int
+    ended_at: int | None = None
+    count: int | None = None
+    missing: int | None = None
+    score: float | None = None
+    repeat: int = 0
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says of some rows: transitions of incidents, or in raw mode the rows above the limit."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    raw: Rows | None = None
+
+
+class Rule(Protocol):
+    """A condition with its life cycle. Dataclass fields are configuration, state starts in `__post_init__`.
+
+    Attributes:
+        on: name of the window or detector whose rows it judges; empty = the readings themselves.
+        by: columns of the grouping its rows come in.
+    """
+
+    on: str
+    by: tuple[str, ...]
+
+    def process(self, rows: Rows) -> Verdict:
+        """Judge the rows, in order; `rows.now` moves the clock first, even if there are no rows."""
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+    def forget(self, keys: Ints) -> None: ...

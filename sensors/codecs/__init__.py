@@ -20,7 +20,7 @@ class Codec(Protocol):
         """Rows of all frames that `data` completes (a stream); None if there is none yet."""
 
     def decode(self, frames: list[bytes], read_at: int, times: list[int] | None = None) -> Batch | None:
-        """Rows of whole frames (messages of a broker); `times` (ns) is used where a frame has no time of its own."""
+        """Rows of whole frames (messages of a broker); `times` (ns) serves frames without a time of their own."""
 
     def reset(self) -> None:
         """Forget a half frame and, for a stream, discard up to the next delimiter."""
