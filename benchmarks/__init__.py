@@ -1,0 +1,1 @@
+"""Speed and detection figures: `python -m benchmarks NAME`, one JSON object a line."""

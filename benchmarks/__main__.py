@@ -1,0 +1,34 @@
+"""`python -m benchmarks NAME [options]`: run one benchmark, print JSON lines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHMARKS = {
+    "engine": "benchmarks.engine",
+    "tutorial": "benchmarks.tutorial",
+    "kafka": "benchmarks.kafka",
+    "latency": "benchmarks.latency",
+    "footprint": "benchmarks.footprint",
+    "rules": "benchmarks.rules",
+    "voltage": "benchmarks.voltage",
+    "nab": "benchmarks.nab",
+    "skab": "benchmarks.skab",
+    "detectors": "benchmarks.detectors",
+    "outbox": "benchmarks.outbox",
+    "chaos": "benchmarks.chaos",
+}
+
+
+def main() -> int:
+    """Run the benchmark named by the first argument."""
+    if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
+        print(f"usage: python -m benchmarks NAME [options]\nnames: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    code: int = importlib.import_module(BENCHMARKS[sys.argv[1]]).main(sys.argv[2:]) or 0
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
