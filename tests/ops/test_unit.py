@@ -28,7 +28,8 @@ def _verify(folder: Path) -> subprocess.CompletedProcess:
 def test_the_unit_and_each_drop_in_are_sound_and_expose_little(systemd):
     result = _verify(systemd)
     assert result.returncode == 0, result.stderr
-    assert "edge-agent.service" in result.stdout and "allow-list" in result.stdout
+    assert "edge-agent.service" in result.stdout
+    assert "allow-list" in result.stdout
 
 
 @pytest.mark.parametrize(
