@@ -33,7 +33,9 @@ def project() -> dict:
 
 def test_what_the_project_needs_is_in_the_lock_of_each_set(project):
     needs = _names(project["project"]["dependencies"])
-    demo = needs | _names([line for extra in project["project"]["optional-dependencies"].values() for line in extra])
+    demo = needs | _names(
+        [line for extra in project["project"]["optional-dependencies"].values() for line in extra]
+    )
     dev = demo | _names(project["dependency-groups"]["dev"])
     assert needs <= _pinned("run"), "run `make lock`"
     assert demo <= _pinned("demo"), "run `make lock`"
