@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -9,6 +10,31 @@ from typing import Any, Literal
 Severity = Literal["info", "warning", "critical", "fatal"]
 Kind = Literal["alert", "raw", "state", "status", "health", "metric", "reply", "discovery"]
 """Class of a message: its topic, quota, retention and priority follow from it."""
+
+
+_NAMESPACE = uuid.UUID("6d0c8f6e-6f0b-5b57-9a55-2f6a1f0c9e11")  # fixed for ever: ids are made in it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs: the site and the name of the agent."""
+
+    site: str
+    agent: str
+
+    def alert_key(self, rule: str, signal: str, series: tuple[str, ...]) -> str:
+        """Stable hash of what an alert is about; the same across restarts and versions."""
+        return uuid.uuid5(_NAMESPACE, "\x1f".join(("key", self.site, self.agent, rule, signal, *series))).hex
+
+    @staticmethod
+    def incident(key: str, number: int, started_at: int) -> str:
+        """Id shared by all transitions of one incident."""
+        return str(uuid.uuid5(_NAMESPACE, f"incident\x1f{key}\x1f{number}\x1f{started_at}"))
+
+    @staticmethod
+    def transition(incident: str, change: str, time: int, repeat: int) -> str:
+        """Id of one transition, for ever the same."""
+        return str(uuid.uuid5(_NAMESPACE, f"transition\x1f{incident}\x1f{change}\x1f{time}\x1f{repeat}"))
 
 
 class Change(StrEnum):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from agent.alerts import Alert
-from agent.rows import Rows, State
-from sensors.batch import Batch
+import numpy as np
+
+from agent.alerts import Alert, Identity
+from agent.keys import KeyTable
+from agent.rows import Operator, Rows, State
+from agent.rules import Rule, Transition
+from sensors.batch import Batch, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +30,244 @@ class Decisions:
     results: Mapping[str, Rows] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps the engine bounded.
+
+    Attributes:
+        series: most series a grouping keeps; further ones are refused and counted.
+        ahead: readings whose time is further than this ahead of the host clock are refused and counted, so that
+            one wild time stamp cannot silence a machine; None trusts every time.
+        idle: series not seen for so long are forgotten; None keeps them.
+    """
+
+    series: int = 100_000
+    ahead: int | None = None
+    idle: int | None = None
+
+
+class Step(Operator, Protocol):
+    """A window or detector as the engine sees it."""
+
+    on: str
+    by: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the engine has seen since it was made."""
+
+    readings: int = 0
+    refused_future: int = 0
+    refused_negative: int = 0
+    alerts: int = 0
+
+
 class Engine:
-    """Windows, detectors and rules over one stream. See `process`."""
+    """Windows, detectors and rules over one stream.
+
+    Args:
+        steps: windows and detectors by name; `on` names the step or source they read, empty means all readings.
+        rules: by name; `on` as above.
+        identity: who signs the alerts.
+        limits: bounds.
+
+    Raises:
+        ValueError: if an `on` names nothing, or a step reads itself; the message names it.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, Step],
+        rules: Mapping[str, Rule],
+        identity: Identity,
+        limits: Limits = Limits(),
+        sources: Iterable[str] = (),
+    ) -> None:
+        self.steps = dict(steps)
+        self.rules = dict(rules)
+        self.identity = identity
+        self.limits = limits
+        self.counts = Counts()
+        self.now = 0
+        self._steps_total = 0  # sum of the clock steps so far, ns
+        self._sequence = 0
+        self._swept = 0
+        sources = set(sources)
+        self._order = _ordered(self.steps, sources)
+        self.tables: dict[tuple[str, ...], KeyTable] = {}
+        self._table_of: dict[str, KeyTable] = {}
+        for name in (*self._order, *self.rules):
+            part: Step | Rule = self.steps[name] if name in self.steps else self.rules[name]
+            if name in self.rules and part.on and part.on not in self.steps and part.on not in sources:
+                raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
+            self._table_of[name] = self._table(part)
+
+    def _table(self, part: Step | Rule) -> KeyTable:
+        if part.on in self.steps:
+            return self._table_of[part.on]
+        return self.tables.setdefault(part.by, KeyTable(by=part.by, cap=self.limits.series))
 
     def process(self, batch: Batch) -> Decisions:
         """Decide on the batch; the time is what the batch says."""
-        raise NotImplementedError
+        self._steps_total += batch.clock_step
+        self.now = max(self.now, batch.read_at - self._steps_total)
+        self._forget_idle()
+        batch = self._credible(batch)
+        self.counts.readings += len(batch)
+        at = np.arange(len(batch), dtype=np.int64)
+        readings = {by: self._readings(table, batch, at) for by, table in self.tables.items()}
+        results: dict[str, Rows] = {}
+        for name in self._order:
+            results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
+        found: list[tuple[int, int, Transition]] = []
+        raw: dict[str, Rows] = {}
+        for number, (name, rule) in enumerate(self.rules.items()):
+            verdict = rule.process(self._input(rule, batch, readings, results))
+            if verdict.raw is not None and len(verdict.raw):
+                raw[name] = verdict.raw
+            found += [(change.at, number, change) for change in verdict.transitions]
+        return Decisions(self._alerts(found, batch.read_at), raw, results)
+
+    def _readings(self, table: KeyTable, batch: Batch, at: Ints) -> Rows:
+        keys = table.intern(batch, self.now)
+        return Rows(keys, batch.time, batch.time, at, batch.values, self.now, batch.texts)
+
+    def _input(
+        self, part: Step | Rule, batch: Batch, readings: Mapping[tuple[str, ...], Rows], results: Mapping[str, Rows]
+    ) -> Rows:
+        """The rows a part reads: a step's results, or the readings of all sources or of one."""
+        if part.on in self.steps:
+            return results[part.on]
+        rows = readings[part.by]
+        if part.on and part.on != batch.source:
+            return rows.take(np.zeros(0, np.int64))
+        return rows
+
+    def _credible(self, batch: Batch) -> Batch:
+        """The batch without rows before the epoch or too far in the future."""
+        if len(batch) == 0:
+            return batch
+        latest = 2**62 if self.limits.ahead is None else batch.read_at + self.limits.ahead
+        if int(batch.time.max()) <= latest and int(batch.time.min()) >= 0:
+            return batch
+        future, negative = batch.time > latest, batch.time < 0
+        self.counts.refused_future += int(np.count_nonzero(future))
+        self.counts.refused_negative += int(np.count_nonzero(negative))
+        return batch.take(np.flatnonzero(~(future | negative)))
+
+    def _alerts(self, found: list[tuple[int, int, Transition]], recorded: int) -> list[Alert]:
+        """Transitions of all rules in order of decision, with names, ids and sequence numbers."""
+        found.sort(key=lambda item: item[:2])  # stable: a rule's own order stays
+        names = list(self.rules)
+        alerts = []
+        for _, number, change in found:
+            self._sequence += 1
+            name = names[number]
+            table = self._table_of[name]
+            alerts.append(self._alert(name, self.rules[name], table, change, recorded))
+        self.counts.alerts += len(alerts)
+        return alerts
+
+    def _alert(self, name: str, rule: Rule, table: KeyTable, change: Transition, recorded: int) -> Alert:
+        series = table.name(change.key)
+        key = self.identity.alert_key(name, rule.signal, series)
+        incident = self.identity.incident(key, change.incident, change.started_at)
+        return Alert(
+            id=self.identity.transition(incident, change.change, change.time, change.repeat),
+            incident=incident,
+            key=key,
+            change=change.change,
+            rule=name,
+            rule_type=rule.type,
+            machine=series[table.by.index("machine")] if "machine" in table.by else series[0],
+            series=series,
+            signal=rule.signal,
+            unit=rule.unit,
+            severity=change.severity,
+            value=change.value,
+            raise_limit=rule.raise_limit,
+            clear_limit=rule.clear_limit,
+            window_start=change.start,
+            window_end=change.end,
+            time=change.time,
+            recorded=recorded,
+            started_at=change.started_at,
+            ended_at=change.ended_at,
+            sequence=self._sequence,
+            count=change.count,
+            missing=change.missing,
+            score=change.score,
+            repeat=change.repeat,
+            evidence=dict(change.evidence),
+        )
+
+    def _forget_idle(self) -> None:
+        """Forget series not seen for `limits.idle`; looked at each quarter of it."""
+        idle = self.limits.idle
+        if idle is None or self.now - self._swept < idle // 4:
+            return
+        self._swept = self.now
+        for table in self.tables.values():
+            rows = table.idle(self.now - idle)
+            if len(rows) == 0:
+                continue
+            for name, owner in self._table_of.items():
+                if owner is table:
+                    (self.steps.get(name) or self.rules[name]).forget(rows)
+            table.forget(rows)
+
+    def series(self, name: str) -> KeyTable:
+        """The key table of a step or rule, to turn its keys into names."""
+        return self._table_of[name]
 
     def state(self) -> State:
         """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""
-        raise NotImplementedError
+        return {
+            "now": self.now,
+            "steps_total": self._steps_total,
+            "sequence": self._sequence,
+            "swept": self._swept,
+            "tables": [{"by": list(by), "keys": table.state()} for by, table in self.tables.items()],
+            "steps": {name: step.state() for name, step in self.steps.items()},
+            "rules": {name: rule.state() for name, rule in self.rules.items()},
+        }
 
-    def restore(self, state: State) -> None:
-        raise NotImplementedError
+    def restore(self, state: State, only: Mapping[str, bool] | None = None) -> None:
+        """Go on from `state`.
+
+        Args:
+            state: of an engine with the same groupings.
+            only: name of a part -> whether its state still fits its configuration; None restores all.
+        """
+        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
+        self._sequence, self._swept = int(state["sequence"]), int(state["swept"])
+        for saved in state["tables"]:
+            table = self.tables.get(tuple(saved["by"]))
+            if table is not None:
+                table.restore(saved["keys"])
+        parts: dict[str, Any] = {**self.steps, **self.rules}
+        for name, saved in {**state["steps"], **state["rules"]}.items():
+            if name in parts and (only is None or only.get(name, False)):
+                parts[name].restore(saved)
+
+
+def _ordered(steps: Mapping[str, Step], sources: set[str]) -> list[str]:
+    """Names of the steps, each after the one it reads."""
+    order: list[str] = []
+    for name in steps:
+        chain: list[str] = []
+        while name in steps and name not in order:
+            if name in chain:
+                raise ValueError(f"{name}: reads itself through {' -> '.join([*chain, name])}; break the circle")
+            chain.append(name)
+            above = steps[name].on
+            if above and above not in steps and above not in sources:
+                raise ValueError(_unknown(name, above, [*steps, *sources]))
+            name = above
+        order += reversed(chain)
+    return order
+
+
+def _unknown(name: str, on: str, known: Iterable[str]) -> str:
+    return f'{name}: on = "{on}" names no window, detector or source; there are: {", ".join(known) or "none"}'

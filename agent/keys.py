@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from agent.rows import State
 from sensors.batch import Batch, Ints
@@ -10,32 +14,161 @@ from sensors.batch import Batch, Ints
 Name = tuple[str, ...]
 """The key of a series: the machine, or one text for each column the operator groups by."""
 
+_UNKNOWN, _REFUSED = -2, -1
+_TABLE_LIMIT = 1 << 20  # combinations of words up to which a look-up table beats sorting
+
 
 @dataclass(slots=True)
 class KeyTable:
     """Interns the keys of one grouping; every operator with that grouping shares the table.
 
+    Rows of state are given in order of first occurrence, so that they do not depend on how the stream is cut. A
+    missing text is a key of its own, the empty text (as NULL is a group in SQL).
+
     Attributes:
-        by: columns that make the key; `"machine"` is the machine, others are text columns (or numbers as text).
-        cap: most series kept; beyond it the rows of new series are refused and counted in `refused`.
-        names: key of each row of state.
-        seen: host time at which each key was last seen, ns; idle ones expire by the engine's policy.
+        by: columns that make the key; `"machine"` is the machine, others are text columns or numbers (as text).
+        cap: most series kept; rows of further series are refused and counted in `refused`.
+        names: key of each row of state; None where the row is free again.
+        seen: `(len(names),)` engine time at which each key was last seen, ns.
     """
 
     by: tuple[str, ...] = ("machine",)
     cap: int = 100_000
-    names: list[Name] = field(default_factory=list)
+    names: list[Name | None] = field(default_factory=list)
     refused: int = 0
+    seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _index: dict[Name, int] = field(default_factory=dict)
+    _free: list[int] = field(default_factory=list)
+    _columns: tuple[tuple[str, ...], ...] = ()
+    _lookup: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def intern(self, batch: Batch) -> Ints:
-        """Row of state for each row of the batch, `(n,)`; -1 where the key is missing or refused."""
-        raise NotImplementedError
+    def intern(self, batch: Batch, now: int) -> Ints:
+        """Row of state for each row of the batch, `(n,)`; -1 where the series is refused."""
+        if len(batch) == 0:
+            return np.zeros(0, np.int64)
+        columns = [_words(batch, name) for name in self.by]
+        size = 1
+        for words, _ in columns:
+            size *= len(words) + 1
+        if size <= max(_TABLE_LIMIT, 4 * len(batch)):
+            keys = self._by_table(columns, size)
+        else:
+            keys = self._by_sorting(columns)
+        count = int(np.count_nonzero(keys == _REFUSED))
+        self.refused += count
+        self.seen[keys if count == 0 else keys[keys >= 0]] = now
+        return keys
+
+    def _by_table(self, columns: list[tuple[tuple[str, ...], Any]], size: int) -> Ints:
+        """Look the codes up in a table kept while the same words come again."""
+        words = tuple(column[0] for column in columns)
+        if len(words) != len(self._columns) or any(a is not b for a, b in zip(words, self._columns, strict=True)):
+            self._columns, self._lookup = words, np.full(size, _UNKNOWN, np.int64)
+        code = _combine(columns)
+        keys = self._lookup[code]
+        unknown = np.flatnonzero(keys == _UNKNOWN)
+        if len(unknown):
+            codes, first = np.unique(code[unknown], return_index=True)
+            for position in np.argsort(first, kind="stable").tolist():
+                self._lookup[codes[position]] = self._add(_name(columns, int(unknown[first[position]])))
+            keys = self._lookup[code]
+            if self.refused or np.any(keys == _REFUSED):  # a refused name may get a row later: ask again
+                self._lookup[self._lookup == _REFUSED] = _UNKNOWN
+        return keys
+
+    def _by_sorting(self, columns: list[tuple[tuple[str, ...], Any]]) -> Ints:
+        table = np.stack([codes for _, codes in columns])
+        _, first, inverse = np.unique(table, axis=1, return_index=True, return_inverse=True)
+        rows = np.empty(len(first), np.int64)
+        for position in np.argsort(first, kind="stable").tolist():
+            rows[position] = self._add(_name(columns, int(first[position])))
+        keys: Ints = rows[inverse.reshape(-1)]
+        return keys
+
+    def _add(self, name: Name) -> int:
+        known = self._index.get(name)
+        if known is not None:
+            return known
+        if len(self._index) >= self.cap:
+            return _REFUSED
+        if self._free:
+            row = self._free.pop()
+            self.names[row] = name
+        else:
+            row = len(self.names)
+            self.names.append(name)
+            if row >= len(self.seen):
+                self.seen = np.concatenate([self.seen, np.zeros(max(16, len(self.seen)), np.int64)])
+        self._index[name] = row
+        return row
+
+    def idle(self, before: int) -> Ints:
+        """Rows of the keys not seen since `before` (engine time, ns), ascending."""
+        seen = self.seen[: len(self.names)]
+        rows = np.flatnonzero(seen < before)
+        return rows[[self.names[row] is not None for row in rows.tolist()]] if len(rows) else rows
+
+    def forget(self, rows: Ints) -> None:
+        """Free these rows; other series may get them."""
+        for row in rows.tolist():
+            name = self.names[row]
+            if name is not None:
+                del self._index[name]
+                self.names[row] = None
+                self._free.append(row)
+        self._columns = ()
+
+    def name(self, row: int) -> Name:
+        """The key of a row of state."""
+        name = self.names[row]
+        return name if name is not None else ("",) * len(self.by)
 
     def state(self) -> State:
-        raise NotImplementedError
+        return {
+            "names": [list(name) if name is not None else None for name in self.names],
+            "seen": self.seen[: len(self.names)].copy(),
+            "free": list(self._free),
+            "refused": self.refused,
+        }
 
     def restore(self, state: State) -> None:
-        raise NotImplementedError
+        self.names = [tuple(name) if name is not None else None for name in state["names"]]
+        self.seen = np.array(state["seen"], np.int64)
+        self._free = [int(row) for row in state["free"]]
+        self.refused = int(state["refused"])
+        self._index = {name: row for row, name in enumerate(self.names) if name is not None}
+        self._columns = ()
+
+
+def _words(batch: Batch, name: str) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """The distinct words of a key column and their codes."""
+    if name == "machine":
+        return batch.machines, batch.machine
+    text = batch.texts.get(name)
+    if text is not None:
+        return text.words, text.codes
+    numbers = batch.values.get(name)
+    if numbers is None:
+        return (), np.full(len(batch), -1, np.int32)
+    distinct, codes = np.unique(numbers, return_inverse=True)
+    words = tuple(_number(value) for value in distinct.tolist())
+    return words, np.where(np.isnan(numbers), -1, codes).astype(np.int32)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == value and abs(value) < 2**63 and value == int(value) else repr(value)
+
+
+def _combine(columns: list[tuple[tuple[str, ...], npt.NDArray[np.int32]]]) -> npt.NDArray[np.int64]:
+    """One code for each row; code 0 of a column is the missing text."""
+    code: Ints = columns[0][1].astype(np.int64) + 1
+    for words, codes in columns[1:]:
+        code = code * (len(words) + 1) + codes + 1
+    return code
+
+
+def _name(columns: list[tuple[tuple[str, ...], npt.NDArray[np.int32]]], row: int) -> Name:
+    return tuple("" if codes[row] < 0 else words[codes[row]] for words, codes in columns)

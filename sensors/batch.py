@@ -45,6 +45,7 @@ class Batch:
         read_at: host time at which the batch was read, ns since the epoch. A batch without rows is how a source
             (or the clock) says that time has passed.
         source: name of the source, as configured.
+        clock_step: by how much the host clock was set since the batch before, ns; 0 unless it was.
     """
 
     machines: tuple[str, ...]
@@ -54,6 +55,7 @@ class Batch:
     read_at: int
     texts: Mapping[str, Text] = field(default_factory=dict)
     source: str = ""
+    clock_step: int = 0
 
     def __len__(self) -> int:
         return len(self.time)
@@ -69,6 +71,20 @@ class Batch:
             read_at=self.read_at,
             texts={name: Text(text.words, text.codes[part]) for name, text in self.texts.items()},
             source=self.source,
+            clock_step=self.clock_step if start == 0 else 0,
+        )
+
+    def take(self, index: Ints) -> Batch:
+        """The rows at these positions."""
+        return Batch(
+            machines=self.machines,
+            machine=self.machine[index],
+            time=self.time[index],
+            values={name: column[index] for name, column in self.values.items()},
+            read_at=self.read_at,
+            texts={name: Text(text.words, text.codes[index]) for name, text in self.texts.items()},
+            source=self.source,
+            clock_step=self.clock_step,
         )
 
 

@@ -54,10 +54,29 @@ class Rule(Protocol):
     Attributes:
         on: name of the window or detector whose rows it judges; empty = the readings themselves.
         by: columns of the grouping its rows come in.
+        type: the word of the registry, such as `threshold`.
+        signal: what it judges, such as `Temperature_C.mean`; part of topic and alert key.
+        unit: of the signal, may be empty.
+        raise_limit: the condition as text; `clear_limit` likewise, may be empty.
     """
 
     on: str
     by: tuple[str, ...]
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def signal(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def raise_limit(self) -> str: ...
+
+    @property
+    def clear_limit(self) -> str: ...
 
     def process(self, rows: Rows) -> Verdict:
         """Judge the rows, in order; `rows.now` moves the clock first, even if there are no rows."""

@@ -1,0 +1,94 @@
+"""The engine's state on disk: written whole to a new file, synced, renamed; a torn one is never read.
+
+Format: a zip archive (NumPy's npz) with `state.json` as bytes and one member for each array; members carry CRCs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+
+def save(path: Path, state: Any) -> int:
+    """Write `state` (dicts, lists, numbers, strings, arrays) to `path`; returns the bytes written.
+
+    Raises:
+        OSError: the disk is full or the directory gone; the file before is still whole.
+    """
+    arrays: list[np.ndarray[Any, Any]] = []
+    document = json.dumps({"version": VERSION, "state": _strip(state, arrays)}).encode()
+    buffer = io.BytesIO()
+    named = {f"a{number}": array for number, array in enumerate(arrays)}
+    np.savez(buffer, allow_pickle=False, document=np.frombuffer(document, np.uint8), **named)
+    content = buffer.getvalue()
+    fresh = path.with_suffix(".new")
+    with open(fresh, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return len(content)
+
+
+def load(path: Path) -> Any | None:
+    """The state saved at `path`; None if there is none. A damaged file is moved aside and None returned."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            document = json.loads(archive["document"].tobytes())
+            if document["version"] != VERSION:
+                raise ValueError(f"version {document['version']}, this agent reads {VERSION}")
+            return _join(document["state"], archive)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+        log.error("check-point %s cannot be read (%s); moved to %s, starting without it", path, error, aside.name)
+        path.replace(aside)
+        return None
+
+
+def _strip(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    """The value with each array replaced by its number."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            raise TypeError("an array of objects cannot be saved")
+        arrays.append(value)
+        return {"$array": len(arrays) - 1}
+    if isinstance(value, dict):
+        return {"$items": [[_strip(key, arrays), _strip(item, arrays)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_strip(item, arrays) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _join(value: Any, archive: Any) -> Any:
+    if isinstance(value, dict):
+        if "$array" in value:
+            return archive[f"a{value['$array']}"]
+        return {_key(_join(key, archive)): _join(item, archive) for key, item in value["$items"]}
+    if isinstance(value, list):
+        return [_join(item, archive) for item in value]
+    return value
+
+
+def _key(key: Any) -> Any:
+    return tuple(key) if isinstance(key, list) else key

@@ -1,0 +1,171 @@
+"""Configuration tables to objects: `type` picks the class, the other keys are its dataclass fields.
+
+Classes are named as strings, so that importing this pulls in none of them and a missing optional library breaks
+only its own driver. Other packages add classes by the entry-point groups `edge_agent.sources`, `.codecs`,
+`.windows`, `.detectors`, `.rules` and `.sinks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "source": {
+        "serial": "sensors.serial_port:SerialSource",
+        "tcp": "sensors.tcp:TcpSource",
+        "recording": "sensors.recording:RecordingSource",
+        "mqtt": "sensors.mqtt:MqttSource",
+        "kafka": "sensors.kafka:KafkaSource",
+        "temperature": "sensors.simulated:Temperature",
+        "voltage": "sensors.simulated:Voltage",
+        "orders": "sensors.simulated:Orders",
+    },
+    "codec": {
+        "json": "sensors.codecs.json_lines:JsonLines",
+        "csv": "sensors.codecs.csv:Csv",
+        "keyvalue": "sensors.codecs.keyvalue:KeyValue",
+        "influx": "sensors.codecs.influx:Influx",
+        "nmea": "sensors.codecs.nmea:Nmea",
+        "binary": "sensors.codecs.binary:Binary",
+    },
+    "window": {
+        "tumbling": "agent.windows.aligned:Tumbling",
+        "hopping": "agent.windows.aligned:Hopping",
+    },
+    "detector": {},
+    "rule": {
+        "threshold": "agent.rules.threshold:Threshold",
+    },
+    "sink": {
+        "mqtt": "agent.sinks.mqtt:MqttSink",
+        "kafka": "agent.sinks.kafka:KafkaSink",
+        "lines": "agent.sinks.lines:LinesSink",
+    },
+}
+_DEFAULT_TYPE = {"rule": "threshold"}
+_NESTED = {"Codec": "codec"}  # a field annotated with this protocol holds a table of this kind
+
+
+class ConfigError(Exception):
+    """What is wrong with a configuration, one sentence a problem, each with its key path."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def kinds(kind: str) -> dict[str, str]:
+    """Names of the classes of a kind, built in and from other packages, with where they are."""
+    return REGISTRY[kind] | _installed(kind)
+
+
+@lru_cache(maxsize=8)
+def _installed(kind: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"edge_agent.{kind}s")}
+
+
+def build(kind: str, path: str, table: Mapping[str, Any]) -> Any:
+    """The object that a table describes.
+
+    Args:
+        kind: "source", "codec", "window", "detector", "rule" or "sink".
+        path: where the table stands, such as `source.line`, for messages.
+        table: the table as read.
+
+    Raises:
+        ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
+            library; all problems of the table at once.
+    """
+    name = table.get("type", _DEFAULT_TYPE.get(kind))
+    if not isinstance(name, str):
+        raise ConfigError([f"{path}: type is missing; one of {', '.join(sorted(kinds(kind)))}"])
+    if name not in kinds(kind):
+        raise ConfigError([f'{path}.type: unknown {kind} "{name}"{nearest(name, kinds(kind))}'])
+    cls = _load(kinds(kind)[name], f"{path}.type", name)
+    fields = {f.name.rstrip("_"): f for f in dataclasses.fields(cls) if f.init}
+    hints = _hints(cls)
+    problems: list[str] = []
+    arguments: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "type":
+            continue
+        if key not in fields:
+            problems.append(f"{path}.{key}: unknown key{nearest(key, fields)}")
+            continue
+        try:
+            arguments[fields[key].name] = _value(hints[fields[key].name], value, f"{path}.{key}")
+        except ConfigError as error:
+            problems += error.problems
+    for key, item in fields.items():
+        missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if missing and item.name not in arguments and key not in table:
+            problems.append(f"{path}.{key}: missing; {kind} {name} needs it")
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ConfigError([f"{path}: {error}"]) from error
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?`, or the list of all known names."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(known)}"
+
+
+def _load(where: str, path: str, name: str) -> Any:
+    module, _, attribute = where.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        missing = error.name or str(error)
+        raise ConfigError(
+            [f'{path}: "{name}" needs the Python package {missing}, which is not installed']
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def _value(hint: Any, value: Any, path: str) -> Any:
+    """The value checked against the annotation of its field."""
+    nested = _nested(hint)
+    if nested is not None:
+        if isinstance(value, str):
+            value = {"type": value}
+        if not isinstance(value, Mapping):
+            raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
+        return build(nested, path, value)
+    from pydantic import TypeAdapter, ValidationError  # slow to import; only configuration needs it
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(
+            [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item['msg'])}" for item in error.errors()]
+        ) from error
+
+
+def _nested(hint: Any) -> str | None:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        kind = _NESTED.get(getattr(option, "__name__", ""))
+        if kind is not None:
+            return kind
+    return None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,164 @@
+"""The configuration: TOML < environment (`AGENT_...`) < command line; unknown keys are refused at any depth."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from agent.components import ConfigError, nearest
+from sensors.units import Duration
+
+Table = dict[str, Any]
+
+
+def _state_directory() -> str:
+    """Where systemd says (`StateDirectory=`), else `state` in the working directory."""
+    return os.environ.get("STATE_DIRECTORY", "state").split(":")[0]
+
+
+class AgentSettings(BaseModel):
+    """The table `[agent]`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    site: str = Field(
+        "site", pattern=r"^[a-z0-9_-]{1,64}$", description="Place of the gateway; part of every topic."
+    )
+    name: str = Field(
+        default_factory=lambda: "".join(
+            c if c.isalnum() or c in "_-" else "-" for c in socket.gethostname().lower()
+        )[:64],
+        pattern=r"^[a-z0-9_-]{1,64}$",
+        description="Name of this agent; part of every topic. Default: the host name.",
+    )
+    state: Path = Field(
+        default_factory=lambda: Path(_state_directory()), description="Directory of outbox and check-point."
+    )
+    checkpoint_every: Duration = Field(Duration("10s"), description="How often the engine's state is saved.")
+    tick: Duration = Field(Duration("1s"), description="How often the clock moves on where nothing is read.")
+    ahead: Duration | None = Field(
+        Duration("1h"),
+        description="Readings further ahead of the host clock are refused; none by `ahead = false`.",
+    )
+    series: int = Field(100_000, ge=1, description="Most series a grouping keeps.")
+    idle: Duration | None = Field(
+        Duration("7d"), description="Series not seen for so long are forgotten; `false` keeps all."
+    )
+    drain: Duration = Field(Duration("3s"), description="How long a stop tries to deliver what is left.")
+    metrics: bool = Field(False, description="Publish window results too (topic `.../metric`).")
+    log: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
+
+    @field_validator("ahead", "idle", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if value is False else value
+
+
+class Settings(BaseSettings):
+    """A whole configuration. Tables of components are keyed by name; `components.build` makes the objects."""
+
+    model_config = SettingsConfigDict(extra="forbid", env_prefix="AGENT_", env_nested_delimiter="__")
+
+    agent: AgentSettings = Field(default_factory=AgentSettings)
+    source: dict[str, Table] = Field(default_factory=dict)
+    window: dict[str, Table] = Field(default_factory=dict)
+    detector: dict[str, Table] = Field(default_factory=dict)
+    rule: dict[str, Table] = Field(default_factory=dict)
+    sink: dict[str, Table] = Field(default_factory=dict)
+
+
+def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a TOML file, the environment, and `KEY.PATH=VALUE` overrides of the command line.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a key is unknown, a value does not fit. Each problem names file
+            and key path.
+    """
+    tables = read_toml(file) if file is not None else {}
+    chosen: dict[str, Any] = {}
+    for override in overrides:
+        _set(chosen, override)
+    where = str(file) if file is not None else "configuration"
+
+    class Layers(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (InitSettingsSource(settings_cls, chosen), env_settings, init_settings)
+
+    try:
+        return Layers(**tables)
+    except ValidationError as error:
+        raise ConfigError([f"{where}: {_problem(item)}" for item in error.errors()]) from error
+    except SettingsError as error:
+        raise ConfigError([f"environment: {error}"]) from error
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file."""
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise ConfigError([f"{file}: no such file"]) from error
+    except OSError as error:
+        raise ConfigError([f"{file}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{file}: not UTF-8 at byte {error.start}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{file}: {error}"]) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like ours and change nothing, with the nearest known name."""
+    known = set(Settings.model_fields)
+    found = []
+    for name in environment:
+        if name.startswith("AGENT_"):
+            first = name.removeprefix("AGENT_").split("__")[0].lower()
+            if first not in known:
+                found.append(f"{name}{nearest(first, known)}")
+    return found
+
+
+def _set(tables: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError([f"--set {override}: write KEY.PATH=VALUE, as in source.line.port=/dev/ttyUSB0"])
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        tables = tables.setdefault(parent, {})
+        if not isinstance(tables, dict):
+            raise ConfigError([f"--set {override}: {parent} is no table"])
+    tables[last] = value
+
+
+def _problem(item: Any) -> str:
+    path = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        *parents, key = item["loc"]
+        model: Any = AgentSettings if parents == ["agent"] else Settings
+        return f"{path}: unknown key{nearest(str(key), model.model_fields)}"
+    return f"{path}: {str(item['msg']).removeprefix('Value error, ')}"
