@@ -14,7 +14,9 @@ def batch(machines, texts=None, numbers=None):
     columns = {}
     if texts is not None:
         distinct = tuple(dict.fromkeys(t for t in texts if t is not None))
-        columns["topping"] = Text(distinct, np.array([-1 if t is None else distinct.index(t) for t in texts], np.int32))
+        columns["topping"] = Text(
+            distinct, np.array([-1 if t is None else distinct.index(t) for t in texts], np.int32)
+        )
     values = {} if numbers is None else {"order": np.array(numbers, float)}
     return Batch(words, codes, np.zeros(len(machines), np.int64), values, 1, columns)
 
@@ -49,7 +51,10 @@ def test_a_restored_table_goes_on_where_it_was():
     assert other.idle(6).tolist() == [0]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["x", "y", None])), min_size=1, max_size=40), st.data())
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["x", "y", None])), min_size=1, max_size=40),
+    st.data(),
+)
 @settings(max_examples=50, deadline=None)
 def test_the_cut_changes_nothing(rows, data):
     whole = batch([m for m, _ in rows], [t for _, t in rows])
