@@ -121,7 +121,9 @@ async def feed_watchdog(notifier: Notifier, progress: Progress, status: Callable
     while True:
         hanging = progress.hanging()
         if hanging and hanging != known:
-            logger.error("no progress for %g s, the watchdog is not fed: %s", progress.limit_seconds, ", ".join(hanging))
+            logger.error(
+                "no progress for %g s, the watchdog is not fed: %s", progress.limit_seconds, ", ".join(hanging)
+            )
         known = hanging
         if notifier.watchdog_seconds and not hanging:
             notifier.watchdog()
@@ -146,7 +148,9 @@ class OneLine(logging.Formatter):
         line = super().format(record)
         if not self._journal:
             return line
-        return f"<{_PRIORITY.get(record.levelno, 5)}>" + " | ".join(part for part in line.splitlines() if part.strip())
+        return f"<{_PRIORITY.get(record.levelno, 5)}>" + " | ".join(
+            part for part in line.splitlines() if part.strip()
+        )
 
 
 class RateLimit(logging.Filter):
