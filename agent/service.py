@@ -167,7 +167,7 @@ class RateLimit(logging.Filter):
         self._burst, self._period, self._known, self._clock = burst, period, known, clock
         self._seen: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else None
         message = (record.name, record.levelno, record.msg, str(first))
         now = self._clock()
