@@ -1,0 +1,88 @@
+"""Rows at the pace of their event time: as they happened, sixty times faster, or as fast as they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from sensors.batch import Batch
+from sensors.units import MILLISECOND, SECOND
+
+Speed = float | Literal["max"]
+
+
+def factor(speed: Speed) -> float:
+    """Simulated seconds in a second of the host; infinity for `"max"`.
+
+    Raises:
+        ValueError: if it is not above zero.
+    """
+    value = math.inf if speed == "max" else float(speed)
+    if not value > 0:
+        raise ValueError(f"speed = {speed!r} must be above zero, or 'max'")
+    return value
+
+
+@dataclass
+class Pace:
+    """Cuts blocks of rows, ascending in time, into batches that are handed over when their time has come.
+
+    The clock of what it hands over is the event time: `read_at` of a batch is the time of its last row.
+
+    Attributes:
+        blocks: the rows; how they are cut plays no part in what is decided.
+        start: event time at which the clock begins, ns.
+        speed: simulated seconds a second.
+        grain: shortest time of the host between two batches, ns: at high rates they hold more rows.
+    """
+
+    blocks: Iterator[Batch]
+    start: int
+    speed: float = 1.0
+    grain: int = 10 * MILLISECOND
+    _block: Batch | None = field(default=None, init=False)
+    _next: int = field(default=0, init=False)
+    _began: float = field(default=math.nan, init=False)
+    _last: float = field(default=-math.inf, init=False)
+
+    async def take(self) -> Batch:
+        """The next batch, when it is due.
+
+        Raises:
+            StopAsyncIteration: after the last one.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._block is None:
+                self._block, self._next = next(self.blocks, None), 0
+                if self._block is None:
+                    raise StopAsyncIteration
+            if math.isinf(self.speed):
+                await asyncio.sleep(0)
+                return self._cut(len(self._block))
+            if math.isnan(self._began):
+                self._began = loop.time()
+            now = loop.time()
+            clock = self.start + int((now - self._began) * self.speed * SECOND)
+            due = int(np.searchsorted(self._block.time, clock, side="right"))
+            ready = self._last + self.grain / SECOND
+            if due > self._next and now >= ready:
+                self._last = now
+                return self._cut(due)
+            upcoming = int(self._block.time[max(self._next, due - 1)])
+            arrives = self._began + (upcoming - self.start) / (self.speed * SECOND)
+            await asyncio.sleep(max(arrives, ready) - now)
+
+    def _cut(self, stop: int) -> Batch:
+        block, start = self._block, self._next
+        if block is None:
+            raise AssertionError("no block to cut")
+        self._next = stop
+        if stop >= len(block):
+            self._block = None
+        return replace(block.slice(start, stop), read_at=int(block.time[stop - 1]))
