@@ -1,0 +1,143 @@
+"""The tutorial's voltage detector, live: KL divergence of own-range histograms against a reference window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from agent.detectors.own_range import WORDS, Reason, counts_and_widths, densities, kl_to
+from agent.detectors.samples import load_samples
+from agent.rows import Rows, State
+from agent.windows.rings import Rings
+from sensors.batch import Floats, Ints, Text
+
+TUTORIAL_THRESHOLD = 0.010199148586751076
+
+
+@dataclass(slots=True)
+class TutorialKL:
+    """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
+
+    Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise and phase. NaN with
+    a reason for windows with infinite samples, windows of fewer than 3 samples, and constant references.
+
+    Attributes:
+        metric: column of the readings.
+        window: samples in a window.
+        hop: samples from one window to the next.
+        bins: bins of each histogram.
+        threshold: a window is anomalous where its score is greater; the default is the tutorial's.
+        reference: file with the normal wave (`.npz`, `.npy` or `.csv` with a column of that name, `normal_wave` or
+            `reference`); empty = the first window of each series.
+        on: name of the window whose rows it reads; empty = readings.
+        by: columns that make a series.
+    """
+
+    metric: str
+    window: int = 1000
+    hop: int = 100
+    bins: int = 50
+    threshold: float = TUTORIAL_THRESHOLD
+    reference: str = ""
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    _rings: Rings = field(init=False, repr=False)
+    _shared: Floats | None = field(init=False, repr=False, default=None)
+    _learned: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.window < 3 or self.bins < 1:
+            raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
+        self._rings = Rings(self.window, self.hop)
+        self._learned = np.empty((0, self.bins))
+        if self.reference:
+            names = (self.metric, "normal_wave", "reference")
+            self.fit(load_samples(Path(self.reference), names))
+
+    def fit(self, normal: Floats) -> None:
+        """Take the samples of a normal wave `(m,)` as the reference of every series.
+
+        Raises:
+            ValueError: if they are too few, constant or not finite.
+        """
+        counts, widths, why = counts_and_widths(np.asarray(normal, np.float64)[None, :], self.bins)
+        if why[0] != Reason.NONE:
+            raise ValueError(f"not a reference: {WORDS[Reason(int(why[0]))]}")
+        self._shared = densities(counts, widths)[0]
+
+    def process(self, rows: Rows) -> Rows:
+        """Rows `score`, `anomaly` (1 or 0, NaN = cannot say) and the text `reason`, one for each window."""
+        keys, ats, starts, ends, scores, reasons = [], [], [], [], [], []
+        for cut in self._rings.feed(rows, self.metric):
+            score, reason = self._score(cut.key, cut.samples)
+            keys.append(cut.key)
+            ats.append(cut.at)
+            starts.append(cut.times[:, 0])
+            ends.append(cut.times[:, -1])
+            scores.append(score)
+            reasons.append(reason)
+        empty = np.empty(0, np.int64)
+        at = np.concatenate([empty, *ats])
+        order = np.argsort(at, kind="stable")
+        score = np.concatenate([np.empty(0), *scores])[order]
+        codes = np.concatenate([empty, *reasons])[order]
+        return Rows(
+            key=np.concatenate([empty, *keys])[order],
+            start=np.concatenate([empty, *starts])[order],
+            end=np.concatenate([empty, *ends])[order],
+            at=at[order],
+            values={"score": score, "anomaly": np.where(np.isnan(score), np.nan, score > self.threshold)},
+            now=rows.now,
+            texts={"reason": _text(codes)},
+        )
+
+    def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints]:
+        if self._shared is not None:
+            return kl_to(self._shared, samples, self.bins)
+        since = self._learn(key, samples)
+        reference = np.where((np.arange(len(key)) >= since)[:, None], self._learned[key], np.nan)
+        return kl_to(reference, samples, self.bins)
+
+    def _learn(self, key: Ints, samples: Floats) -> Ints:
+        """The first window of a series that can be a reference becomes it; its own score is 0.
+
+        Returns:
+            `(k,)` number of the window since which the series of each window has its reference.
+        """
+        room = int(key.max()) + 1
+        if room > len(self._learned):
+            more = max(room, 2 * len(self._learned)) - len(self._learned)
+            self._learned = np.concatenate([self._learned, np.full((more, self.bins), np.nan)])
+        new = np.flatnonzero(np.isnan(self._learned[key, 0]))
+        since = np.zeros(len(key), np.int64)
+        if not len(new):
+            return since
+        counts, widths, why = counts_and_widths(samples[new], self.bins)
+        good = np.flatnonzero(why == Reason.NONE)
+        series, first = np.unique(key[new[good]], return_index=True)
+        self._learned[series] = densities(counts, widths)[good[first]]
+        known_since = np.zeros(room, np.int64)
+        known_since[series] = new[good[first]]
+        return known_since[key]
+
+    def state(self) -> State:
+        return {"rings": self._rings.state(), "learned": self._learned.copy()}
+
+    def restore(self, state: State) -> None:
+        self._rings.restore(state["rings"])
+        self._learned = np.array(state["learned"], np.float64).reshape(-1, self.bins)
+
+    def forget(self, keys: Ints) -> None:
+        self._rings.forget(keys)
+        self._learned[keys[(keys >= 0) & (keys < len(self._learned))]] = np.nan
+
+
+def _text(codes: Ints) -> Text:
+    words = tuple(WORDS.values())
+    index = {int(reason): place for place, reason in enumerate(WORDS)}
+    table = np.zeros(max(index) + 1, np.int32)
+    for code, place in index.items():
+        table[code] = place
+    return Text(words, table[codes])

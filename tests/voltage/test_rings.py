@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.windows.rings import Rings
+from tests.voltage.naive_kl import windows_of
+from tests.voltage.streams import cut, rows_of
+
+
+def taken(rings, rows, cuts=()):
+    windows = []
+    for offset, piece in cut(rows, cuts):
+        for part in rings.feed(piece, "v"):
+            windows += [
+                (int(part.at[i]) + offset, int(part.key[i]), part.samples[i].tolist(), part.times[i].tolist())
+                for i in range(len(part))
+            ]
+    return sorted(windows)
+
+
+def stream(seed, n=400):
+    rng = np.random.default_rng(seed)
+    time = np.cumsum(rng.integers(0, 30, n)) + rng.integers(-40, 40, n)
+    return rows_of(rng.integers(-1, 3, n), time, np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 9), st.lists(st.integers(0, 400), max_size=9), st.integers(1, 70), st.integers(1, 90))
+def test_windows_by_count_are_those_taken_by_hand(seed, cuts, size, hop):
+    rows = stream(seed)
+    expected = []
+    for key in range(3):
+        mine = np.flatnonzero((rows.key == key) & ~np.isnan(rows.values["v"]))
+        times = windows_of(rows.start[mine].tolist(), size, hop)
+        for (end, samples), (_, when) in zip(
+            windows_of(rows.values["v"][mine].tolist(), size, hop), times, strict=True
+        ):
+            expected.append((int(mine[end]), key, samples, when))
+    assert taken(Rings(size, hop), rows, cuts) == sorted(expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 9), st.lists(st.integers(0, 400), max_size=9), st.integers(1, 40), st.integers(1, 300))
+def test_windows_by_time_end_before_each_multiple(seed, cuts, size, every):
+    rows = stream(seed)
+    expected = []
+    for key in range(3):
+        mine = np.flatnonzero((rows.key == key) & ~np.isnan(rows.values["v"])).tolist()
+        newest = None
+        for place, row in enumerate(mine):
+            slot = int(rows.start[row]) // every
+            if newest is not None and slot > newest and place >= size:
+                held = mine[place - size : place]
+                expected.append((row, key, rows.values["v"][held].tolist(), rows.start[held].tolist()))
+            newest = slot if newest is None else max(newest, slot)
+    assert taken(Rings(size, every=every), rows, cuts) == sorted(expected)
+
+
+def test_a_restored_ring_goes_on_and_another_size_is_refused():
+    rows = stream(1)
+    whole = taken(Rings(20, 7), rows)
+    first, second = Rings(20, 7), Rings(20, 7)
+    (_, head), (offset, tail) = cut(rows, [150])
+    got = taken(first, head)
+    second.restore(first.state())
+    got += [(at + offset, *rest) for at, *rest in taken(second, tail)]
+    assert sorted(got) == whole
+    with pytest.raises(ValueError, match="places"):
+        Rings(21, 7).restore(first.state())
+    with pytest.raises(ValueError, match="1 or more"):
+        Rings(0)
+
+
+def test_nothing_comes_of_no_rows_or_another_metric():
+    rings = Rings(2)
+    assert taken(rings, rows_of([], [], [])) == []
+    assert list(rings.feed(rows_of([0, 0], [1, 2], [1.0, 2.0]), "other")) == []
+    assert taken(rings, rows_of([-1, -1], [1, 2], [1.0, 2.0])) == []
