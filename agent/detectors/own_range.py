@@ -65,7 +65,7 @@ def counts_and_widths(windows: Floats, bins: int = 50) -> tuple[Ints, Floats, In
         reason[:] = Reason.TOO_FEW
         return np.zeros((k, bins), np.int64), np.ones((k, bins)), reason
     finite = np.isfinite(windows)
-    bad: npt.NDArray[np.bool_] = ~finite.all(axis=1)
+    bad = np.atleast_1d(~finite.all(axis=1))
     reason[bad] = np.where(np.isnan(windows[bad]).any(axis=1), Reason.MISSING, Reason.NOT_FINITE)
     safe = np.where(bad[:, None], np.linspace(0.0, 1.0, w), windows) if bad.any() else windows
     low, high = safe.min(axis=1), safe.max(axis=1)

@@ -14,8 +14,8 @@ def load_columns(path: Path) -> dict[str, Floats]:
     """Columns of numbers by name.
 
     Args:
-        path: `.npz` (each array a column), `.npy` (one column, named `value`), or CSV with a header line; columns of
-            a CSV that are not numbers are left out, an empty cell is NaN.
+        path: `.npz` (each array a column), `.npy` (one column, named `value`), or CSV with a header line; columns
+            of a CSV that are not numbers are left out, an empty cell is NaN.
 
     Raises:
         ValueError: if there is no such file, or nothing in it can be read as numbers.

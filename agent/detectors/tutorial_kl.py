@@ -20,7 +20,7 @@ TUTORIAL_THRESHOLD = 0.010199148586751076
 class TutorialKL:
     """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
 
-    Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise and phase. NaN with
+    Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise, phase. NaN with
     a reason for windows with infinite samples, windows of fewer than 3 samples, and constant references.
 
     Attributes:

@@ -33,7 +33,7 @@ class Calibration:
 
 
 def trim(chunk: Floats) -> Floats:
-    """The samples from the first zero crossing to before the last; all of them if it crosses zero less than twice."""
+    """The samples from the first zero crossing to before the last; all if there are fewer than two."""
     crossings = np.flatnonzero(np.diff(np.sign(chunk)))
     return chunk[crossings[0] : crossings[-1]] if len(crossings) > 1 else chunk
 
