@@ -40,7 +40,13 @@ REGISTRY: dict[str, dict[str, str]] = {
         "tumbling": "agent.windows.aligned:Tumbling",
         "hopping": "agent.windows.aligned:Hopping",
     },
-    "detector": {},
+    "detector": {
+        "cusum": "agent.detectors.cusum:Cusum",
+        "ewma": "agent.detectors.ewma:Ewma",
+        "page_hinkley": "agent.detectors.page_hinkley:PageHinkley",
+        "robust_z": "agent.detectors.robust_z:RobustZ",
+        "spatial": "agent.detectors.spatial:Spatial",
+    },
     "rule": {
         "threshold": "agent.rules.threshold:Threshold",
     },

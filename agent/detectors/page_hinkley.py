@@ -1,0 +1,65 @@
+"""Page-Hinkley test: has the mean since the start (or of late) changed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.detectors.baseline import CLIP, Baseline, in_spreads
+from agent.detectors.decay import Decay, keep
+from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from sensors.batch import Floats, Ints
+
+
+@dataclass
+class PageHinkley(Streaming):
+    """Page-Hinkley test (Page 1954, Hinkley 1971) with forgetting, two-sided, in spreads.
+
+    The sum of `d_t - delta` above its lowest point so far, sum and lowest point both fading by `w` a row, which is
+    `g_t = max(0, w g_(t-1) + d_t - delta)`; down likewise; the score is the larger. `d_t` is the deviation from a
+    long mean of the rows before, at most 8 spreads. Limits of 20 to 50 are usual: it is for small changes that
+    last, where CUSUM is for quick ones. Scale and offset of the metric do not matter.
+
+    Attributes:
+        delta: change of the mean in spreads that is tolerated.
+        forget_half_life: rows after which a deviation counts half in the sum.
+        half_life: rows after which a row counts half in mean and spread.
+        warmup: rows before the first score.
+    """
+
+    delta: float = 0.1
+    forget_half_life: float = 5000.0
+    half_life: float = 2000.0
+    warmup: int = 30
+    _baseline: Baseline = field(init=False, repr=False, compare=False)
+    _fade: Decay = field(init=False, repr=False, compare=False)
+
+    def _check(self) -> None:
+        if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:
+            raise ValueError("delta must not be negative; half_life and forget_half_life must be above 0")
+        self._fade = Decay(keep(self.forget_half_life))
+        self._baseline = Baseline(self.half_life, self._fade.span)
+        self._fade = Decay(keep(self.forget_half_life), self._baseline.span)
+
+    def _shapes(self) -> dict[str, Shape]:
+        return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), ((), np.float64, 0.0))
+
+    @property
+    def span(self) -> int:
+        return self._baseline.span
+
+    @property
+    def needs(self) -> int:
+        return max(3, self.warmup)
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        place = state[COUNT] % self.span
+        deviation, _, spread = self._baseline.standardise(state, x, take)
+        ratio = in_spreads(deviation, spread, CLIP)
+        learning = state[COUNT][:, None] + np.arange(x.shape[1]) < self.needs
+        step = np.where(learning | np.isnan(ratio), 0.0, ratio)
+        delta = np.where(learning, 0.0, self.delta)
+        up = self._fade.reflect(state["up"], state["up_low"], place, step - delta, take)
+        down = self._fade.reflect(state["down"], state["down_low"], place, -step - delta, take)
+        return np.where(np.isnan(ratio), np.nan, np.maximum(up, down))

@@ -1,0 +1,40 @@
+"""Spatial rule: a value outside the range ever seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.detectors.streaming import Arrays, Shape, Streaming, ratio
+from sensors.batch import Floats, Ints
+
+
+@dataclass
+class Spatial(Streaming):
+    """How far a value lies outside the range of all values before it, as a share of that range.
+
+    0 inside the range. After a value has been outside, it belongs to the range. No parameter, one comparison: the
+    rule that most ensembles win most by. Scale and offset of the metric do not matter.
+
+    Attributes:
+        warmup: rows before the first score.
+    """
+
+    warmup: int = 30
+
+    def _shapes(self) -> dict[str, Shape]:
+        return {"low": ((), np.float64, np.inf), "high": ((), np.float64, -np.inf)}
+
+    @property
+    def needs(self) -> int:
+        return max(2, self.warmup)
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        lows = np.minimum.accumulate(np.concatenate([state["low"][:, None], x], axis=1), axis=1)
+        highs = np.maximum.accumulate(np.concatenate([state["high"][:, None], x], axis=1), axis=1)
+        state["low"][:], state["high"][:] = lows[:, -1], highs[:, -1]  # cells behind `take` repeat a row: no harm
+        low, high = lows[:, :-1], highs[:, :-1]
+        outside = np.maximum(np.maximum(low - x, x - high), 0.0)
+        new = low > high
+        return np.where(new, np.nan, ratio(outside, np.where(new, 1.0, high - low)))

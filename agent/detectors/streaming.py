@@ -1,0 +1,224 @@
+"""What all streaming detectors share: state by series, rows in, one score a row out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.detectors.rounds import Round, rounds
+from agent.rows import Rows, State
+from sensors.batch import Floats, Ints, Text
+
+LARGEST = 1e100
+"""Values beyond it are not measurements; their squares would overflow."""
+
+CAP = 1e6
+"""Largest score: a finite stand-in for "never seen anything like it"."""
+
+REASONS = ("missing", "not a measurement", "too few rows", "no spread")
+"""Why a score is NaN (text column `reason`): no value; infinite or huge; still learning; a constant series."""
+MISSING, ABSURD, FEW, FLAT = range(4)
+
+COUNT = "count"
+"""State array of every detector: rows of the series learnt so far."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+Shape = tuple[tuple[int, ...], Any, Any]
+"""Of one state array: shape beyond the series axis, dtype, value of a new series."""
+
+
+def ratio(top: Floats, bottom: Floats, cap: float = CAP) -> Floats:
+    """`top / bottom` of numbers that are not negative, at most `cap`; NaN where both are 0."""
+    beyond = top >= cap * bottom
+    quotient = np.where(beyond, cap, top / np.where(beyond, 1.0, bottom))
+    return np.where(beyond & (top == 0.0), np.nan, quotient)
+
+
+class Table:
+    """State arrays whose first axis is the series; grows when a new series appears.
+
+    Attributes:
+        shapes: array name -> (shape beyond the first axis, dtype, value of a new series).
+        arrays: array name -> `(capacity, ...)`.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self.shapes = dict(shapes)
+        self.arrays: Arrays = {
+            name: np.full((0, *shape), fill, dtype) for name, (shape, dtype, fill) in self.shapes.items()
+        }
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def grow(self, size: int) -> None:
+        """Have room for `size` series."""
+        if size <= len(self):
+            return
+        capacity = max(size, len(self) + len(self) // 2)
+        for name, (shape, dtype, fill) in self.shapes.items():
+            grown = np.full((capacity, *shape), fill, dtype)
+            grown[: len(self.arrays[name])] = self.arrays[name]
+            self.arrays[name] = grown
+
+    def at(self, keys: Ints) -> tuple[Arrays, bool]:
+        """State of some series (ascending): views where the series lie side by side, else copies to `put` back."""
+        if int(keys[-1]) - int(keys[0]) + 1 == len(keys):
+            part = slice(int(keys[0]), int(keys[-1]) + 1)
+            return {name: array[part] for name, array in self.arrays.items()}, True
+        return {name: array[keys] for name, array in self.arrays.items()}, False
+
+    def put(self, keys: Ints, part: Arrays) -> None:
+        """Write back what `at` copied."""
+        for name, array in part.items():
+            self.arrays[name][keys] = array
+
+    def forget(self, keys: Ints) -> None:
+        """These series are new again."""
+        known = keys[keys < len(self)]
+        for name, (_, _, fill) in self.shapes.items():
+            self.arrays[name][known] = fill
+
+    def state(self) -> State:
+        """Copies of all arrays."""
+        return {name: array.copy() for name, array in self.arrays.items()}
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`.
+
+        Raises:
+            ValueError: if it comes from another configuration.
+        """
+        for name, (shape, _, _) in self.shapes.items():
+            if name not in state or state[name].shape[1:] != shape:
+                raise ValueError(f"state of {name!r} does not fit this configuration")
+        self.arrays = {name: np.array(state[name], self.shapes[name][1]) for name in self.shapes}
+
+    @property
+    def bytes_a_series(self) -> int:
+        """Memory of one series."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype, _ in self.shapes.values())
+
+
+@dataclass
+class Streaming(ABC):
+    """A detector that scores each value of one metric before it learns from it, series by series.
+
+    A detector gives the shapes of its state and a kernel over a matrix of values; this class does the rest.
+    Output: for each row of a known series one row with `score`, the metric itself, and the text `reason` where the
+        score is NaN.
+
+    Attributes:
+        metric: column it watches.
+        on: name of the window whose results it watches; empty = the readings.
+        by: grouping columns of a series.
+    """
+
+    metric: str
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    _table: Table = field(init=False, repr=False, compare=False)
+
+    silent: ClassVar[int] = FLAT
+    """Why the kernel gives NaN once it has seen enough rows."""
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._table = Table({COUNT: ((), np.int64, 0)} | self._shapes())
+
+    @property
+    def span(self) -> int:
+        """The kernel never gets cells on both sides of a multiple of so many rows of a series; 0 = no matter."""
+        return 0
+
+    @property
+    def needs(self) -> int:
+        """Rows a series must have shown before one is scored."""
+        return 2
+
+    def _check(self) -> None:  # noqa: B027 - optional hook
+        """Raise ValueError where the configuration makes no sense."""
+
+    @abstractmethod
+    def _shapes(self) -> dict[str, Shape]:
+        """State arrays of a series."""
+
+    @abstractmethod
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
+        """Score a matrix of values and learn from it.
+
+        Args:
+            state: array name -> `(k, ...)`, to be changed in place.
+            x: `(k, length)` finite values, time along the last axis.
+            take: `(k,)` cells of each line that are rows; those behind repeat the last and must not be learnt.
+                `state["count"]` rows were learnt before; adding `take` to it is done for the kernel.
+            time: `(k, length)` ends of the rows, ns.
+
+        Returns:
+            `(k, length)` scores, larger is stranger, NaN where it cannot say; further columns if it likes.
+        """
+
+    def process(self, rows: Rows) -> Rows:
+        """One score for each row of a known series, in the order of the rows."""
+        chosen = np.flatnonzero(rows.key >= 0)
+        key = rows.key[chosen]
+        column = rows.values.get(self.metric)
+        x = np.full(len(chosen), np.nan) if column is None else column[chosen]
+        usable = np.abs(x) <= LARGEST
+        score = np.full(len(x), np.nan)
+        more: dict[str, Floats] = {}
+        reason = np.where(np.isnan(x), MISSING, ABSURD)
+        if len(key):
+            self._table.grow(int(key.max()) + 1)
+        time = rows.end[chosen]
+        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.span):
+            self._round(block, x, time, score, more, reason)
+        score = np.minimum(score, CAP)
+        silent = np.isnan(score)
+        return Rows(
+            key=key,
+            start=rows.start[chosen],
+            end=time,
+            at=rows.at[chosen],
+            values={"score": score, self.metric: x, **more},
+            now=rows.now,
+            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
+        )
+
+    def _round(
+        self, block: Round, x: Floats, time: Ints, score: Floats, more: dict[str, Floats], why: Ints
+    ) -> None:
+        state, view = self._table.at(block.keys)
+        number = state[COUNT][:, None] + np.arange(block.index.shape[1])
+        result = self._scores(state, x[block.index], block.take, time[block.index])
+        scores, columns = result if isinstance(result, tuple) else (result, {})
+        line, cell, position = block.rows()
+        state[COUNT] += block.take
+        learning = (number < self.needs)[line, cell]
+        score[position] = np.where(learning, np.nan, scores[line, cell])
+        why[position] = np.where(learning, FEW, self.silent)
+        for name, column in columns.items():
+            more.setdefault(name, np.full(len(x), np.nan))[position] = column[line, cell]
+        if not view:
+            self._table.put(block.keys, state)
+
+    def state(self) -> State:
+        return self._table.state()
+
+    def restore(self, state: State) -> None:
+        self._table.restore(state)
+
+    def forget(self, keys: Ints) -> None:
+        self._table.forget(keys)
+
+    @property
+    def bytes_a_series(self) -> int:
+        """Memory of one series; what it grows by when a series appears."""
+        return self._table.bytes_a_series
