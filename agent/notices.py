@@ -1,0 +1,186 @@
+"""Alerts as a person reads them: one line each, for the terminal and for `agent tail`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.alerts import Alert
+from agent.engine import Decisions, Engine
+from sensors.batch import Batch
+
+SECOND = 10**9
+SEVERITIES = ("info", "warning", "critical", "fatal")
+COLOURS = {"info": "cyan", "warning": "yellow", "critical": "red", "fatal": "magenta", "resolved": "green"}
+_ANSI = {"cyan": 36, "yellow": 33, "red": 31, "magenta": 35, "green": 32}
+_SEVERITY_OF_TEXT = {"INFO": "info", "WARN": "warning", "ERROR": "critical", "FATAL": "fatal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a line says of one transition. Times are ns since the epoch, UTC.
+
+    Attributes:
+        change: raised, escalated, resolved, ...; "raw" for a reading or window above the limit of a raw rule.
+        limit: the condition, such as `mean >= 90`; empty where nothing is known of it.
+        seconds: how long the incident has lasted.
+    """
+
+    time: int
+    change: str
+    severity: str
+    machine: str
+    signal: str
+    rule: str
+    value: float | None
+    unit: str = ""
+    limit: str = ""
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, alert: Alert) -> Notice:
+        """The notice of an alert inside the agent."""
+        return cls(
+            time=alert.time,
+            change=str(alert.change),
+            severity=alert.severity,
+            machine=" ".join(alert.series) or alert.machine,
+            signal=alert.signal,
+            rule=alert.rule,
+            value=alert.value,
+            unit=alert.unit,
+            limit=alert.raise_limit,
+            seconds=((alert.ended_at or alert.time) - alert.started_at) / SECOND,
+        )
+
+    @classmethod
+    def parse(cls, body: bytes) -> Notice:
+        """The notice of an alert event as it comes from a broker.
+
+        Raises:
+            ValueError: the body is no alert event.
+        """
+        event = json.loads(body)
+        try:
+            data: Mapping[str, Any] = event["data"]
+            return cls(
+                time=_nanoseconds(event["time"]),
+                change=str(event["type"]).rpartition(".")[2],
+                severity=_SEVERITY_OF_TEXT.get(event.get("severitytext", ""), "info"),
+                machine=str(data["machine"]),
+                signal=str(data.get("signal", "")),
+                rule=str(data["rule"]["id"]),
+                value=data.get("value"),
+                unit=data.get("unit") or "",
+                limit=(data.get("threshold") or {}).get("raise") or "",
+                seconds=data.get("duration_s"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no alert event: {error!r}") from error
+
+    @property
+    def colour(self) -> str:
+        """Green when it is over, else the colour of the severity."""
+        return COLOURS["resolved" if self.change == "resolved" else self.severity]
+
+    def what(self) -> str:
+        """Signal, value and condition: `mean = 90.6 °C, raised at mean >= 90`."""
+        value = "" if self.value is None else f" = {self.value:.6g}{' ' + self.unit if self.unit else ''}"
+        text = f"{self.signal}{value}"
+        if self.change == "resolved" and self.seconds is not None:
+            return f"{text}, after {duration(self.seconds)}"
+        return f"{text}, limit {self.limit}" if self.limit else text
+
+    def line(self, colour: bool = False, now: int | None = None) -> str:
+        """One line; with `now` (ns) the age stands in front instead of the time of day."""
+        when = clock(self.time) if now is None else f"{ago(now - self.time):>9}"
+        change = f"{self.severity.upper():8} {self.change:9}"
+        if colour:
+            change = f"\x1b[1;{_ANSI[self.colour]}m{change}\x1b[0m"
+        return f"{when}  {change} {_printable(self.machine)}  {self.rule}: {_printable(self.what())}"
+
+
+class Lines:
+    """Prints one line an event: what `--no-tui` shows. Looks on; keeps at most `waiting` lines unprinted.
+
+    Args:
+        colour: with colours, for a terminal.
+        waiting: most lines kept until `take`; the oldest are left out, and their number is said.
+    """
+
+    def __init__(self, colour: bool = False, waiting: int = 10_000) -> None:
+        self._colour = colour
+        self._lines: deque[str] = deque(maxlen=waiting)
+        self._added = 0
+
+    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
+        """Note what was decided on the batch."""
+        for notice in notices(engine, decisions):
+            self._lines.append(notice.line(self._colour))
+            self._added += 1
+
+    def take(self) -> list[str]:
+        """The lines since the last call."""
+        lines, left_out = list(self._lines), self._added - len(self._lines)
+        self._lines.clear()
+        self._added = 0
+        return [f"... {left_out} lines left out", *lines] if left_out else lines
+
+
+def notices(engine: Engine, decisions: Decisions) -> Iterator[Notice]:
+    """The transitions and the raw rows of a decision; of each raw rule at most its last 100 rows."""
+    for alert in decisions.alerts:
+        yield Notice.of(alert)
+    for name, rows in decisions.raw.items():
+        rule = engine.rules[name]
+        column = rows.values.get(rule.signal.rpartition(".")[2])
+        table = engine.series(name)
+        for row in range(max(0, len(rows) - 100), len(rows)):
+            yield Notice(
+                time=int(rows.end[row]),
+                change="raw",
+                severity=getattr(rule, "severity", "warning"),
+                machine=" ".join(table.name(int(rows.key[row]))),
+                signal=rule.signal,
+                rule=name,
+                value=None if column is None else float(column[row]),
+                unit=rule.unit,
+                limit=rule.raise_limit,
+            )
+
+
+def clock(nanoseconds: int) -> str:
+    """Time of day, local, `14:03:07`."""
+    return time.strftime("%H:%M:%S", time.localtime(nanoseconds // SECOND))
+
+
+def ago(nanoseconds: int) -> str:
+    """`now`, `3 s ago`, `in 5 min`."""
+    if abs(nanoseconds) < SECOND:
+        return "now"
+    text = duration(abs(nanoseconds) / SECOND)
+    return f"{text} ago" if nanoseconds > 0 else f"in {text}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit: `3 s`, `5 min`, `2 h`, `4 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _nanoseconds(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    whole = int(moment.replace(microsecond=0, tzinfo=moment.tzinfo or UTC).timestamp())
+    return whole * SECOND + moment.microsecond * 1000
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: a machine's name must not command the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

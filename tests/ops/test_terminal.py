@@ -1,0 +1,235 @@
+"""The live view and the plain lines: what they show, and that they stay bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from agent.alerts import Alert, Change, Identity
+from agent.engine import Decisions, Engine
+from agent.notices import Lines, Notice, ago, clock, duration, notices
+from agent.rules import Verdict
+from agent.terminal import View
+from sensors.batch import Batch
+
+SECOND = 10**9
+NOON = 1_700_000_000 * SECOND
+
+
+@dataclasses.dataclass
+class Double:
+    """A step: twice the reading."""
+
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+
+    def process(self, rows):
+        return dataclasses.replace(rows, values={"mean": rows.values["t"] * 2})
+
+
+@dataclasses.dataclass
+class Hot:
+    """A raw rule: doubled readings of 90 and more."""
+
+    on: str = "double"
+    by: tuple[str, ...] = ("machine",)
+    type: str = "threshold"
+    signal: str = "t.mean"
+    unit: str = "°C"
+    raise_limit: str = "mean >= 90"
+    clear_limit: str = ""
+
+    def process(self, rows):
+        return Verdict(raw=rows.take(rows.values["mean"] >= 90))
+
+
+def _engine() -> Engine:
+    return Engine({"double": Double()}, {"hot": Hot()}, Identity("plant", "gateway"))
+
+
+def _batch(values: list[float], machines: int = 3) -> Batch:
+    names = tuple(f"m{number}" for number in range(machines))
+    n = len(values)
+    machine = (np.arange(n) % machines).astype(np.int32)
+    return Batch(names, machine, NOON + np.arange(n) * SECOND, {"t": np.array(values)}, NOON)
+
+
+ALERT = Alert(
+    id="1",
+    incident="i1",
+    key="k",
+    change=Change.RAISED,
+    rule="overheating",
+    rule_type="threshold",
+    machine="m2",
+    series=("m2",),
+    signal="t.mean",
+    severity="critical",
+    value=90.6,
+    unit="°C",
+    raise_limit="mean >= 90",
+    clear_limit="mean < 88",
+    window_start=NOON,
+    window_end=NOON + 5 * SECOND,
+    time=NOON + 5 * SECOND,
+    recorded=NOON + 5 * SECOND,
+    started_at=NOON,
+    sequence=1,
+)
+RESOLVED = dataclasses.replace(ALERT, id="2", change=Change.RESOLVED, value=80.0, ended_at=NOON + 9 * SECOND)
+
+
+def _view(height: int = 30) -> tuple[View, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, height=height, force_terminal=True, color_system=None)
+    return View("agent", "mosquitto_sub -t x", lambda: {"sent": 7, "waiting": 0}, console), stream
+
+
+def _picture(view: View) -> str:
+    with view.console.capture() as capture:
+        view.console.print(view.draw())
+    return capture.get()
+
+
+def _decide(engine: Engine, batch: Batch, alerts: list[Alert] = ()) -> Decisions:
+    return dataclasses.replace(engine.process(batch), alerts=list(alerts))
+
+
+def test_the_view_shows_machines_values_states_and_how_to_subscribe():
+    view, _ = _view()
+    engine, batch = _engine(), _batch([1.0, 2.0, 3.0, 4.0])
+    view.update(engine, batch, _decide(engine, batch, [ALERT]))
+    lines = _picture(view).splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith("m")}
+    assert "8.00" in rows["m0"]
+    assert "ok" in rows["m0"]
+    assert f"critical: overheating since {clock(ALERT.time)}" in rows["m2"]
+    assert list(rows)[:4] == ["machine", "m2", "m0", "m1"]
+    assert any("CRITICAL raised" in line and "t.mean = 90.6 °C, limit mean >= 90" in line for line in lines)
+    assert "alerts 1" in lines[0]
+    assert "open 1" in lines[0]
+    assert "sent 7" in lines[0]
+    assert "waiting" not in lines[0]
+    assert "mosquitto_sub -t x" in lines[-1]
+    view.update(engine, batch, _decide(engine, batch, [RESOLVED]))
+    assert "critical: overheating" not in _picture(view)
+
+
+def test_a_thousand_machines_cost_little_and_the_worst_is_on_top():
+    view, _ = _view(height=24)
+    engine, batch = _engine(), _batch(list(np.linspace(0, 40, 2000)), machines=1000)
+    alert = dataclasses.replace(ALERT, machine="m777", series=("m777",))
+    decisions = _decide(engine, batch, [alert])
+    view.update(engine, batch, decisions)
+    picture = _picture(view).splitlines()
+    assert len(picture) <= 24
+    assert [line for line in picture if line.startswith("m")][1].startswith("m777")
+    assert any("and 991 more" in line for line in picture)
+    started = time.process_time()
+    for _ in range(20):
+        view.update(engine, batch, decisions)
+        view.draw()
+    assert (time.process_time() - started) / 20 < 0.05
+
+
+def test_raw_rows_are_counted_and_listed():
+    view, _ = _view()
+    engine, batch = _engine(), _batch([1.0, 45.0, 50.0])
+    view.update(engine, batch, _decide(engine, batch))
+    picture = _picture(view)
+    assert "raw hot 2" in picture
+    assert "hot: t.mean = 100 °C, limit mean >= 90" in picture
+
+
+def test_a_name_cannot_command_the_terminal():
+    evil = dataclasses.replace(ALERT, machine="\x1b[2J[red]", series=("\x1b[2J[red]",))
+    assert "\x1b" not in Notice.of(evil).line()
+    view, _ = _view()
+    engine, batch = _engine(), _batch([1.0])
+    view.update(engine, batch, _decide(engine, batch, [evil]))
+    assert "\x1b[2J" not in _picture(view)
+    assert "?[2J[red]" in _picture(view)
+
+
+async def test_the_view_draws_until_it_is_cancelled():
+    view, stream = _view()
+    engine, batch = _engine(), _batch([1.0, 2.0, 3.0])
+    drawing = asyncio.create_task(view.run())
+    await asyncio.sleep(0)
+    view.update(engine, batch, _decide(engine, batch))
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    assert "m2" in stream.getvalue()
+
+
+def test_without_a_terminal_each_event_is_one_line():
+    lines = Lines()
+    engine, batch = _engine(), _batch([1.0, 2.0, 50.0])
+    lines.update(engine, batch, _decide(engine, batch, [ALERT, RESOLVED]))
+    raised, resolved, raw = lines.take()
+    assert raised.startswith(clock(ALERT.time))
+    assert raised.endswith("CRITICAL raised    m2  overheating: t.mean = 90.6 °C, limit mean >= 90")
+    assert resolved.endswith("CRITICAL resolved  m2  overheating: t.mean = 80 °C, after 9 s")
+    assert raw.endswith("raw       m2  hot: t.mean = 100 °C, limit mean >= 90")
+    assert lines.take() == []
+
+
+def test_lines_that_nobody_takes_are_bounded_and_counted():
+    lines = Lines(waiting=10)
+    engine = _engine()
+    for _ in range(25):
+        lines.update(engine, _batch([]), Decisions(alerts=[ALERT]))
+    taken = lines.take()
+    assert taken[0] == "... 15 lines left out"
+    assert len(taken) == 11
+
+
+def test_raw_rows_of_a_huge_batch_are_bounded():
+    engine, batch = _engine(), _batch([50.0] * 5000)
+    assert len(list(notices(engine, engine.process(batch)))) == 100
+
+
+def test_an_event_from_a_broker_reads_the_same():
+    event = {
+        "type": "io.edge-agent.alert.resolved",
+        "time": "2023-11-14T22:13:25.000Z",
+        "severitytext": "ERROR",
+        "data": {
+            "machine": "m2",
+            "signal": "t.mean",
+            "rule": {"id": "overheating"},
+            "value": 80.0,
+            "unit": "°C",
+            "threshold": {"raise": "mean >= 90", "clear": "mean < 88"},
+            "duration_s": 9.0,
+        },
+    }
+    assert Notice.parse(json.dumps(event).encode()).line() == Notice.of(RESOLVED).line()
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"data": 3}', b"\xff", b'{"data": {}, "time": "x"}'])
+def test_what_is_no_alert_event_is_refused(body):
+    with pytest.raises(ValueError):  # noqa: PT011  several kinds, each with its own words
+        Notice.parse(body)
+
+
+def test_ages_and_durations_are_as_people_say_them():
+    assert [duration(s) for s in (0.4, 59, 90, 600, 7200, 200000)] == [
+        "0 s",
+        "59 s",
+        "90 s",
+        "10 min",
+        "2 h",
+        "2 d",
+    ]
+    assert (ago(10), ago(3 * SECOND), ago(-600 * SECOND)) == ("now", "3 s ago", "in 10 min")
+    assert Notice.of(ALERT).line(now=ALERT.time + 3 * SECOND).startswith("  3 s ago  CRITICAL")
+    assert "\x1b[1;31mCRITICAL raised" in Notice.of(ALERT).line(colour=True)
