@@ -8,7 +8,9 @@ The map, in the direction of the data:
     detectors/           readings or window results -> scores
     rules/               conditions over them -> alert transitions, with their life cycle
     engine               puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
-    alerts               what an alert is, its id for ever, its CloudEvents JSON
+    expressions/         the language of conditions: parsed once, evaluated over whole columns
+    alerts, cloudevents  what an alert is, its id for ever; how it is written for subscribers
+    messages             decisions -> what goes out
     outbox, database     the durable log: an alert is safe once `append` returns
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic

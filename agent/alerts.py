@@ -1,40 +1,18 @@
-"""What an alert is, its id for ever, and how it is written for subscribers."""
+"""What an alert is, its ids for ever, and the names under which it goes out. How it is written: `cloudevents`."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["info", "warning", "critical", "fatal"]
 Kind = Literal["alert", "raw", "state", "status", "health", "metric", "reply", "discovery"]
 """Class of a message: its topic, quota, retention and priority follow from it."""
-
-
-_NAMESPACE = uuid.UUID("6d0c8f6e-6f0b-5b57-9a55-2f6a1f0c9e11")  # fixed for ever: ids are made in it
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who signs: the site and the name of the agent."""
-
-    site: str
-    agent: str
-
-    def alert_key(self, rule: str, signal: str, series: tuple[str, ...]) -> str:
-        """Stable hash of what an alert is about; the same across restarts and versions."""
-        return uuid.uuid5(_NAMESPACE, "\x1f".join(("key", self.site, self.agent, rule, signal, *series))).hex
-
-    @staticmethod
-    def incident(key: str, number: int, started_at: int) -> str:
-        """Id shared by all transitions of one incident."""
-        return str(uuid.uuid5(_NAMESPACE, f"incident\x1f{key}\x1f{number}\x1f{started_at}"))
-
-    @staticmethod
-    def transition(incident: str, change: str, time: int, repeat: int) -> str:
-        """Id of one transition, for ever the same."""
-        return str(uuid.uuid5(_NAMESPACE, f"transition\x1f{incident}\x1f{change}\x1f{time}\x1f{repeat}"))
 
 
 class Change(StrEnum):
@@ -49,6 +27,10 @@ class Change(StrEnum):
     RESOLVED = "resolved"
 
 
+Flag = Literal["acked", "silenced", "inhibited", "flapping"]
+"""What is known of an incident besides its state; a notifier holds back where one is set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One transition of one incident: what a subscriber gets. Times are ns since the epoch, UTC.
@@ -61,6 +43,8 @@ class Alert:
         sequence: counter of the agent, without gaps, in order of decision.
         time: event time of the transition; `recorded` is the host time of the batch that caused it.
         evidence: what a detector adds, e.g. the bins that moved or the kind of disturbance. JSON.
+        flags: acknowledged, silenced and so on, at the time of the transition.
+        note: who acknowledged or silenced, and why, if somebody did.
     """
 
     id: str
@@ -91,17 +75,19 @@ class Alert:
     evidence: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
     message: str = ""
+    flags: tuple[Flag, ...] = ()
+    note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What the outbox keeps and a sink sends: an encoded event with what is needed to route it.
 
     Attributes:
         id: event id; the outbox drops a second message of the same id and kind.
         kind: class of the message.
-        machine: order is kept per machine; part of topic and partition key.
-        name: last part of the topic: `<signal>.<rule>` of a state, the verb of a reply, else empty.
+        machine: order is kept per machine; part of topic and partition key. Safe in a topic, see `topic_name`.
+        name: last part of the topic: `<signal>.<rule>` of an alert, raw event or state (a state without name is
+            the machine's summary), the verb of a reply, else empty.
         body: the payload; empty clears a retained topic.
         time: event time, ns.
     """
@@ -112,3 +98,89 @@ class Message:
     name: str
     body: bytes
     time: int
+
+
+_NAMESPACE = uuid.UUID("6d0c8f6e-6f0b-5b57-9a55-2f6a1f0c9e11")
+"""Of all ids made here; never changed, since ids must be the same for ever."""
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RESERVED = frozenset(("status", "health", "cmd"))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sends: part of every id, source and topic. Ids are UUIDv5 of a JSON array: anybody can check."""
+
+    site: str = "site"
+    agent: str = "agent"
+
+    def source(self, machine: str) -> str:
+        """The CloudEvents source."""
+        return f"/edge/{topic_name(self.site)}/{topic_name(self.agent)}/{topic_name(machine)}"
+
+    def alert_key(self, rule: str, signal: str, series: tuple[str, ...]) -> str:
+        """Names the alert of a rule and series through all its incidents: the key for deduplication."""
+        return _uuid("key", self.site, self.agent, rule, signal, *series)
+
+    def incident(self, key: str, number: int, started_at: int) -> str:
+        """Names an incident from raised to resolved; its start keeps it apart from older ones if state was lost."""
+        return _uuid("incident", key, str(number), str(started_at))
+
+    def transition(self, incident: str, change: Change, severity: Severity, time: int, repeat: int) -> str:
+        """Names one change of an incident."""
+        return _uuid("transition", incident, change, severity, str(time), str(repeat))
+
+
+def _uuid(*parts: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
+
+
+def topic_name(text: str) -> str:
+    """The text as one level of a topic: letters, digits, `_` and `-`, at most 64; anything else gets a hash.
+
+    Two texts never share a name: `Line A/1` and `Line A+1` differ in the hash. Case is kept, as topics keep it.
+    """
+    if _SAFE.fullmatch(text) and text not in _RESERVED:
+        return text
+    digest = hashlib.sha1(text.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()[:8]
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:48].strip("-")
+    return f"{plain}-{digest}" if plain else f"x-{digest}"
+
+
+def machine_of(by: tuple[str, ...], series: tuple[str, ...]) -> str:
+    """The machine of a series; its whole name where it is not grouped by machine, since that is what is watched."""
+    return series[by.index("machine")] if "machine" in by else "/".join(series)
+
+
+def alert_name(signal: str, rule: str, by: tuple[str, ...], series: tuple[str, ...]) -> str:
+    """Last level of an alert's topic: `<signal>.<rule>`, and the rest of a series that is more than a machine."""
+    rest = [part for name, part in zip(by, series, strict=False) if name != "machine"] if "machine" in by else []
+    return ".".join(topic_name(part) for part in (signal or "value", rule, *rest))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is the same in all alerts of a rule.
+
+    Attributes:
+        kind: type of the rule, e.g. `threshold`.
+        by: columns of its grouping.
+        signal: the measured quantity, e.g. `Temperature_C`.
+        metric: the column judged, e.g. `mean`; the same as the signal where readings are judged.
+        raise_limit: condition to raise, as written; `clear_limit` likewise.
+        limit: short form for people, e.g. `>= 90`; empty if there is none.
+    """
+
+    rule: str
+    kind: str
+    by: tuple[str, ...]
+    signal: str
+    metric: str
+    unit: str = ""
+    raise_limit: str = ""
+    clear_limit: str = ""
+    limit: str = ""
+    severity: Severity = "warning"
+
+    def quantity(self) -> str:
+        """What a person calls it: `mean Temperature_C`."""
+        return self.signal if self.metric in ("", self.signal) else f"{self.metric} {self.signal}".strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from agent.alerts import Alert, Identity
 from agent.keys import KeyTable
 from agent.rows import Operator, Rows, State
 from agent.rules import Rule, Transition
+from agent.rules.naming import alert, label
 from sensors.batch import Batch, Ints
 
 
@@ -102,6 +103,10 @@ class Engine:
             if name in self.rules and part.on and part.on not in self.steps and part.on not in sources:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             self._table_of[name] = self._table(part)
+        self.labels = {
+            name: replace(label(name, rule, self._signal(rule)), by=self._table_of[name].by)
+            for name, rule in self.rules.items()
+        }
 
     def _table(self, part: Step | Rule) -> KeyTable:
         if part.on in self.steps:
@@ -164,43 +169,18 @@ class Engine:
         for _, number, change in found:
             self._sequence += 1
             name = names[number]
-            table = self._table_of[name]
-            alerts.append(self._alert(name, self.rules[name], table, change, recorded))
+            series = self._table_of[name].name(change.key)
+            alerts.append(alert(change, self.labels[name], series, self.identity, self._sequence, recorded))
         self.counts.alerts += len(alerts)
         return alerts
 
-    def _alert(self, name: str, rule: Rule, table: KeyTable, change: Transition, recorded: int) -> Alert:
-        series = table.name(change.key)
-        key = self.identity.alert_key(name, rule.signal, series)
-        incident = self.identity.incident(key, change.incident, change.started_at)
-        return Alert(
-            id=self.identity.transition(incident, change.change, change.time, change.repeat),
-            incident=incident,
-            key=key,
-            change=change.change,
-            rule=name,
-            rule_type=rule.type,
-            machine=series[table.by.index("machine")] if "machine" in table.by else series[0],
-            series=series,
-            signal=rule.signal,
-            unit=rule.unit,
-            severity=change.severity,
-            value=change.value,
-            raise_limit=rule.raise_limit,
-            clear_limit=rule.clear_limit,
-            window_start=change.start,
-            window_end=change.end,
-            time=change.time,
-            recorded=recorded,
-            started_at=change.started_at,
-            ended_at=change.ended_at,
-            sequence=self._sequence,
-            count=change.count,
-            missing=change.missing,
-            score=change.score,
-            repeat=change.repeat,
-            evidence=dict(change.evidence),
-        )
+    def _signal(self, part: Step | Rule) -> str:
+        """The measured quantity behind a rule: the metric of the first step on its way that has one."""
+        signal = ""
+        while part.on in self.steps:
+            part = self.steps[part.on]
+            signal = getattr(part, "metric", "") or signal
+        return signal
 
     def _forget_idle(self) -> None:
         """Forget series not seen for `limits.idle`; looked at each quarter of it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.alerts import Change, Severity
+from agent.alerts import Change, Flag, Severity
 from agent.rows import Rows, State
 from sensors.batch import Ints
 
@@ -38,11 +38,17 @@ class Transition:
     score: float | None = None
     repeat: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule says of some rows: transitions of incidents, or in raw mode the rows above the limit."""
+    """What a rule says of some rows: transitions of incidents, or in raw mode the rows above the limit.
+
+    Raw rows have a column `emission` more: the number of the row among those the rule ever let through for the
+    series, from 1; it keeps ids apart.
+    """
 
     transitions: list[Transition] = field(default_factory=list)
     raw: Rows | None = None
@@ -55,9 +61,13 @@ class Rule(Protocol):
         on: name of the window or detector whose rows it judges; empty = the readings themselves.
         by: columns of the grouping its rows come in.
         type: the word of the registry, such as `threshold`.
-        signal: what it judges, such as `Temperature_C.mean`; part of topic and alert key.
+        signal: the measured quantity, such as `Temperature_C`; part of topic and alert key. Empty: that of the
+            window or detector it reads, else the metric.
+        metric: the column whose value an alert carries, such as `mean`.
         unit: of the signal, may be empty.
+        severity: the lowest it raises with.
         raise_limit: the condition as text; `clear_limit` likewise, may be empty.
+        limit: short form of the condition for people, such as `>= 90`; may be empty.
     """
 
     on: str
@@ -70,13 +80,22 @@ class Rule(Protocol):
     def signal(self) -> str: ...
 
     @property
+    def metric(self) -> str: ...
+
+    @property
     def unit(self) -> str: ...
+
+    @property
+    def severity(self) -> Severity: ...
 
     @property
     def raise_limit(self) -> str: ...
 
     @property
     def clear_limit(self) -> str: ...
+
+    @property
+    def limit(self) -> str: ...
 
     def process(self, rows: Rows) -> Verdict:
         """Judge the rows, in order; `rows.now` moves the clock first, even if there are no rows."""

@@ -45,6 +45,9 @@ class Hot:
     unit: str = "°C"
     raise_limit: str = "mean >= 90"
     clear_limit: str = ""
+    metric: str = "mean"
+    severity: str = "critical"
+    limit: str = ">= 90"
 
     def process(self, rows):
         return Verdict(raw=rows.take(rows.values["mean"] >= 90))

@@ -1,0 +1,29 @@
+"""What goes out for the decisions on a batch, in order."""
+
+from __future__ import annotations
+
+from agent.alerts import Identity, Message
+from agent.cloudevents import encode_alert, encode_raw, encode_results
+from agent.engine import Decisions, Engine
+
+
+def encode(decisions: Decisions, engine: Engine, identity: Identity, metrics: bool = False) -> list[Message]:
+    """Alerts with their retained states, then raw events, then window results if they are wanted.
+
+    Args:
+        decisions: on one batch.
+        engine: that made them; it knows the names of series.
+        identity: of the agent.
+        metrics: whether window results and scores go out too.
+    """
+    messages: list[Message] = []
+    for alert in decisions.alerts:
+        messages += encode_alert(alert, identity, engine.labels[alert.rule].by)
+    for name, rows in decisions.raw.items():
+        messages += encode_raw(engine.labels[name], rows, engine.series(name).name, identity)
+    if metrics:
+        for name, rows in decisions.results.items():
+            if len(rows):
+                table = engine.series(name)
+                messages += encode_results(name, rows, table.name, table.by, identity)
+    return messages
