@@ -2,10 +2,10 @@
 
     .venv-peers/bin/python benchmarks/peers/quix.py EVENTS ALERTS
 
-Quix's own code does everything but the network: the topic decodes the JSON, the composed dataframe runs with state in
-RocksDB, the producer's serialiser encodes, checkpoints are taken after each 10,000 events (its default is each 5 s).
-Consumer and producer are stand-ins, changelogs are off, both to its advantage. The Timestamp field counts as time,
-as the tutorial says it does.
+Quix's own code does everything but the network: the topic decodes the JSON, the composed dataframe runs with state
+in RocksDB, the producer's serialiser encodes, a checkpoint is taken after each 10,000 events (by default Quix takes
+one each 5 s). Consumer and producer are stand-ins, changelogs are off, both to its advantage. The Timestamp field
+counts as time, as the tutorial says it does.
 
 EVENTS: one JSON document a line, `{"key", "value"}` with the value as text. ALERTS gets the produced messages:
 key, window start in ms, value.
@@ -92,7 +92,10 @@ def main(events, alerts):
             loglevel=None,
         )
         readings = Topic(
-            "temperature_readings", value_deserializer="json", key_deserializer="bytes", timestamp_extractor=extract_time
+            "temperature_readings",
+            value_deserializer="json",
+            key_deserializer="bytes",
+            timestamp_extractor=extract_time,
         )
         out = Topic("alerts", value_serializer="json", key_serializer="bytes")
         readings.broker_config = out.broker_config = TopicConfig(
