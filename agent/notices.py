@@ -72,7 +72,7 @@ class Notice:
                 time=_nanoseconds(event["time"]),
                 change=str(event["type"]).rpartition(".")[2],
                 severity=_SEVERITY_OF_TEXT.get(event.get("severitytext", ""), "info"),
-                machine=str(data["machine"]),
+                machine=" ".join(map(str, data.get("series") or [data["machine"]])),
                 signal=str(data.get("signal", "")),
                 rule=str(data["rule"]["id"]),
                 value=data.get("value"),
@@ -137,20 +137,19 @@ def notices(engine: Engine, decisions: Decisions) -> Iterator[Notice]:
     for alert in decisions.alerts:
         yield Notice.of(alert)
     for name, rows in decisions.raw.items():
-        rule = engine.rules[name]
-        column = rows.values.get(rule.signal.rpartition(".")[2])
-        table = engine.series(name)
+        label, table = engine.labels[name], engine.series(name)
+        column = rows.values.get(label.metric)
         for row in range(max(0, len(rows) - 100), len(rows)):
             yield Notice(
                 time=int(rows.end[row]),
                 change="raw",
-                severity=getattr(rule, "severity", "warning"),
+                severity=label.severity,
                 machine=" ".join(table.name(int(rows.key[row]))),
-                signal=rule.signal,
+                signal=label.signal,
                 rule=name,
                 value=None if column is None else float(column[row]),
-                unit=rule.unit,
-                limit=rule.raise_limit,
+                unit=label.unit,
+                limit=label.raise_limit,
             )
 
 
