@@ -1,0 +1,367 @@
+"""The durable log between deciding and delivering: append, next, confirm; one cursor a sink.
+
+Promises:
+
+1. An alert is safe once `append` returns: it is on disk (or, while the disk fails, in a bounded ring in memory,
+   and `failing` says so). All appends that wait share one commit. Metrics are not waited for; they follow within
+   a second.
+2. Each sink gets every message of its kinds at least once, per machine in order of append, with the same id always.
+3. A second message of the same kind and id is dropped, as long as the first is held and for some time after.
+4. What is held is bounded in bytes and age. Room is made by dropping the oldest metrics first, then the oldest
+   alerts; everything dropped is counted with its reason.
+5. Notes (small named values, such as the open alerts) change in the same transaction as the messages beside them.
+6. Every failure of the disk is survived without a restart; a corrupt file is moved aside and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from agent.alerts import Kind, Message
+from agent.cursor import PRESENT, Cursor, Lane, Portion
+from agent.database import Database, DatabaseError
+from agent.outbox_log import MIB, MINOR, SECOND, Log
+from agent.outbox_table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class OutboxCounters:
+    """What the outbox has done since it was opened; `dropped` is by (kind, reason), `confirmed` by sink."""
+
+    appended: int = 0
+    repeated: int = 0
+    unwanted: int = 0
+    superseded: int = 0
+    dead: int = 0
+    commits: int = 0
+    failed_commits: int = 0
+    quarantined: int = 0
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    confirmed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Outbox:
+    """See the module. `async with Outbox(path, {"broker": kinds}) as outbox`.
+
+    Attributes:
+        sinks: name of each sink -> the kinds of message it takes. A kind that no sink takes is not kept.
+        alert_bytes, metric_bytes: what alerts (and everything that is not a metric) and metrics may occupy; alerts
+            may also take the room of the metrics.
+        alert_seconds, metric_seconds: how long they are kept for a receiver that is away.
+        ring_bytes: what is kept in memory while the disk fails.
+        late_seconds: what has waited longer when a sink connects is replayed and marked.
+        replay_metrics: send metrics that are late; otherwise they are passed over.
+        linger_seconds: how long metrics may wait for a commit.
+        confirm_seconds: how long a confirmation may wait for a commit of its own; they mostly ride on another.
+        recent_ids: how many ids of messages that are gone are remembered.
+        now: the host's clock, ns since the epoch; `monotonic` the one that never steps, s. Age is counted in the
+            latter: a clock that steps by ten years makes nothing old.
+    """
+
+    path: Path
+    sinks: Mapping[str, frozenset[Kind]]
+    alert_bytes: int = 64 * MIB
+    metric_bytes: int = 16 * MIB
+    alert_seconds: float = 7 * 86400.0
+    metric_seconds: float = 3600.0
+    ring_bytes: int = 8 * MIB
+    late_seconds: float = 10.0
+    replay_metrics: bool = False
+    linger_seconds: float = 1.0
+    confirm_seconds: float = 10.0
+    recent_ids: int = 65536
+    now: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._counters = OutboxCounters()
+        self._database = Database(self.path, MIGRATIONS)
+        self._log = Log(self._database, self.ring_bytes, self.linger_seconds, self.monotonic)
+        self._cursors = {name: Cursor(frozenset(kinds)) for name, kinds in self.sinks.items()}
+        self._news = {name: asyncio.Event() for name in self.sinks}
+        self._wanted: frozenset[Kind] = frozenset().union(*self.sinks.values())
+        self._ids: dict[int, None] = {}
+        self._notes: dict[str, bytes] = {}
+        self._pending = Changes()
+        self._written: dict[str, int] = {}  # cursors as they are on disk
+        self._removed: dict[Kind, int] = {}  # up to where confirmed rows are deleted
+        self._files = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._unsaved = 0
+        self._next_expiry = self._next_cursors = 0.0
+        self._epoch, self._started = 0, 0.0
+
+    async def __aenter__(self) -> Self:
+        await self._database.__aenter__()
+        start = await self._log.open()
+        self._files = self._log.files
+        self._notes = start.notes
+        self._ids = dict.fromkeys(hash(item) for item in start.ids)
+        self._written = dict(start.cursors)
+        for name, cursor in self._cursors.items():
+            cursor.position = start.cursors.get(name, 0)
+        self._started, self._epoch = self.monotonic(), self.now()
+        if start.stored:  # a clock that stepped while the agent was down counts as a day at most
+            self._epoch = min(max(self._epoch, start.stored), start.stored + 86400 * SECOND)
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._tasks.create_task(self._write_forever(), name="outbox writer")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._closing = True
+        self._wake.set()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self._database.__aexit__(*exc)
+
+    @property
+    def failing(self) -> str:
+        """What is wrong with the disk; empty = nothing."""
+        return self._log.failing
+
+    @property
+    def counters(self) -> OutboxCounters:
+        """What has happened so far."""
+        counters = self._counters
+        counters.commits, counters.failed_commits = self._log.commits, self._log.failed_commits
+        counters.dropped, counters.quarantined = self._log.dropped, len(self._database.quarantined)
+        return counters
+
+    # Putting in
+
+    async def append(self, messages: Sequence[Message], notes: Mapping[str, bytes | None] | None = None) -> None:
+        """Keep the messages, and change the notes, in one transaction; return when both are safe.
+
+        An append that is cancelled is still carried out. A note of None is removed.
+        """
+        urgent = bool(notes)
+        for message in messages:
+            if message.kind not in self._wanted:
+                self._counters.unwanted += 1
+                continue
+            key = hash((message.kind, message.id))
+            if key in self._ids:
+                self._counters.repeated += 1
+                continue
+            self._ids[key] = None
+            self._log.put(message, self._time())
+            self._counters.appended += 1
+            urgent = urgent or message.kind not in MINOR
+        bound = self.recent_ids + sum(held.messages for held in self._log.held.values())
+        while len(self._ids) > bound:
+            del self._ids[next(iter(self._ids))]
+        for name, value in (notes or {}).items():
+            self._pending.notes[name] = value
+            if value is None:
+                self._notes.pop(name, None)
+            else:
+                self._notes[name] = value
+        if self.failing:
+            self._log.bound_ring()
+            self._announce()
+            self._wake.set()
+        elif urgent or self._log.fresh_bytes > MIB:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(done)
+            self._wake.set()
+            await done
+
+    def notes(self) -> dict[str, bytes]:
+        """The notes as last appended."""
+        return dict(self._notes)
+
+    # Taking out
+
+    async def begin(self, sink: str) -> None:
+        """The sink has connected: decide what is late and will be replayed."""
+        cursor = self._cursors[sink]
+        head, after, ahead = self._log.visible, cursor.position, frozenset(cursor.ahead)
+        kinds = self._late_kinds(cursor) - PRESENT
+        try:
+            first, _ = await self._log.rows(after, head, cursor.kinds, 1)
+            if first and first[0].stored <= self._time() - int(self.late_seconds * SECOND):
+                machines = await self._database.run(lambda c: backlog(c, after, head, kinds, ahead))
+                machines.update(row.message.machine for row in self._log.fresh if row.message.kind in kinds)
+                cursor.begin_replay(head, machines)
+        except DatabaseError as error:
+            self._log.failed(error)
+
+    async def next(self, sink: str, limit: int = 500, replay: int | None = None) -> Portion | None:
+        """What to send now, at most `limit` messages, or None; the same again until it is confirmed.
+
+        At most `replay` messages are replayed now; None = no bound.
+        """
+        cursor = self._cursors[sink]
+        self._news[sink].clear()
+        while True:
+            try:
+                portion = await self._portion(cursor, limit, limit if replay is None else min(limit, replay))
+            except DatabaseError as error:
+                self._log.failed(error)
+                return None
+            if portion is None or portion.messages:
+                return portion
+            self.confirm(sink, portion)  # nothing in it for this sink: pass on
+
+    async def _portion(self, cursor: Cursor, limit: int, replay: int) -> Portion | None:
+        visible = self._log.visible
+        lanes: tuple[tuple[Lane, int, int, frozenset[Kind], int], ...] = (
+            (("follow", cursor.position, visible, cursor.kinds, limit),)
+            if not cursor.replaying
+            else (
+                ("live", cursor.live, visible, cursor.kinds, limit),
+                ("present", cursor.present, cursor.present_end, cursor.kinds & PRESENT, limit),
+                ("replay", cursor.position, cursor.live, self._late_kinds(cursor), replay),
+            )
+        )
+        for lane, after, upto, kinds, bound in lanes:
+            if after < upto and bound > 0:
+                rows, end = await self._log.rows(after, upto, kinds, bound)
+                return cursor.portion(lane, rows, end, self._log.states)
+        return None
+
+    def _late_kinds(self, cursor: Cursor) -> frozenset[Kind]:
+        return cursor.kinds if self.replay_metrics else cursor.kinds - MINOR
+
+    def confirm(self, sink: str, portion: Portion) -> None:
+        """The receiver has all of the portion; the log forgets it with one of the next commits."""
+        self._cursors[sink].confirm(portion)
+        self._counters.confirmed[sink] += len(portion.messages)
+        self._counters.superseded += portion.superseded
+        self._unsaved += len(portion.messages)
+        if self._unsaved > 2048:  # bounds what is sent twice after a crash
+            self._next_cursors = 0.0
+            self._wake.set()
+
+    def reject(self, sink: str, messages: Sequence[Message], reason: str) -> None:
+        """The receiver refuses these for good: keep them as dead letters, with the reason."""
+        self._pending.dead += [Dead(sink, reason, self.now(), message) for message in messages]
+        self._counters.dead += len(messages)
+        self._wake.set()
+
+    async def wait(self, sink: str, seconds: float) -> None:
+        """Until there is something new, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news[sink].wait()
+        except TimeoutError:
+            return
+
+    def behind(self, sink: str) -> int:
+        """How far the sink's confirmed position is behind the newest message; 0 = it has everything."""
+        return self._log.head - self._cursors[sink].position
+
+    def held(self) -> dict[Kind, Held]:
+        """Messages and bytes held, by kind."""
+        return {kind: Held(held.messages, held.bytes) for kind, held in self._log.held.items() if held.messages}
+
+    async def dead_letters(self) -> list[Dead]:
+        """What was refused for good, oldest first."""
+        return await self._database.run(dead_letters)
+
+    # Writing
+
+    async def _write_forever(self) -> None:
+        while not self._closing:
+            try:
+                async with asyncio.timeout(self.linger_seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self._log.may_write:
+                await self._write()
+        self._next_cursors = 0.0
+        await self._write()
+        await self._log.shrink()
+
+    async def _write(self) -> None:
+        """One transaction with everything that waits for one."""
+        waiting, self._waiting = self._waiting, []
+        changes = self._changes()
+        if changes is not None:
+            try:
+                await self._log.write(changes)
+            except DatabaseError:
+                self._pending.notes = changes.notes | self._pending.notes
+                self._pending.dead = (changes.dead + self._pending.dead)[-changes.dead_limit :]
+            else:
+                self._written |= changes.cursors
+                for kinds, _, upto in changes.confirmed:
+                    self._removed |= dict.fromkeys(kinds, upto)
+            if self._files != self._log.files:  # a new file: all of the small things are to be written again
+                self._files = self._log.files
+                self._written, self._removed = {}, {}
+                self._pending.notes = {**self._notes, **self._pending.notes}
+        for done in waiting:
+            if not done.done():  # its owner was cancelled
+                done.set_result(None)
+        self._announce()
+        if changes is not None and changes.confirmed and not self.failing:
+            await self._log.shrink()
+
+    def _changes(self) -> Changes | None:
+        now = self.monotonic()
+        changes, self._pending = self._pending, Changes()
+        changes.drop = self._room()
+        if now >= self._next_expiry:
+            self._next_expiry = now + 60.0
+            oldest = self._time()
+            changes.expire = [
+                (self._wanted - MINOR, oldest - int(self.alert_seconds * SECOND)),
+                (MINOR, oldest - int(self.metric_seconds * SECOND)),
+            ]
+        busy = bool(self._log.fresh or changes.notes or changes.dead or changes.expire or changes.drop)
+        if busy or now >= self._next_cursors:
+            for name, cursor in self._cursors.items():
+                if cursor.position != self._written.get(name):
+                    changes.cursors[name] = cursor.position
+            changes.confirmed = self._removable()
+        if changes.cursors:
+            self._next_cursors, self._unsaved = now + self.confirm_seconds, 0
+        return changes if busy or changes.cursors or changes.confirmed else None
+
+    def _removable(self) -> list[tuple[frozenset[Kind], int, int]]:
+        """Ranges in which the rows of some kinds have reached every sink that takes them."""
+        groups: dict[tuple[int, int], set[Kind]] = {}
+        for kind, held in self._log.held.items():
+            upto = min((c.position for c in self._cursors.values() if kind in c.kinds), default=self._log.durable)
+            after = self._removed.get(kind, 0)
+            if held.messages and upto > after:
+                groups.setdefault((after, upto), set()).add(kind)
+        return [(frozenset(kinds), after, upto) for (after, upto), kinds in groups.items()]
+
+    def _room(self) -> list[tuple[frozenset[Kind], int]]:
+        """What must go to stay within the bounds, and a little more, not to come back at once."""
+        minor = sum(held.bytes for kind, held in self._log.held.items() if kind in MINOR)
+        major = sum(held.bytes for kind, held in self._log.held.items() if kind not in MINOR)
+        drop: list[tuple[frozenset[Kind], int]] = []
+        limit = self.alert_bytes + self.metric_bytes
+        excess = max(minor - self.metric_bytes, min(minor, minor + major - limit))
+        if excess > 0:
+            drop.append((MINOR, excess + self.metric_bytes // 64))
+        if major > limit:
+            drop.append((frozenset(self._log.held) - MINOR, major - limit + limit // 64))
+        return drop
+
+    def _announce(self) -> None:
+        for news in self._news.values():
+            news.set()
+
+    def _time(self) -> int:
+        """When something is stored: like the host's clock, but it never steps."""
+        return self._epoch + int((self.monotonic() - self._started) * SECOND)

@@ -1,0 +1,229 @@
+"""The log itself: rows on disk, with the newest of them in memory, and a ring in memory while the disk fails.
+
+on disk only ... | tail: on disk and in memory | fresh: not yet on disk
+                                      `durable`            `head`
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from agent.alerts import Kind, Message
+from agent.database import Database, DatabaseError
+from agent.outbox_table import Changes, Held, Kept, Outcome, Start, apply, load, read, salvage, size_of
+
+log = logging.getLogger(__name__)
+
+MINOR: frozenset[Kind] = frozenset({"metric", "health"})
+"""Kinds that are dropped first and written lazily."""
+
+MIB = 1 << 20
+SECOND = 10**9
+_TAIL_ROWS = 2048
+
+
+@dataclass
+class Log:
+    """Rows by position. See the module.
+
+    Attributes:
+        ring_bytes: what `fresh` may hold while the disk fails.
+        retry_seconds: pause between two tries of a failing disk.
+        dropped: messages lost, by kind and reason.
+        failing: what is wrong with the disk; empty = nothing.
+        held: messages and bytes, by kind.
+        states: position of the newest state of each machine and name.
+    """
+
+    database: Database
+    ring_bytes: int
+    retry_seconds: float
+    monotonic: Callable[[], float] = time.monotonic
+
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
+    commits: int = field(default=0, init=False)
+    failed_commits: int = field(default=0, init=False)
+    failing: str = field(default="", init=False)
+    held: dict[Kind, Held] = field(default_factory=dict, init=False)
+    states: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.head = self.durable = 0
+        self.files = 0  # corrupt files moved aside; when this grows, everything known has to be written again
+        self.fresh: deque[Kept] = deque()
+        self.fresh_bytes = 0
+        self._tail: deque[Kept] = deque()
+        self._tail_bytes = 0
+        self._busy = False
+        self._next_try = self._next_word = 0.0
+
+    async def open(self) -> Start:
+        """Read what the file holds, after saving what can be saved from a corrupt one."""
+        try:
+            for file in self.database.quarantined:
+                found = await self.database.run(lambda c, file=file: salvage(c, file))  # type: ignore[misc]
+                log.warning("%d messages were saved from %s", found, file)
+            start = await self.database.run(load)
+        except DatabaseError as error:
+            self.failed(error)
+            start = Start(0, {}, {}, {}, [], {}, 0)
+        self.files = len(self.database.quarantined)
+        self.head = self.durable = start.head
+        self.held, self.states = start.held, start.states
+        return start
+
+    def put(self, message: Message, stored: int) -> None:
+        """Take a message in; it is on disk after the next `write`."""
+        self.head += 1
+        row = Kept(self.head, message, stored, size_of(message))
+        self.fresh.append(row)
+        self.fresh_bytes += row.size
+        held = self.held.setdefault(message.kind, Held())
+        held.messages += 1
+        held.bytes += row.size
+        if message.kind == "state":
+            self.states[message.machine, message.name] = row.position
+
+    @property
+    def visible(self) -> int:
+        """The last position that may be sent: what is on disk, or everything while the disk fails."""
+        return self.head if self.failing else self.durable
+
+    @property
+    def may_write(self) -> bool:
+        return not self.failing or self.monotonic() >= self._next_try
+
+    async def rows(self, after: int, upto: int, kinds: frozenset[Kind], limit: int) -> tuple[list[Kept], int]:
+        """Rows with `after < position <= upto`, and the position up to which there are no others.
+
+        Raises:
+            DatabaseError: the file cannot be read.
+        """
+        found: list[Kept] = []
+        oldest = self._tail[0].position if self._tail else self.durable + 1
+        if after + 1 < oldest:
+            last = min(upto, oldest - 1)
+            rows = await self.database.run(lambda c: read(c, after, last, kinds, limit))
+            for row in rows:
+                if isinstance(row, Kept):
+                    found.append(row)
+                else:
+                    self.dropped["unknown", "damaged"] += 1
+                    log.error("the message at %d of %s is damaged and was dropped", row, self.database.path)
+            if len(rows) == limit:
+                end = rows[-1]
+                return found, end.position if isinstance(end, Kept) else end
+        for memory in (self._tail, self.fresh):
+            if memory and memory[-1].position > after:
+                wanted = (r for r in memory if after < r.position <= upto and r.message.kind in kinds)
+                found += islice(wanted, limit - len(found))
+        return found, found[-1].position if len(found) == limit else upto
+
+    async def write(self, changes: Changes) -> None:
+        """Write what is fresh, with these changes, in one transaction.
+
+        Raises:
+            DatabaseError: nothing was written; the changes are the caller's to try again.
+        """
+        changes.rows = list(self.fresh)
+        self._busy, files = True, self.files
+        try:
+            outcome = await self.database.run(lambda c: apply(c, changes))
+            if files != self.files:
+                raise DatabaseError(f"{self.database.path} was moved aside meanwhile")
+        except DatabaseError as error:
+            self.failed_commits += 1
+            self.failed(error)
+            raise
+        else:
+            self._wrote(changes, outcome)
+        finally:
+            self._busy = False
+            self.bound_ring()
+
+    def _wrote(self, changes: Changes, outcome: Outcome) -> None:
+        if self.failing:
+            log.warning("%s can be written again; memory held %d messages", self.database.path, len(changes.rows))
+            self.failing = ""
+        self.commits += 1
+        for row in changes.rows:
+            self.fresh.popleft()
+            self.fresh_bytes -= row.size
+            self._tail.append(row)
+            self._tail_bytes += row.size
+            self.durable = row.position
+        for reason, gone in (("", outcome.confirmed), ("space", outcome.dropped), ("age", outcome.expired)):
+            for kind, held in gone.items():
+                self.held[kind].messages -= held.messages
+                self.held[kind].bytes -= held.bytes
+                if reason:
+                    self.count_dropped(kind, reason, held.messages)
+        if outcome.lost:
+            lost = set(outcome.lost)
+            self._tail = deque(row for row in self._tail if row.position not in lost)
+            self._tail_bytes = sum(row.size for row in self._tail)
+        while self._tail_bytes > MIB or len(self._tail) > _TAIL_ROWS:
+            self._tail_bytes -= self._tail.popleft().size
+
+    def failed(self, error: DatabaseError) -> None:
+        """The disk fails: go on in memory, try again later."""
+        now = self.monotonic()
+        if not self.failing or now >= self._next_word:
+            self._next_word = now + 60.0
+            log.error("%s; new alerts are kept in memory until it can be written again", error)
+        self.failing = str(error)
+        self._next_try = now + self.retry_seconds
+        if len(self.database.quarantined) > self.files:
+            self.files = len(self.database.quarantined)
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """The file is a new one: write again what is known of the old one's end."""
+        self.fresh.extendleft(reversed(self._tail))
+        self.fresh_bytes += self._tail_bytes
+        self._tail.clear()
+        self._tail_bytes = 0
+        before = sum(held.messages for held in self.held.values())
+        self.held = {}
+        for row in self.fresh:
+            held = self.held.setdefault(row.message.kind, Held())
+            held.messages += 1
+            held.bytes += row.size
+        self.dropped["unknown", "corrupt"] += max(0, before - len(self.fresh))
+        self._next_try = 0.0
+
+    def bound_ring(self) -> None:
+        """While the disk fails, bound what waits in memory: the oldest metrics go first."""
+        if not self.failing or self._busy or self.fresh_bytes <= self.ring_bytes:
+            return
+        for minor in (True, False):
+            kept: deque[Kept] = deque()
+            for row in self.fresh:
+                if self.fresh_bytes > self.ring_bytes and (row.message.kind in MINOR) >= minor:
+                    self.fresh_bytes -= row.size
+                    held = self.held[row.message.kind]
+                    held.messages -= 1
+                    held.bytes -= row.size
+                    self.count_dropped(row.message.kind, "memory", 1)
+                else:
+                    kept.append(row)
+            self.fresh = kept
+
+    def count_dropped(self, kind: Kind, reason: str, messages: int) -> None:
+        """Count messages lost; losing an alert is an error."""
+        self.dropped[kind, reason] += messages
+        if kind not in MINOR and self.monotonic() >= self._next_word:
+            self._next_word = self.monotonic() + 60.0
+            log.error("%d messages of kind %s were dropped: %s", messages, kind, reason)
+
+    async def shrink(self) -> None:
+        """Give the room of what was removed back to the file system."""
+        try:
+            await self.database.tidy(checkpoint=not any(held.messages for held in self.held.values()))
+        except DatabaseError as error:
+            self.failed(error)
