@@ -21,18 +21,22 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def save(path: Path, state: Any) -> int:
-    """Write `state` (dicts, lists, numbers, strings, arrays) to `path`; returns the bytes written.
-
-    Raises:
-        OSError: the disk is full or the directory gone; the file before is still whole.
-    """
+def encode(state: Any) -> bytes:
+    """The bytes of `state` (dicts, lists, numbers, strings, arrays) as it is now; nothing of it is kept."""
     arrays: list[np.ndarray[Any, Any]] = []
     document = json.dumps({"version": VERSION, "state": _strip(state, arrays)}).encode()
     buffer = io.BytesIO()
     named = {f"a{number}": array for number, array in enumerate(arrays)}
     np.savez(buffer, allow_pickle=False, document=np.frombuffer(document, np.uint8), **named)
-    content = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write encoded state to `path`.
+
+    Raises:
+        OSError: the disk is full or the directory gone; the file before is still whole.
+    """
     fresh = path.with_suffix(".new")
     with open(fresh, "wb") as file:
         file.write(content)
@@ -44,7 +48,6 @@ def save(path: Path, state: Any) -> int:
         os.fsync(directory)
     finally:
         os.close(directory)
-    return len(content)
 
 
 def load(path: Path) -> Any | None:

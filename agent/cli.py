@@ -1,0 +1,77 @@
+"""The command line: each command a few lines that call the part which does the work."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from agent.components import ConfigError
+from agent.service import survive_early_signals
+
+EX_CONFIG = 78  # sysexits.h: systemd does not restart on it (RestartPreventExitStatus)
+
+_EPILOG = """examples:
+  agent --simulate                           three machines, one overheats; alerts on an MQTT broker of its own
+  agent --simulate --duration 30s --speed 60
+  agent check -c /etc/edge-agent/agent.toml  is the configuration right?
+  agent run -c /etc/edge-agent/agent.toml    the service
+  agent tail                                 show alerts as they come
+"""
+
+# name -> module with `register(commands)`; imported only for their own command or for help
+_COMMANDS = {
+    "run": "agent.commands.run",
+    "check": "agent.commands.check",
+    "replay": "agent.commands.replay",
+    "record": "agent.commands.record",
+    "tail": "agent.commands.tail",
+    "sensors": "agent.commands.sensors",
+    "generate": "agent.offline.generate",
+    "calibrate": "agent.offline.calibrate",
+    "detect": "agent.offline.detect",
+    "evaluate": "agent.offline.evaluate",
+    "rules": "agent.offline.to_flink",
+    "alerts": "agent.commands.alerts",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration."""
+    survive_early_signals()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        chosen = parser(words).parse_args(words)
+        code: int = chosen.func(chosen) or 0
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"agent: {problem}", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that `words` names, or of all commands."""
+    top = argparse.ArgumentParser(
+        prog="agent",
+        description="Finds anomalies in what machine sensors say, beside the machines, and tells subscribers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulate: Any = importlib.import_module("agent.commands.simulate")
+    simulate.add_arguments(top)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    named = next((word for word in words if word in _COMMANDS), None)
+    if named is None and "--simulate" in words:
+        return top
+    for name in [named] if named else _COMMANDS:
+        module = importlib.import_module(_COMMANDS[name])
+        module.register(commands)
+    return top
+

@@ -1,0 +1,38 @@
+"""The host clock, and by how much it was set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+TOLERANCE = 2 * 10**9  # ns; smaller differences are slewing and scheduling
+
+
+@dataclass(slots=True)
+class HostClock:
+    """Compares the wall clock with the monotonic one, so that a step is known as a step.
+
+    Attributes:
+        wall: ns since the epoch.
+        monotonic: ns, never set.
+    """
+
+    wall: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], int] = time.monotonic_ns
+    steps: int = 0
+    _offset: int | None = field(default=None)
+
+    def read(self) -> tuple[int, int]:
+        """Wall time now and the step since the last call (0 unless the clock was set), ns."""
+        wall, monotonic = self.wall(), self.monotonic()
+        offset = wall - monotonic
+        if self._offset is None:
+            self._offset = offset
+        step = offset - self._offset
+        if abs(step) <= TOLERANCE:
+            self._offset += step // 16  # follow slewing
+            return wall, 0
+        self._offset = offset
+        self.steps += 1
+        return wall, step

@@ -1,0 +1,49 @@
+"""`agent check`: is the configuration right?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from agent.commands import Commands, add_command, add_config, parts_of
+from agent.components import ConfigError
+from agent.settings import unknown_variables
+
+_EXAMPLES = """  agent check -c config/serial.toml
+  agent check -c config/serial.toml --json | jq .problems"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "check", check, "Check a configuration; exit code 78 and one line a problem if it is wrong.", _EXAMPLES
+    )
+    add_config(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Compose everything, open nothing."""
+    problems: list[str] = []
+    summary: dict[str, list[str]] = {}
+    try:
+        parts = parts_of(arguments)
+    except ConfigError as error:
+        problems = [p if p.startswith(str(arguments.config)) else f"{arguments.config}: {p}" for p in error.problems]
+    else:
+        summary = {
+            "sources": list(parts.sources), "windows": list(parts.settings.window),
+            "detectors": list(parts.settings.detector), "rules": list(parts.rules), "sinks": list(parts.sinks),
+        }  # fmt: skip
+    warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
+    if arguments.json:
+        print(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **summary}))  # noqa: T201
+        return 78 if problems else 0
+    for line in problems + warnings:
+        print(line, file=sys.stderr)  # noqa: T201
+    if not problems:
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in summary.items())
+        print(f"{arguments.config}: right ({counts})")  # noqa: T201
+    return 78 if problems else 0

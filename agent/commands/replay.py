@@ -1,0 +1,51 @@
+"""`agent replay`: what would have been said about a recording."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+
+from agent.alerts import encode
+from agent.commands import Commands, add_command, add_config, number_or_max, parts_of
+from sensors.source import SourceError
+
+_EXAMPLES = """  agent replay monday.rec -c config/temperature.toml            alerts as JSON lines
+  agent replay monday.rec -c config/temperature.toml --speed 60 | jq .data.message"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "replay", replay, "Run a recording through the rules; print the alerts as JSON lines.", _EXAMPLES
+    )
+    command.add_argument("recording", type=Path, metavar="RECORDING")
+    command.add_argument("--speed", type=number_or_max, default=float("inf"), metavar="N|max", help="default: max")
+    add_config(command)
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Print each alert of the recording as it was, or would have been, sent."""
+    try:
+        asyncio.run(_replay(arguments))
+    except SourceError as error:
+        print(f"agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _replay(arguments: argparse.Namespace) -> None:
+    from sensors.recording import RecordingSource
+
+    parts = parts_of(arguments)
+    engine = parts.engine()
+    out = sys.stdout.buffer
+    async with RecordingSource(arguments.recording, speed=arguments.speed) as source:
+        async for batch in source:
+            decisions = engine.process(dataclasses.replace(batch))
+            for message in encode(decisions, engine, parts.identity, metrics=False):
+                if message.kind in ("alert", "raw"):
+                    out.write(message.body + b"\n")
+            out.flush()

@@ -1,0 +1,84 @@
+"""`agent run`: the service."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+from pathlib import Path
+
+from agent.app import App
+from agent.commands import Commands, add_command, add_config, parts_of
+from agent.components import ConfigError
+from agent.compose import Parts
+from agent.service import Notifier, feed_watchdog, set_up_log
+from agent.settings import unknown_variables
+
+log = logging.getLogger(__name__)
+
+_EXAMPLES = """  agent run -c /etc/edge-agent/agent.toml
+  agent run -c config/temperature.toml --set agent.state=/tmp/state --record run.rec
+  AGENT_SOURCE__LINE__PORT=/dev/ttyUSB1 agent run -c config/serial.toml"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(commands, "run", run, "Run the agent as a service until SIGTERM or SIGINT.", _EXAMPLES)
+    add_config(command)
+    command.add_argument("--record", type=Path, metavar="FILE", help="record all that is read, for `agent replay`")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until told to stop."""
+    parts = parts_of(arguments)
+    set_up_log(parts.settings.agent.log)
+    faulthandler.enable()
+    for problem in unknown_variables(os.environ):
+        log.warning("environment: %s", problem)
+    asyncio.run(serve(parts, arguments))
+    return 0
+
+
+async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
+    """The app with what a service needs: signals, notifications, watchdog."""
+    notifier = Notifier.from_environment()
+    app = App(parts, ready=lambda: notifier.ready(f"watching {len(parts.sources)} sources"))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, notifier)
+    loop.add_signal_handler(signal.SIGHUP, _reload, arguments, notifier)
+    feeding = asyncio.create_task(feed_watchdog(notifier, app.progress, app.status))
+    try:
+        if arguments.record is not None:
+            from sensors.recording import Recorder
+
+            with Recorder(arguments.record) as recorder:
+                app.lookers.append(_Recording(recorder))
+                await app.run(stop)
+        else:
+            await app.run(stop)
+    finally:
+        feeding.cancel()
+
+
+def _stop(stop: asyncio.Event, notifier: Notifier) -> None:
+    notifier.stopping()
+    stop.set()
+
+
+def _reload(arguments: argparse.Namespace, notifier: Notifier) -> None:
+    """Read the configuration again and say whether it is right; a change takes effect at the next start."""
+    notifier.reloading()
+    try:
+        parts_of(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("configuration: %s", problem)
+        log.error("configuration refused; going on with the one before")
+    else:
+        log.info("configuration is right; what changed takes effect at the next start")
+    notifier.ready()

@@ -1,0 +1,133 @@
+"""Settings to objects: fresh sources, steps, rules and sinks, and the engine made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.alerts import Identity
+from agent.components import ConfigError, build, nearest
+from agent.engine import Engine, Limits, Step
+from agent.rules import Rule
+from agent.settings import Settings, Table
+from agent.sinks import Sink
+from sensors.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that a configuration describes; made anew at each call of `compose`.
+
+    Attributes:
+        fingerprints: name of a step or rule -> hash of its configuration and of all it stands on; a saved state
+            fits only where it is the same.
+    """
+
+    settings: Settings
+    identity: Identity
+    sources: dict[str, Source]
+    steps: dict[str, Step]
+    rules: dict[str, Rule]
+    sinks: dict[str, Sink]
+    fingerprints: dict[str, str]
+
+    def engine(self) -> Engine:
+        """The engine of the steps and rules."""
+        agent = self.settings.agent
+        limits = Limits(series=agent.series, ahead=agent.ahead, idle=agent.idle)
+        return Engine(self.steps, self.rules, self.identity, limits, sources=self.sources)
+
+
+def compose(settings: Settings) -> Parts:
+    """The objects of a configuration.
+
+    Raises:
+        ConfigError: with every problem found, each with its key path.
+    """
+    problems: list[str] = []
+    identity = Identity(settings.agent.site, settings.agent.name)
+    sources = _build_all("source", settings.source, problems)
+    windows = _build_all("window", settings.window, problems)
+    detectors = _build_all("detector", settings.detector, problems)
+    rules = _build_all("rule", settings.rule, problems)
+    sinks = _build_all("sink", settings.sink, problems)
+    names = [*settings.window, *settings.detector, *settings.source]
+    problems += [f"{name}: two tables have this name; `on` could mean both" for name in set(names) if names.count(name) > 1]
+    steps = windows | detectors
+    _check_on(settings, problems)
+    problems += _check_columns(steps, rules)
+    sinks = {name: _signed(sink, identity) for name, sink in sinks.items()}
+    prints = _fingerprints(settings)
+    parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
+    if not problems:
+        try:
+            parts.engine()
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(problems)
+    return parts
+
+
+def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
+    made = {}
+    for name, table in tables.items():
+        try:
+            made[name] = build(kind, f"{kind}.{name}", table)
+        except ConfigError as error:
+            problems += error.problems
+    return made
+
+
+def _check_on(settings: Settings, problems: list[str]) -> None:
+    """Each `on` names a step or source."""
+    known = [*settings.window, *settings.detector, *settings.source]
+    for kind in ("window", "detector", "rule"):
+        for name, table in getattr(settings, kind).items():
+            on = table.get("on", "")
+            if on and on not in known:
+                problems.append(
+                    f'{kind}.{name}.on: there is no window, detector or source "{on}"{nearest(on, known)}'
+                )
+
+
+def _check_columns(steps: Mapping[str, Step], rules: Mapping[str, Rule]) -> list[str]:
+    """Each column a step or rule names is one that the step it reads gives; readings may carry any."""
+    problems = []
+    for kind, parts in (("step", steps), ("rule", rules)):
+        for name, part in parts.items():
+            above = steps.get(part.on)
+            given: Callable[[], Any] | None = getattr(above, "outputs", None)
+            needed: Callable[[], Any] | None = getattr(part, "inputs", None)
+            if given is None or needed is None:
+                continue
+            known = set(given()) | {"start", "end"}
+            problems += [
+                f'{kind}.{name}: "{column}" is no column of {part.on}{nearest(column, known)}'
+                for column in sorted(set(needed()) - known)
+            ]
+    return problems
+
+
+def _signed(sink: Any, identity: Identity) -> Any:
+    """The sink with site and agent filled in where it has fields for them."""
+    fields = {field.name for field in dataclasses.fields(sink) if field.init}
+    mine = {"site": identity.site, "agent": identity.agent}
+    return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
+
+
+def _fingerprints(settings: Settings) -> dict[str, str]:
+    tables = {**settings.window, **settings.detector, **settings.rule}
+    prints = {}
+    for name in tables:
+        chain, at = [], name
+        while at in tables and at not in chain:
+            chain.append(at)
+            at = str(tables[at].get("on", ""))
+        text = json.dumps([[link, tables[link]] for link in chain], sort_keys=True, default=str)
+        prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return prints
