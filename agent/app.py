@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,13 +17,12 @@ from agent.compose import Parts
 from agent.delivery import Delivery
 from agent.engine import Decisions
 from agent.outbox import Outbox
+from agent.reading import Reading
 from agent.service import Progress
-from sensors.batch import Batch, tick
-from sensors.source import Positioned, Source, SourceError
+from sensors.batch import Batch
+from sensors.source import Positioned
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE, LONGEST_PAUSE, STABLE = 0.2, 30.0, 60.0  # seconds; back-off of a source that fails
 
 
 class Looker(Protocol):
@@ -35,7 +31,7 @@ class Looker(Protocol):
     def look(self, batch: Batch, decisions: Decisions) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass
 class App:
     """One agent in one process. `await run(stop)` is its whole life.
 
@@ -54,6 +50,8 @@ class App:
 
     def __post_init__(self) -> None:
         self.engine = self.parts.engine()
+        kinds = {name: sink.kinds for name, sink in self.parts.sinks.items()}
+        self.outbox = Outbox(self.parts.settings.agent.state / "outbox.db", kinds)
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
         self._appending: set[asyncio.Task[Any]] = set()
@@ -66,7 +64,7 @@ class App:
         """
         self._agent.state.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            self.outbox = await stack.enter_async_context(Outbox(self._agent.state / "outbox.db"))
+            await stack.enter_async_context(self.outbox)
             self._resume()
             await stack.enter_async_context(self._delivering())
             async with asyncio.TaskGroup() as tasks:
@@ -94,47 +92,15 @@ class App:
                     delivery.stop()
 
     async def _watch(self) -> None:
-        """All sources, the clock and the check-point, until every source has ended."""
+        """Read all sources, save the state now and then, until every source has ended."""
+        reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:
-            clock = tasks.create_task(self._tick())
             saver = tasks.create_task(self._save_now_and_then())
-            async with asyncio.TaskGroup() as sources:
-                for name, source in self.parts.sources.items():
-                    sources.create_task(self._read(name, source))
-            clock.cancel()
+            await reading.run()
             saver.cancel()
-
-    async def _read(self, name: str, source: Source) -> None:
-        """Read one source for ever: on an error close, wait with jittered back-off, open again."""
-        pause = FIRST_PAUSE
-        while True:
-            opened = time.monotonic()
-            try:
-                async with source:
-                    log.info("source %s: open", name)
-                    async for batch in source:
-                        self.progress.beat(name)
-                        await self.decide(dataclasses.replace(batch, source=name))
-                log.info("source %s: ended", name)
-                self.progress.done(name)
-                return
-            except SourceError as error:
-                source.counters.last_error = str(error)
-                if time.monotonic() - opened > STABLE:
-                    pause = FIRST_PAUSE
-                log.warning("source %s: %s; trying again in %.1f s", name, error, pause)
-            self.progress.done(name)  # a wait of its own
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
-            source.counters.reopened += 1
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def decide(self, batch: Batch) -> None:
         """Decide on one batch; when this returns, its alerts are safe on disk."""
-        if not _own_clock(self.parts.sources.get(batch.source)):
-            _, step = self.clock.read()
-            if step:
-                log.warning("the host clock was set by %+.3f s", step / 1e9)
-                batch = dataclasses.replace(batch, clock_step=step)
         decisions = self.engine.process(batch)
         messages = self.messages(decisions)
         for looker in self.lookers:
@@ -148,15 +114,6 @@ class App:
     def messages(self, decisions: Decisions) -> list[Message]:
         """What goes out for these decisions, in order."""
         return encode(decisions, self.engine, self.parts.identity, metrics=self._agent.metrics)
-
-    async def _tick(self) -> None:
-        """Tell the engine that time passes, also where nothing is read."""
-        if any(_own_clock(source) for source in self.parts.sources.values()):
-            return
-        while True:
-            await asyncio.sleep(self._agent.tick.seconds)
-            self.progress.beat("clock")
-            await self.decide(tick(time.time_ns()))
 
     async def _save_now_and_then(self) -> None:
         while True:
@@ -199,7 +156,3 @@ class App:
                 source.seek(position)
         log.info("resumed from the check-point in %s", self._file)
 
-
-def _own_clock(source: object) -> bool:
-    """Whether the source brings its own time (simulated, recorded) instead of the host's."""
-    return bool(getattr(source, "own_clock", False))

@@ -9,8 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from agent.app import Looking
 from agent.commands import Commands, add_command, add_config, parts_of
+from agent.reading import Reading
+from agent.service import log_to_stderr
+from sensors.batch import Batch
 from sensors.units import Duration
 
 _EXAMPLES = """  agent record -c config/serial.toml -o monday.rec
@@ -25,3 +27,37 @@ def register(commands: Commands) -> None:
     add_config(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="RECORDING")
     command.add_argument("--duration", type=Duration, metavar="TIME", help="stop by itself, e.g. 10m")
+
+
+def record(arguments: argparse.Namespace) -> int:
+    """Record until told to stop."""
+    log_to_stderr("INFO")
+    rows = asyncio.run(_record(arguments))
+    print(f"{arguments.output}: {rows} readings", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+async def _record(arguments: argparse.Namespace) -> int:
+    from sensors.recording import Recorder
+
+    parts = parts_of(arguments)
+    rows = 0
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with Recorder(arguments.output) as recorder:
+
+        async def keep(batch: Batch) -> None:
+            nonlocal rows
+            rows += len(batch)
+            recorder.write(batch)
+
+        reading = asyncio.create_task(Reading(parts.sources, keep, parts.settings.agent.tick.seconds).run())
+        stopping = asyncio.create_task(stop.wait())
+        limit = None if arguments.duration is None else arguments.duration.seconds
+        await asyncio.wait([reading, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return rows

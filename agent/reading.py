@@ -1,0 +1,93 @@
+"""Reading every source for as long as it lasts, and the clock beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from agent.clock import HostClock
+from agent.service import Progress
+from sensors.batch import Batch, tick
+from sensors.source import Source, SourceError
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE, STABLE = 0.2, 30.0, 60.0  # seconds; back-off of a source that fails
+
+
+@dataclass(slots=True)
+class Reading:
+    """Hands each batch of each source, named and with the steps of the host clock in it, to `take`.
+
+    A source that fails is closed, and opened again after a jittered pause; the others do not notice. Where nothing
+    is read, a batch without rows says that time has passed, unless a source keeps a time of its own (simulated,
+    recorded).
+
+    Attributes:
+        sources: by name.
+        take: what is done with a batch; the next is read when it returns.
+        tick_seconds: how often the clock is told.
+    """
+
+    sources: Mapping[str, Source]
+    take: Callable[[Batch], Awaitable[None]]
+    tick_seconds: float = 1.0
+    progress: Progress = field(default_factory=lambda: Progress(30.0))
+    clock: HostClock = field(default_factory=HostClock)
+
+    async def run(self) -> None:
+        """Until every source has ended."""
+        async with asyncio.TaskGroup() as clock:
+            ticking = clock.create_task(self._tick())
+            async with asyncio.TaskGroup() as sources:
+                for name, source in self.sources.items():
+                    sources.create_task(self._read(name, source))
+            ticking.cancel()
+
+    async def _read(self, name: str, source: Source) -> None:
+        pause = FIRST_PAUSE
+        own = keeps_time(source)
+        while True:
+            opened = time.monotonic()
+            try:
+                async with source:
+                    log.info("source %s: open", name)
+                    async for batch in source:
+                        self.progress.beat(name)
+                        await self.take(dataclasses.replace(batch, source=name, clock_step=0 if own else self._step()))
+                log.info("source %s: ended", name)
+                return
+            except SourceError as error:
+                source.counters.last_error = str(error)
+                if time.monotonic() - opened > STABLE:
+                    pause = FIRST_PAUSE
+                log.warning("source %s: %s; trying again in %.1f s", name, error, pause)
+            finally:
+                self.progress.done(name)  # a wait of its own
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
+            source.counters.reopened += 1
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _tick(self) -> None:
+        if any(keeps_time(source) for source in self.sources.values()):
+            return
+        while True:
+            await asyncio.sleep(self.tick_seconds)
+            self.progress.beat("clock")
+            await self.take(dataclasses.replace(tick(time.time_ns()), clock_step=self._step()))
+
+    def _step(self) -> int:
+        _, step = self.clock.read()
+        if step:
+            log.warning("the host clock was set by %+.3f s", step / 1e9)
+        return step
+
+
+def keeps_time(source: object) -> bool:
+    """Whether the source brings its own time instead of the host's."""
+    return bool(getattr(source, "keeps_time", False))
