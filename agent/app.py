@@ -15,7 +15,7 @@ from agent.alerts import Message, encode
 from agent.clock import HostClock
 from agent.compose import Parts
 from agent.delivery import Delivery
-from agent.engine import Decisions
+from agent.engine import Decisions, Engine
 from agent.outbox import Outbox
 from agent.reading import Reading
 from agent.service import Progress
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Looker(Protocol):
     """Someone who looks on: the live view, a recorder, metrics. Must return at once."""
 
-    def look(self, batch: Batch, decisions: Decisions) -> None: ...
+    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None: ...
 
 
 @dataclass
@@ -104,12 +104,25 @@ class App:
         decisions = self.engine.process(batch)
         messages = self.messages(decisions)
         for looker in self.lookers:
-            looker.look(batch, decisions)
+            looker.update(self.engine, batch, decisions)
         if messages:
             appending = asyncio.ensure_future(self.outbox.append(messages))
             self._appending.add(appending)
             appending.add_done_callback(self._appending.discard)
             await asyncio.shield(appending)  # a cancelled watcher must not lose an alert already raised
+
+    def counters(self) -> dict[str, int]:
+        """What is sent and what waits, for the live view."""
+        confirmed = self.outbox.counters.confirmed
+        return {name: confirmed[name] for name in self.deliveries} | {
+            f"{name} waiting": self.outbox.behind(name) for name in self.deliveries
+        }
+
+    def status(self) -> str:
+        """One line for `systemctl status`."""
+        counts = self.engine.counts
+        waiting = max((self.outbox.behind(name) for name in self.deliveries), default=0)
+        return f"{counts.readings} readings, {counts.alerts} alerts, {waiting} messages waiting"
 
     def messages(self, decisions: Decisions) -> list[Message]:
         """What goes out for these decisions, in order."""
@@ -155,4 +168,3 @@ class App:
             if isinstance(source, Positioned) and position:
                 source.seek(position)
         log.info("resumed from the check-point in %s", self._file)
-

@@ -74,4 +74,3 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         module = importlib.import_module(_COMMANDS[name])
         module.register(commands)
     return top
-

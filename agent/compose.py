@@ -56,7 +56,8 @@ def compose(settings: Settings) -> Parts:
     rules = _build_all("rule", settings.rule, problems)
     sinks = _build_all("sink", settings.sink, problems)
     names = [*settings.window, *settings.detector, *settings.source]
-    problems += [f"{name}: two tables have this name; `on` could mean both" for name in set(names) if names.count(name) > 1]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
     steps = windows | detectors
     _check_on(settings, problems)
     problems += _check_columns(steps, rules)

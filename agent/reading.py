@@ -59,7 +59,8 @@ class Reading:
                     log.info("source %s: open", name)
                     async for batch in source:
                         self.progress.beat(name)
-                        await self.take(dataclasses.replace(batch, source=name, clock_step=0 if own else self._step()))
+                        step = 0 if own else self._step()
+                        await self.take(dataclasses.replace(batch, source=name, clock_step=step))
                 log.info("source %s: ended", name)
                 return
             except SourceError as error:

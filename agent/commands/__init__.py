@@ -29,9 +29,11 @@ def add_command(
     return command
 
 
-def add_config(command: argparse.ArgumentParser, required: bool = True) -> None:
-    """The options of every command that reads a configuration."""
-    command.add_argument("-c", "--config", type=Path, required=required, metavar="FILE", help="configuration (TOML)")
+def add_config(command: Any, required: bool = True) -> None:
+    """The options of every command that reads a configuration, for a parser or a group of one."""
+    command.add_argument(
+        "-c", "--config", type=Path, required=required, metavar="FILE", help="configuration (TOML)"
+    )
     command.add_argument(
         "--set",
         action="append",

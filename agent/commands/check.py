@@ -18,7 +18,11 @@ _EXAMPLES = """  agent check -c config/serial.toml
 def register(commands: Commands) -> None:
     """Add the command."""
     command = add_command(
-        commands, "check", check, "Check a configuration; exit code 78 and one line a problem if it is wrong.", _EXAMPLES
+        commands,
+        "check",
+        check,
+        "Check a configuration; exit code 78 and one line a problem if it is wrong.",
+        _EXAMPLES,
     )
     add_config(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -31,7 +35,9 @@ def check(arguments: argparse.Namespace) -> int:
     try:
         parts = parts_of(arguments)
     except ConfigError as error:
-        problems = [p if p.startswith(str(arguments.config)) else f"{arguments.config}: {p}" for p in error.problems]
+        problems = [
+            p if p.startswith(str(arguments.config)) else f"{arguments.config}: {p}" for p in error.problems
+        ]
     else:
         summary = {
             "sources": list(parts.sources), "windows": list(parts.settings.window),

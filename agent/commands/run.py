@@ -8,14 +8,18 @@ import faulthandler
 import logging
 import os
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.app import App
 from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
-from agent.service import Notifier, feed_watchdog, set_up_log
+from agent.engine import Decisions, Engine
+from agent.service import Notifier, feed_watchdog, log_to_stderr
 from agent.settings import unknown_variables
+from sensors.batch import Batch
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ def register(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run until told to stop."""
     parts = parts_of(arguments)
-    set_up_log(parts.settings.agent.log)
+    log_to_stderr(parts.settings.agent.log.upper())
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
@@ -57,12 +61,23 @@ async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
             from sensors.recording import Recorder
 
             with Recorder(arguments.record) as recorder:
-                app.lookers.append(_Recording(recorder))
+                app.lookers.append(Keeping(recorder.write))
                 await app.run(stop)
         else:
             await app.run(stop)
     finally:
         feeding.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Looks on and hands each batch, as it was decided on, to the recorder."""
+
+    write: Callable[[Batch], None]
+
+    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
+        """Keep the batch."""
+        self.write(batch)
 
 
 def _stop(stop: asyncio.Event, notifier: Notifier) -> None:

@@ -1,0 +1,39 @@
+"""`agent sensors`: which ports and drivers there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from agent.commands import Commands, add_command
+from agent.components import kinds
+
+_EXAMPLES = """  agent sensors list
+  agent sensors list --json | jq -r '.ports[].by_id'"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(commands, "sensors", show, "Show serial ports, drivers and codecs.", _EXAMPLES)
+    command.add_argument(
+        "what", choices=["list"], help="list ports by the name that survives a replug, and drivers"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """List them."""
+    from sensors.serial_port import ports
+
+    found = ports()
+    drivers, codecs = sorted(kinds("source")), sorted(kinds("codec"))
+    if arguments.json:
+        listed = [{"device": p.device, "by_id": p.by_id, "by_path": p.by_path, "text": p.text} for p in found]
+        print(json.dumps({"ports": listed, "drivers": drivers, "codecs": codecs}))  # noqa: T201
+        return 0
+    for port in found:
+        print(f"{port.by_id or port.by_path or port.device}  {port.device}  {port.text}")  # noqa: T201
+    if not found:
+        print("no serial port found")  # noqa: T201
+    print(f"drivers: {', '.join(drivers)}\ncodecs: {', '.join(codecs)}")  # noqa: T201
+    return 0

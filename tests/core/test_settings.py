@@ -1,0 +1,86 @@
+"""File, environment and command line; whatever is wrong is named with its place and the nearest right word."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agent.components import ConfigError
+from agent.settings import AgentSettings, load, unknown_variables
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def write(tmp_path, text):
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    return file
+
+
+def problem_of(tmp_path, text, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), overrides)
+    return str(caught.value)
+
+
+def test_the_command_line_is_above_the_environment_and_that_above_the_file(tmp_path, monkeypatch):
+    file = write(
+        tmp_path, '[agent]\nsite = "file"\nname = "file"\nlog = "error"\n[source.line]\ntype = "tcp"\nport = 1\n'
+    )
+    monkeypatch.setenv("AGENT_AGENT__SITE", "environment")
+    monkeypatch.setenv("AGENT_AGENT__NAME", "environment")
+    monkeypatch.setenv("AGENT_SOURCE__LINE__PORT", "2")
+    settings = load(file, ["agent.name=line"])
+    assert (settings.agent.site, settings.agent.name, settings.agent.log) == ("environment", "line", "error")
+    assert settings.source == {"line": {"type": "tcp", "port": "2"}}
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such file"):
+        load(tmp_path / "absent.toml")
+
+
+def test_a_typo_is_named_with_path_and_nearest_key(tmp_path):
+    assert 'agent.checkpoint_evry: unknown key; did you mean "checkpoint_every"?' in problem_of(
+        tmp_path, '[agent]\ncheckpoint_evry = "5s"'
+    )
+    assert 'sinks: unknown key; did you mean "sink"?' in problem_of(tmp_path, "[sinks.a]\ntype = 'mqtt'")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[agent]\nsite = "North Hall"', "agent.site"),
+        ("[agent]\ntick = 5", "has no unit"),
+        ('[agent]\ntick = "5 parsecs"', "is not a duration"),
+        ("[agent\n", "agent.toml"),
+    ],
+)
+def test_what_does_not_fit_is_said_with_its_place(tmp_path, text, said):
+    assert said in problem_of(tmp_path, text)
+
+
+def test_not_utf8_is_said(tmp_path):
+    file = tmp_path / "agent.toml"
+    file.write_bytes(b'[agent]\nsite = "\xff"')
+    with pytest.raises(ConfigError, match="not UTF-8 at byte"):
+        load(file)
+
+
+def test_a_bad_override_says_how_to_write_one(tmp_path):
+    assert "write KEY.PATH=VALUE" in problem_of(tmp_path, "", "agent.site")
+
+
+def test_variables_that_change_nothing_are_found():
+    found = unknown_variables({"AGENT_SORCE__LINE__PORT": "x", "AGENT_SOURCE__LINE__PORT": "y", "HOME": "z"})
+    assert found == ['AGENT_SORCE__LINE__PORT; did you mean "source"?']
+
+
+def test_every_setting_has_a_line_in_the_example():
+    text = (CONFIG / "agent.toml").read_text()
+    assert set(re.findall(r"^(\w+) = ", text, re.MULTILINE)) == set(AgentSettings.model_fields)
+
+
+def test_the_example_shows_the_defaults(monkeypatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    assert load(CONFIG / "agent.toml").agent == AgentSettings(name="gateway-1")
