@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent import checkpoint
-from agent.alerts import Message, encode
+from agent.alerts import Message
 from agent.clock import HostClock
 from agent.compose import Parts
 from agent.delivery import Delivery
 from agent.engine import Decisions, Engine
+from agent.messages import encode
 from agent.outbox import Outbox
 from agent.reading import Reading
 from agent.service import Progress
@@ -81,15 +82,16 @@ class App:
     @asynccontextmanager
     async def _delivering(self) -> AsyncIterator[None]:
         """Deliver to every sink; on leaving, drain for a bounded time."""
+        stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             for name, sink in self.parts.sinks.items():
-                self.deliveries[name] = Delivery(name, sink, self.outbox, drain_seconds=self._agent.drain.seconds)
-                tasks.create_task(self.deliveries[name].run())
+                delivery = Delivery(self.outbox, name, sink, drain_seconds=self._agent.drain.seconds)
+                self.deliveries[name] = delivery
+                tasks.create_task(delivery.run(stop))
             try:
                 yield
             finally:
-                for delivery in self.deliveries.values():
-                    delivery.stop()
+                stop.set()
 
     async def _watch(self) -> None:
         """Read all sources, save the state now and then, until every source has ended."""

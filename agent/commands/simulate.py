@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.alerts import encode
 from agent.app import App
 from agent.broker import embedded_broker
 from agent.commands import add_config, number_or_max
 from agent.compose import compose
 from agent.engine import Decisions, Engine
+from agent.messages import encode
 from agent.notices import Lines
 from agent.service import log_to_stderr
 from agent.settings import Settings, load
