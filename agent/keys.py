@@ -53,10 +53,8 @@ class KeyTable:
         size = 1
         for words, _ in columns:
             size *= len(words) + 1
-        if size <= max(_TABLE_LIMIT, 4 * len(batch)):
-            keys = self._by_table(columns, size)
-        else:
-            keys = self._by_sorting(columns)
+        small = size <= max(_TABLE_LIMIT, 4 * len(batch))
+        keys = self._by_table(columns, size) if small else self._by_sorting(columns)
         count = int(np.count_nonzero(keys == _REFUSED))
         self.refused += count
         self.seen[keys if count == 0 else keys[keys >= 0]] = now
