@@ -15,8 +15,9 @@ The map, in the direction of the data:
     cursor, delivery     where each sink stands in it, and the loop that keeps a sink supplied
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic
-    components, settings configuration -> objects
-    app, cli             composition root and commands
+    components, settings, compose   configuration -> objects
+    reading, app         every source for as long as it lasts; the life of the agent
+    cli, commands/       the command line
     offline/             generate, calibrate, detect, evaluate, replay: the same `process`
     service, terminal    systemd and the live view: they only look on
 """

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from agent.backoff import Backoff
 from agent.clock import HostClock
 from agent.service import Progress
 from sensors.batch import Batch, tick
 from sensors.source import Source, SourceError
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE, LONGEST_PAUSE, STABLE = 0.2, 30.0, 60.0  # seconds; back-off of a source that fails
 
 
 @dataclass(slots=True)
@@ -50,7 +48,7 @@ class Reading:
             ticking.cancel()
 
     async def _read(self, name: str, source: Source) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(first=0.2)
         own = keeps_time(source)
         while True:
             opened = time.monotonic()
@@ -65,14 +63,11 @@ class Reading:
                 return
             except SourceError as error:
                 source.counters.last_error = str(error)
-                if time.monotonic() - opened > STABLE:
-                    pause = FIRST_PAUSE
-                log.warning("source %s: %s; trying again in %.1f s", name, error, pause)
+                log.warning("source %s: %s; trying again", name, error)
             finally:
                 self.progress.done(name)  # a wait of its own
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
+            await asyncio.sleep(backoff.next(time.monotonic() - opened))
             source.counters.reopened += 1
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _tick(self) -> None:
         if any(keeps_time(source) for source in self.sources.values()):
