@@ -27,14 +27,7 @@ _COMMANDS = {
     "check": "agent.commands.check",
     "replay": "agent.commands.replay",
     "record": "agent.commands.record",
-    "tail": "agent.commands.tail",
     "sensors": "agent.commands.sensors",
-    "generate": "agent.offline.generate",
-    "calibrate": "agent.offline.calibrate",
-    "detect": "agent.offline.detect",
-    "evaluate": "agent.offline.evaluate",
-    "rules": "agent.offline.to_flink",
-    "alerts": "agent.commands.alerts",
 }
 
 
