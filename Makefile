@@ -6,6 +6,7 @@
 #   make ci            what the integration server runs
 #   make bench NAME=engine          one benchmark, JSON lines
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
+#   make docs          write docs/configuration.md from the code
 #   make lock          refresh requirements/*.txt from pyproject.toml
 
 SHELL := /bin/sh
@@ -15,7 +16,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
   $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-.PHONY: demo test lint format types ci bench bench-peers lock clean system-packages
+.PHONY: demo test lint format types ci docs bench bench-peers lock clean system-packages
 
 demo: $(VENV)/.have-demo
 	$(BIN)/python -m agent --simulate $(DEMO_ARGS)
@@ -37,6 +38,9 @@ types: $(VENV)/.have-dev
 
 ci:
 	.ci/run
+
+docs: $(VENV)/.have-dev
+	$(BIN)/python docs/build_reference.py
 
 bench: $(VENV)/.have-dev
 	$(BIN)/python -m benchmarks $(NAME) $(BENCH_ARGS)
