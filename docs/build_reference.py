@@ -29,7 +29,8 @@ One TOML file. Each table of a component is named by you: `[window.mean_5s]` is 
 `agent check -c FILE` says so before anything starts. Durations are text with a unit: `"100ms"`, `"5s"`, `"1h 30m"`.
 
 The environment goes before the file: `AGENT_AGENT__SITE=plant-2`, `AGENT_SOURCE__LINE__PORT=/dev/ttyUSB1`; the
-command line goes before both: `--set source.line.port=/dev/ttyUSB1`. `config/` has a commented example for each use.
+command line goes before both: `--set source.line.port=/dev/ttyUSB1`. `config/` has a commented example for each
+use.
 
 """
 ORDER = ("source", "codec", "window", "detector", "rule", "sink")
@@ -63,7 +64,7 @@ def _component(name: str, where: str) -> str:
     for parent in reversed(cls.__mro__[:-1]):  # what a base class says of its fields holds here, too
         summary, said = _docstring(inspect.cleandoc(parent.__doc__ or ""))
         meanings |= said
-    lines = [f"### `type = \"{name}\"`\n\n{summary}\n\n", "| key | default | meaning |\n|---|---|---|\n"]
+    lines = [f'### `type = "{name}"`\n\n{summary}\n\n', "| key | default | meaning |\n|---|---|---|\n"]
     for item in dataclasses.fields(cls):
         if not item.init or item.name.startswith("_"):
             continue
