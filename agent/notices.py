@@ -29,6 +29,7 @@ class Notice:
         change: raised, escalated, resolved, ...; "raw" for a reading or window above the limit of a raw rule.
         limit: the condition, such as `mean >= 90`; empty where nothing is known of it.
         seconds: how long the incident has lasted.
+        message: the sentence that comes with the alert, if any.
     """
 
     time: int
@@ -41,6 +42,7 @@ class Notice:
     unit: str = ""
     limit: str = ""
     seconds: float | None = None
+    message: str = ""
 
     @classmethod
     def of(cls, alert: Alert) -> Notice:
@@ -56,6 +58,7 @@ class Notice:
             unit=alert.unit,
             limit=alert.raise_limit,
             seconds=((alert.ended_at or alert.time) - alert.started_at) / SECOND,
+            message=alert.message,
         )
 
     @classmethod
@@ -79,6 +82,7 @@ class Notice:
                 unit=data.get("unit") or "",
                 limit=(data.get("threshold") or {}).get("raise") or "",
                 seconds=data.get("duration_s"),
+                message="" if str(event["type"]).endswith(".raw") else str(data.get("message") or ""),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no alert event: {error!r}") from error
@@ -89,7 +93,12 @@ class Notice:
         return COLOURS["resolved" if self.change == "resolved" else self.severity]
 
     def what(self) -> str:
-        """Signal, value and condition: `mean = 90.6 °C, raised at mean >= 90`."""
+        """The sentence that came with the alert, else what is known: `m2, hot: mean = 90.6 °C, limit mean >= 90`."""
+        if self.message:
+            return _printable(self.message)
+        return _printable(f"{self.machine}, {self.rule}: {self._measured()}")
+
+    def _measured(self) -> str:
         value = "" if self.value is None else f" = {self.value:.6g}{' ' + self.unit if self.unit else ''}"
         text = f"{self.signal}{value}"
         if self.change == "resolved" and self.seconds is not None:
@@ -102,7 +111,7 @@ class Notice:
         change = f"{self.severity.upper():8} {self.change:9}"
         if colour:
             change = f"\x1b[1;{_ANSI[self.colour]}m{change}\x1b[0m"
-        return f"{when}  {change} {_printable(self.machine)}  {self.rule}: {_printable(self.what())}"
+        return f"{when}  {change} {self.what()}"
 
 
 class Lines:

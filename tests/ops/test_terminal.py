@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
-import json
 import time
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from agent.alerts import Alert, Change, Identity
+from agent.cloudevents import encode_alert
 from agent.engine import Decisions, Engine
 from agent.notices import Lines, Notice, ago, clock, duration, notices
 from agent.rules import Verdict
@@ -179,9 +179,9 @@ def test_without_a_terminal_each_event_is_one_line():
     lines.update(engine, batch, _decide(engine, batch, [ALERT, RESOLVED]))
     raised, resolved, raw = lines.take()
     assert raised.startswith(clock(ALERT.time))
-    assert raised.endswith("CRITICAL raised    m2  overheating: t.mean = 90.6 °C, limit mean >= 90")
-    assert resolved.endswith("CRITICAL resolved  m2  overheating: t.mean = 80 °C, after 9 s")
-    assert raw.endswith("raw       m2  hot: t.mean = 100 °C, limit mean >= 90")
+    assert raised.endswith("CRITICAL raised    m2, overheating: t.mean = 90.6 °C, limit mean >= 90")
+    assert resolved.endswith("CRITICAL resolved  m2, overheating: t.mean = 80 °C, after 9 s")
+    assert raw.endswith("raw       m2, hot: t.mean = 100 °C, limit mean >= 90")
     assert lines.take() == []
 
 
@@ -200,22 +200,17 @@ def test_raw_rows_of_a_huge_batch_are_bounded():
     assert len(list(notices(engine, engine.process(batch)))) == 100
 
 
-def test_an_event_from_a_broker_reads_the_same():
-    event = {
-        "type": "io.edge-agent.alert.resolved",
-        "time": "2023-11-14T22:13:25.000Z",
-        "severitytext": "ERROR",
-        "data": {
-            "machine": "m2",
-            "signal": "t.mean",
-            "rule": {"id": "overheating"},
-            "value": 80.0,
-            "unit": "°C",
-            "threshold": {"raise": "mean >= 90", "clear": "mean < 88"},
-            "duration_s": 9.0,
-        },
-    }
-    assert Notice.parse(json.dumps(event).encode()).line() == Notice.of(RESOLVED).line()
+def test_the_sentence_of_an_alert_is_what_a_person_reads():
+    told = dataclasses.replace(ALERT, message="machine m2: mean t 90.6 °C >= 90 over 5 s")
+    assert Notice.of(told).line().endswith("CRITICAL raised    machine m2: mean t 90.6 °C >= 90 over 5 s")
+
+
+@pytest.mark.parametrize(
+    "alert", [ALERT, RESOLVED, dataclasses.replace(ALERT, message="m2 is hot", severity="fatal")]
+)
+def test_an_event_from_a_broker_reads_the_same(alert):
+    history, _ = encode_alert(alert, Identity("plant", "gateway"))
+    assert Notice.parse(history.body).line() == Notice.of(alert).line()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"data": 3}', b"\xff", b'{"data": {}, "time": "x"}'])
