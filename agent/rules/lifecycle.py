@@ -1,0 +1,333 @@
+"""The life of an incident, the same for every kind of rule, for all series at once.
+
+    inactive -> pending -> firing -> clearing -> resolved (inactive)
+
+A rule says of each row whether it drives the series up (the condition holds), down (it is clear) or neither. Rows
+that drive the same way make a *run*. A run up that has lasted `for_` raises, a run down that has lasted `hold`
+resolves; shorter ones change nothing. So at most two rows of a run matter, its first and the one that completes it;
+these are found for all series with a few NumPy calls, and Python only sees what becomes a transition.
+
+Invariants: between two raises of a series lies a resolve; an incident keeps its number and start from raise to
+resolve; what is silent is never resolved by silence (`no_data` freezes it).
+
+Times are event times. The clock completes what a silent series leaves open: event time is taken to go on from the
+last row as the clock does. It does so only after a silence as long as `for_` or `hold` itself, so that a row on its
+way, which may say the opposite, is waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.alerts import Change, Flag, Severity
+from agent.rows import Rows, State
+from agent.rules import Transition
+from agent.rules.runs import Runs
+from sensors.batch import Floats, Ints
+
+Bools = npt.NDArray[np.bool_]
+_NEVER = -(2**62)
+_COLUMNS: dict[str, tuple[Any, Any]] = {
+    "up": (np.bool_, False),  # direction of the present run
+    "since": (np.int64, 0),  # event time at which it began
+    "firing": (np.bool_, False),
+    "started": (np.int64, 0),  # of the incident: event time of the first row for which the condition held
+    "incident": (np.int64, 0),
+    "level": (np.int64, 0),
+    "resolved": (np.int64, _NEVER),  # event time of the last resolve
+    "silent": (np.bool_, False),  # frozen for want of data
+    "acked": (np.bool_, False),
+    "flapping": (np.bool_, False),
+    "repeat": (np.int64, 0),
+    "sent": (np.int64, 0),  # host time of the last transition
+    "seen": (np.int64, 0),  # host time of the last row
+    "start": (np.int64, 0),  # of the last row, as are `end` and `value`
+    "end": (np.int64, 0),
+    "value": (np.float64, np.nan),
+}
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """State machines of one rule, one a series.
+
+    Attributes:
+        for_: a run up must last so long to raise.
+        hold: a run down must last so long to resolve.
+        cooldown: after a resolve the next raise waits so long.
+        every: a firing incident is sent again so often, by the clock; 0 = never.
+        no_data: a firing incident whose series is silent so long, by the clock, becomes `no_data`; 0 = never.
+        flap_changes, flap_within: this many raises within this time make a series `flapping`: it then resolves only
+            after so long a time without a crossing. 0 = never.
+        severities: of each level, lowest first.
+    """
+
+    for_: int = 0
+    hold: int = 0
+    cooldown: int = 0
+    every: int = 0
+    no_data: int = 0
+    flap_changes: int = 0
+    flap_within: int = 0
+    severities: tuple[Severity, ...] = ("warning",)
+    _now: int = _NEVER
+    _of: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    _raises: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __post_init__(self) -> None:
+        self._of = {name: np.zeros(0, dtype) for name, (dtype, _) in _COLUMNS.items()}
+        self._raises = np.zeros((0, self.flap_changes), np.int64)
+
+    def process(self, rows: Rows, drive: Ints, value: Floats, level: Ints | None = None) -> list[Transition]:
+        """Move the clock to `rows.now`, then judge the rows.
+
+        Args:
+            rows: only rows about which something is known.
+            drive: `(n,)`, 1 where the condition holds, -1 where it is clear, 0 where the series stays as it is.
+            value: `(n,)`, what an alert tells.
+            level: `(n,)` index of the severity of a row that drives up; None = 0.
+
+        Returns:
+            Transitions in the order of the clock and the rows.
+        """
+        found = self.tick(rows.now)
+        if len(rows) == 0:
+            return found
+        self._grow(int(rows.key.max()) + 1)
+        touched = self._of["up"][rows.key] | self._of["firing"][rows.key]
+        if not (touched | (drive > 0)).any():
+            return found
+        if level is not None:
+            level = np.where(drive > 0, level, 0)
+        runs = Runs.of(rows.key, rows.end, drive, self._of["up"], self._of["since"])
+        changes = self._woken(rows, runs, value)
+        changes += self._crossings(rows, runs, value, level)
+        changes.sort(key=lambda item: item[0])  # stable: the order within a row stays
+        self._remember(rows, runs, value, level)
+        return found + [change for _, change in changes]
+
+    def tick(self, now: int) -> list[Transition]:
+        """What the passing of time completes: raises, resolves, silence and reminders."""
+        if now <= self._now:
+            return []
+        self._now = now
+        of = self._of
+        if not (of["up"] | of["firing"]).any():
+            return []
+        silence = now - of["seen"]
+        reached = of["end"] + silence
+        awake = ~of["silent"]
+        rise = self._raise_time(of["since"], of["resolved"])
+        pending = of["up"] & ~of["firing"] & awake & (reached >= rise) & (silence >= self.for_)
+        due = [(int(rise[key]), key, Change.RAISED) for key in np.flatnonzero(pending).tolist()]
+        fall = of["since"] + np.where(of["flapping"], max(self.hold, self.flap_within), self.hold)
+        clearing = of["firing"] & ~of["up"] & awake & (reached >= fall) & (silence >= self.hold)
+        if self.no_data:
+            quiet = of["firing"] & awake & (silence >= self.no_data)
+            clearing &= ~quiet | (fall <= of["end"] + self.no_data)
+            quiet &= ~clearing
+            due += [
+                (int(of["end"][key]) + self.no_data, key, Change.NO_DATA) for key in np.flatnonzero(quiet).tolist()
+            ]
+            awake &= ~quiet
+        due += [(int(fall[key]), key, Change.RESOLVED) for key in np.flatnonzero(clearing).tolist()]
+        if self.every:
+            again = of["firing"] & awake & ~clearing & ~of["acked"] & (now - of["sent"] >= self.every)
+            due += [(int(of["end"][key]), key, Change.UPDATED) for key in np.flatnonzero(again).tolist()]
+        return [self._by_clock(change, key, time) for time, key, change in sorted(due)]
+
+    def acknowledge(self, key: int, note: str = "") -> list[Transition]:
+        """Somebody has seen the incident of this series; nothing if it does not fire or is acknowledged already."""
+        if key >= len(self._of["up"]) or not self._of["firing"][key] or self._of["acked"][key]:
+            return []
+        self._of["acked"][key] = True
+        event = self._transition(Change.ACKED, key, -1, int(self._of["end"][key]), *self._last(key))
+        return [replace(event, note=note)]
+
+    def firing(self) -> Ints:
+        """Keys of the series that fire."""
+        return np.flatnonzero(self._of["firing"])
+
+    def state(self) -> State:
+        return {"now": self._now, "raises": self._raises.copy(), **{name: a.copy() for name, a in self._of.items()}}
+
+    def restore(self, state: State) -> None:
+        self._now = int(state["now"])
+        self._of = {name: np.array(state[name], dtype) for name, (dtype, _) in _COLUMNS.items()}
+        self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
+
+    def forget(self, keys: Ints) -> None:
+        keys = keys[keys < len(self._of["up"])]
+        for name, (_, empty) in _COLUMNS.items():
+            self._of[name][keys] = empty
+        self._raises[keys] = _NEVER
+
+    def _crossings(self, rows: Rows, runs: Runs, value: Floats, level: Ints | None) -> list[tuple[int, Transition]]:
+        """Raises, resolves and escalations, each with its row."""
+        of = self._of
+        wait = np.where(runs.up, self.for_, self.hold)
+        complete = runs.first_reaching(runs.begun + wait)
+        interesting = complete >= 0
+        if not (self.cooldown or self.flap_changes):  # then whatever completes and turns the series, counts
+            before = runs.previous(interesting, runs.up, of["firing"])
+            interesting = interesting & (before != runs.up)
+        points = [(int(complete[run]), 0, run) for run in np.flatnonzero(interesting).tolist()]
+        if level is not None:
+            points += [(spot, 1, run) for spot, run in runs.rises(level)]
+        heapify(points)
+        found: list[tuple[int, Transition]] = []
+        while points:
+            spot, kind, run = heappop(points)
+            key = int(runs.key[run])
+            if kind == 1:
+                row = int(runs.order[spot])
+                reached = int(level[row]) if level is not None else 0
+                if of["firing"][key] and reached > of["level"][key]:
+                    of["level"][key] = reached
+                    found.append((row, self._by_row(Change.ESCALATED, key, row, rows, value)))
+            elif runs.up[run] != of["firing"][key]:
+                later = self._postponed(runs, run, spot, key)
+                if later != spot:
+                    if later >= 0:
+                        heappush(points, (later, 0, run))
+                    continue
+                row = int(runs.order[spot])
+                if runs.up[run]:
+                    self._begin(
+                        key, int(runs.begun[run]), int(rows.end[row]), 0 if level is None else int(level[row])
+                    )
+                    found.append((row, self._by_row(Change.RAISED, key, row, rows, value)))
+                else:
+                    found.append((row, self._by_row(Change.RESOLVED, key, row, rows, value)))
+                    self._end(key, int(rows.end[row]))
+        return found
+
+    def _postponed(self, runs: Runs, run: int, spot: int, key: int) -> int:
+        """The row of the run that satisfies cooldown or the longer hold of a flapping series; -1 if none does."""
+        begun = int(runs.begun[run])
+        if runs.up[run]:
+            time = int(self._raise_time(begun, int(self._of["resolved"][key])))
+        else:
+            time = begun + self._hold(key)
+        return runs.reaching(run, spot, time)
+
+    def _raise_time(self, since: Any, resolved: Any) -> Any:
+        return np.maximum(since + self.for_, resolved + self.cooldown) if self.cooldown else since + self.for_
+
+    def _hold(self, key: int) -> int:
+        return max(self.hold, self.flap_within) if self._of["flapping"][key] else self.hold
+
+    def _begin(self, key: int, started: int, time: int, level: int) -> None:
+        of = self._of
+        of["firing"][key], of["started"][key], of["level"][key] = True, started, level
+        of["incident"][key] += 1
+        of["repeat"][key] = 0
+        if self.flap_changes:
+            if time - self._raises[key, 0] < self.flap_within:
+                of["flapping"][key] = True
+            self._raises[key] = [*self._raises[key, 1:], time]
+
+    def _end(self, key: int, time: int) -> None:
+        for name in ("firing", "acked", "flapping", "silent"):
+            self._of[name][key] = False
+        self._of["resolved"][key] = time
+
+    def _woken(self, rows: Rows, runs: Runs, value: Floats) -> list[tuple[int, Transition]]:
+        """Silent series that have data again: an incident goes on where it was."""
+        found = []
+        for run in np.flatnonzero(runs.first_of_key & self._of["silent"][runs.key]).tolist():
+            key, row = int(runs.key[run]), int(runs.order[runs.begin[run]])
+            self._of["silent"][key] = False
+            self._of["repeat"][key] += 1
+            found.append((row, self._by_row(Change.UPDATED, key, row, rows, value)))
+        return found
+
+    def _remember(self, rows: Rows, runs: Runs, value: Floats, level: Ints | None) -> None:
+        """Keep the last run and the last row of each series."""
+        last = runs.last_of_key
+        keys, row = runs.key[last], runs.order[runs.stop[last] - 1]
+        of = self._of
+        of["up"][keys], of["since"][keys] = runs.up[last], runs.begun[last]
+        of["seen"][keys] = rows.now
+        if level is not None:  # the clock may raise what is pending
+            pending = ~of["firing"][keys]
+            of["level"][keys[pending]] = level[row[pending]]
+        of["start"][keys], of["end"][keys], of["value"][keys] = rows.start[row], rows.end[row], value[row]
+
+    def _by_row(self, change: Change, key: int, row: int, rows: Rows, value: Floats) -> Transition:
+        transition = self._transition(
+            change,
+            key,
+            int(rows.at[row]),
+            int(rows.end[row]),
+            float(value[row]),
+            int(rows.start[row]),
+            int(rows.end[row]),
+        )
+        count, missing, score = (_number(rows, name, row) for name in ("count", "missing", "score"))
+        if count is None and missing is None and score is None:
+            return transition
+        whole = [None if number is None else int(number) for number in (count, missing)]
+        return replace(transition, count=whole[0], missing=whole[1], score=score)
+
+    def _by_clock(self, change: Change, key: int, time: int) -> Transition:
+        of = self._of
+        match change:
+            case Change.RAISED:
+                self._begin(key, int(of["since"][key]), time, int(of["level"][key]))
+            case Change.NO_DATA:
+                of["silent"][key] = True
+            case Change.UPDATED:
+                of["repeat"][key] += 1
+        transition = self._transition(change, key, -1, time, *self._last(key))
+        if change is Change.RESOLVED:
+            self._end(key, time)
+        return transition
+
+    def _last(self, key: int) -> tuple[float, int, int]:
+        return float(self._of["value"][key]), int(self._of["start"][key]), int(self._of["end"][key])
+
+    def _transition(
+        self, change: Change, key: int, at: int, time: int, value: float, start: int, end: int
+    ) -> Transition:
+        of = self._of
+        of["sent"][key] = self._now
+        flags: list[Flag] = []
+        if of["acked"][key]:
+            flags.append("acked")
+        if of["flapping"][key]:
+            flags.append("flapping")
+        return Transition(
+            key=key,
+            at=at,
+            change=change,
+            severity=self.severities[int(of["level"][key])],
+            value=value,
+            start=start,
+            end=end,
+            time=time,
+            started_at=int(of["started"][key]),
+            incident=int(of["incident"][key]),
+            ended_at=time if change is Change.RESOLVED else None,
+            repeat=int(of["repeat"][key]),
+            flags=tuple(flags),
+        )
+
+    def _grow(self, size: int) -> None:
+        have = len(self._of["up"])
+        if size <= have:
+            return
+        size = max(size, 2 * have, 16)
+        for name, (dtype, empty) in _COLUMNS.items():
+            self._of[name] = np.concatenate([self._of[name], np.full(size - have, empty, dtype)])
+        self._raises = np.concatenate([self._raises, np.full((size - have, self.flap_changes), _NEVER)])
+
+
+def _number(rows: Rows, name: str, row: int) -> float | None:
+    column = rows.values.get(name)
+    return None if column is None or column[row] != column[row] else float(column[row])

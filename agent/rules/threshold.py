@@ -1,0 +1,169 @@
+"""A condition on each row: raised when it holds for long enough, resolved when it is clear for long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from agent.alerts import Severity
+from agent.expressions import Expression
+from agent.expressions.syntax import Comparison, Negative, Number
+from agent.rows import Rows, State
+from agent.rules import Transition, Verdict
+from agent.rules.emissions import Emissions
+from agent.rules.lifecycle import Lifecycle
+from sensors.batch import Floats, Ints
+from sensors.units import Duration
+
+NEVER = Duration(0)
+TEN_MINUTES = Duration("10m")
+ORDER: tuple[Severity, ...] = ("info", "warning", "critical", "fatal")
+
+
+@dataclass
+class Threshold:
+    """Raises while `when` holds, until `clear` does.
+
+    A row for which neither can be said (a value is missing) changes nothing. Between `when` and `clear` the series
+    stays as it is: that is the hysteresis.
+
+    Attributes:
+        when: condition over the columns of its rows.
+        clear: condition that ends it; left out: as soon as `when` is false.
+        on: window or detector whose rows it judges; empty = readings.
+        by: columns of the grouping.
+        metric: column whose value an alert tells; left out: the first that `when` names.
+        signal: measured quantity; left out: that of the window.
+        unit: of the signal, for people.
+        severity: of what it raises.
+        levels: higher severities and their conditions, `{ critical = "mean >= 95" }`: an incident that reaches one
+            escalates. They count only while `when` holds.
+        for_: how long the condition must hold before it raises, in event time.
+        hold: how long it must be clear before it resolves.
+        cooldown: how long after a resolve the next raise waits.
+        every: how often a firing incident is sent again, by the clock; 0 = never.
+        no_data: silence, by the clock, after which a firing incident becomes `no_data`; 0 = never.
+        flap_changes: so many raises within `flap_within` make it `flapping`: it then resolves only after
+            `flap_within` without a crossing; 0 = never.
+        mode: `incident`, or `raw`: each row for which `when` holds is an event of its own, without a life.
+    """
+
+    when: Expression
+    clear: Expression | None = None
+    _: KW_ONLY
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    metric: str = ""
+    signal: str = ""
+    unit: str = ""
+    severity: Severity = "warning"
+    levels: Mapping[Severity, Expression] = field(default_factory=dict)
+    for_: Duration = NEVER
+    hold: Duration = NEVER
+    cooldown: Duration = NEVER
+    every: Duration = NEVER
+    no_data: Duration = NEVER
+    flap_changes: int = 0
+    flap_within: Duration = TEN_MINUTES
+    mode: Literal["incident", "raw"] = "incident"
+
+    type = "threshold"
+
+    def __post_init__(self) -> None:
+        self.when.condition()
+        for expression in (self.clear, *self.levels.values()):
+            if expression is not None:
+                expression.condition()
+        self.metric = self.metric or next(iter(self.when.columns), "")
+        above = sorted(self.levels, key=ORDER.index)
+        if above and ORDER.index(above[0]) <= ORDER.index(self.severity):
+            raise ValueError(f"levels: {above[0]} is not above the severity {self.severity}")
+        if self.flap_changes < 0 or self.flap_changes > 100:
+            raise ValueError(f"flap_changes: {self.flap_changes} is not a number from 0 to 100")
+        self._levels = [self.levels[name] for name in above]
+        self._life = Lifecycle(
+            self.for_, self.hold, self.cooldown, self.every, self.no_data, self.flap_changes, self.flap_within,
+            (self.severity, *above),
+        )  # fmt: skip
+        self._emissions = Emissions()
+
+    @property
+    def raise_limit(self) -> str:
+        """The condition as written."""
+        return self.when.text
+
+    @property
+    def clear_limit(self) -> str:
+        """The condition that ends it, as written."""
+        return self.clear.text if self.clear is not None else f"not ({self.when.text})"
+
+    @property
+    def limit(self) -> str:
+        """`>= 90` where the condition compares with a number."""
+        return short(self.when)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        expressions = (self.when, self.clear, *self._levels)
+        return tuple({name: None for e in expressions if e is not None for name in e.columns} | {self.metric: None})
+
+    def process(self, rows: Rows) -> Verdict:
+        if self.mode == "raw":
+            return Verdict(raw=self._emissions.numbered(rows.take(self.when.holds(rows) & (rows.key >= 0))))
+        if len(rows) == 0:
+            return Verdict(self._life.tick(rows.now))
+        drive, known = self._drive(rows)
+        if not known.all():
+            rows, drive = rows.take(known), drive[known]
+        value = rows.values.get(self.metric)
+        level = self._level(rows) if self._levels else None
+        return Verdict(
+            self._life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
+        )
+
+    def _drive(self, rows: Rows) -> tuple[Ints, np.typing.NDArray[np.bool_]]:
+        """Whether each row drives up, down or neither, and whether that can be said."""
+        up = self.when.evaluate(rows)
+        down: Floats = 1.0 - (up != 0) if self.clear is None else self.clear.evaluate(rows)
+        unknown = np.isnan(up) & (np.isnan(down) if self.clear is not None else True)
+        holds = (up != 0) & ~np.isnan(up)
+        clears = (down != 0) & ~np.isnan(down)
+        return np.where(holds, 1, np.where(clears, -1, 0)), ~unknown & (rows.key >= 0)
+
+    def _level(self, rows: Rows) -> Ints:
+        """Index of the highest severity whose condition holds."""
+        level = np.zeros(len(rows), np.int64)
+        for index, condition in enumerate(self._levels, 1):
+            level[condition.holds(rows)] = index
+        return level
+
+    def acknowledge(self, key: int, note: str = "") -> list[Transition]:
+        """Somebody has seen the incident of this series."""
+        return self._life.acknowledge(key, note)
+
+    def state(self) -> State:
+        return {"life": self._life.state(), "emissions": self._emissions.state()}
+
+    def restore(self, state: State) -> None:
+        self._life.restore(state["life"])
+        self._emissions.restore(state["emissions"])
+
+    def forget(self, keys: Ints) -> None:
+        self._life.forget(keys)
+        self._emissions.forget(keys)
+
+
+def short(when: Expression) -> str:
+    """`>= 90` for a comparison with a number, else empty."""
+    node = when.node
+    if not isinstance(node, Comparison):
+        return ""
+    match node.right:
+        case Number(value=value):
+            return f"{node.sign} {value:g}"
+        case Negative(operand=Number(value=value)):
+            return f"{node.sign} {-value:g}"
+    return ""
