@@ -210,11 +210,8 @@ class Lifecycle:
     def _postponed(self, runs: Runs, run: int, spot: int, key: int) -> int:
         """The row of the run that satisfies cooldown or the longer hold of a flapping series; -1 if none does."""
         begun = int(runs.begun[run])
-        if runs.up[run]:
-            time = int(self._raise_time(begun, int(self._of["resolved"][key])))
-        else:
-            time = begun + self._hold(key)
-        return runs.reaching(run, spot, time)
+        rise = int(self._raise_time(begun, int(self._of["resolved"][key])))
+        return runs.reaching(run, spot, rise if runs.up[run] else begun + self._hold(key))
 
     def _raise_time(self, since: Any, resolved: Any) -> Any:
         return np.maximum(since + self.for_, resolved + self.cooldown) if self.cooldown else since + self.for_
