@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,3 +91,10 @@ class Batch:
 def tick(read_at: int, source: str = "") -> Batch:
     """A batch without rows: nothing was read, but time has passed."""
     return Batch((), np.empty(0, np.int32), np.empty(0, np.int64), {}, read_at, source=source)
+
+
+def named(batch: Batch, source: str) -> Batch:
+    """The batch as that of a source: it bears its name, and so does a machine that has no id of its own."""
+    if "" not in batch.machines or not source:
+        return replace(batch, source=source)
+    return replace(batch, machines=tuple(name or source for name in batch.machines), source=source)

@@ -15,12 +15,26 @@ class SourceError(Exception):
 
 @dataclass(slots=True)
 class Counters:
-    """What a source and its codec have seen since they were made."""
+    """What a source and its codec have seen since they were made.
+
+    Attributes:
+        frames_ok: frames whose rows were handed over.
+        frames_bad: frames thrown away: broken, wrong checksum, no believable time.
+        values_bad: single values that were no finite number; they are missing in their row.
+        bytes_read: all bytes.
+        bytes_discarded: bytes that belonged to no frame, or to one too long.
+        samples_lost: samples missing by the sender's own count.
+        rows: readings.
+        reopened: times it was opened again after an error.
+        last_error: the last of what went wrong, on one line.
+    """
 
     frames_ok: int = 0
     frames_bad: int = 0
+    values_bad: int = 0
     bytes_read: int = 0
     bytes_discarded: int = 0
+    samples_lost: int = 0
     rows: int = 0
     reopened: int = 0
     last_error: str = ""

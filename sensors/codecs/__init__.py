@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sensors.batch import Batch
 from sensors.source import Counters
 
 
+@runtime_checkable
 class Codec(Protocol):
     """A frame format. Dataclass fields are configuration; the buffer of a half frame is its only state.
 
@@ -19,8 +20,17 @@ class Codec(Protocol):
     def feed(self, data: bytes, read_at: int) -> Batch | None:
         """Rows of all frames that `data` completes (a stream); None if there is none yet."""
 
-    def decode(self, frames: list[bytes], read_at: int, times: list[int] | None = None) -> Batch | None:
-        """Rows of whole frames (messages of a broker); `times` (ns) serves frames without a time of their own."""
+    def decode(
+        self,
+        frames: list[bytes],
+        read_at: int,
+        times: list[int] | None = None,
+        machines: list[str] | None = None,
+    ) -> Batch | None:
+        """Rows of whole frames (messages of a broker).
 
-    def reset(self) -> None:
-        """Forget a half frame and, for a stream, discard up to the next delimiter."""
+        `times` (ns) and `machines` (key, topic), one a frame, serve frames that do not name their own.
+        """
+
+    def reset(self, *, discard: bool = False) -> None:
+        """Forget a half frame; with `discard`, also the rest of a frame that began before the line was opened."""

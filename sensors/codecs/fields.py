@@ -1,0 +1,214 @@
+"""Records (names -> values) to batches: which field is the machine, the time, a number, a text, a nested list."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from sensors.batch import Batch, Floats, Ints, Text
+from sensors.codecs.columns import Bools, Clock, number, numbers, text
+from sensors.codecs.explode import Path, explode
+from sensors.codecs.words import Words
+from sensors.source import Counters
+from sensors.times import TimeUnit
+from sensors.units import Duration
+
+Record = dict[str, Any]
+
+MAX_COLUMNS = 256
+"""Columns of numbers that are found by themselves in one block; a sender of ever new names gets no more."""
+
+
+@dataclass(kw_only=True)
+class Fields:
+    """What the fields of a record mean.
+
+    A field is named by its key, by a path into objects (`event.category`) or, with `explode`, into the objects of
+    the list (`pizzas[].pizzaName`); `path as name` gives the column another name.
+
+    Attributes:
+        machine: field with the id of the machine; empty = one machine.
+        machine_id: id where there is no such field; empty = the name of the source.
+        time: field with the event time; empty = the time of reading.
+        time_unit: of numbers: ns, us, ms, s; `iso` for text.
+        time_zone: of times without an offset, such as `Europe/Berlin`.
+        earliest: first believable time; frames before it are refused, as are those after `latest`.
+        latest: last believable time.
+        ahead: furthest that a time may be ahead of the host's clock; `0s` = any.
+        values: fields that are numbers; empty = all that are.
+        texts: fields that are texts.
+        explode: path of a nested list with one row an element: `pizzas[].additionalToppings[] as topping`.
+    """
+
+    machine: str = ""
+    machine_id: str = ""
+    time: str = ""
+    time_unit: TimeUnit = "ns"
+    time_zone: str = ""
+    earliest: str = "2000-01-01T00:00:00Z"
+    latest: str = "2100-01-01T00:00:00Z"
+    ahead: Duration = field(default_factory=lambda: Duration("1d"))
+    values: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    explode: str = ""
+
+    def __post_init__(self) -> None:
+        self.counters = Counters()
+        self._clock = Clock(self.time_unit, self.time_zone, self.earliest, self.latest, self.ahead)
+        self._machine_path = Path.parse(self.machine) if self.machine else None
+        self._time_path = Path.parse(self.time) if self.time else None
+        self._list = Path.parse(self.explode) if self.explode else None
+        self._value_paths = [self._path(spec) for spec in self.values]
+        self._text_paths = [self._path(spec) for spec in self.texts]
+        self._machines = Words()
+        self._words: dict[str, Words] = {}
+        special = {self.machine, self.time, *(path.source for path in self._text_paths)}
+        self._special = special - {""}
+        nested = (self._list, self._machine_path, self._time_path, *self._value_paths, *self._text_paths)
+        for path in nested:
+            if path is not None and path.levels and (self._list is None or not path.within(self._list)):
+                raise ValueError(f"field {path.source!r} is in a list that `explode` does not name")
+
+    def rows(
+        self,
+        records: list[Record],
+        read_at: int,
+        times: list[int] | None = None,
+        machines: list[str] | None = None,
+    ) -> Batch | None:
+        """The rows of the records that can be read; the others are counted as bad frames.
+
+        Args:
+            records: one a frame.
+            read_at: ns since the epoch.
+            times: of each record, ns; for records without a time of their own.
+            machines: of each record, for records without a machine of their own.
+        """
+        if not records:
+            return None
+        self.counters.frames_ok += len(records)
+        contexts: list[Any] = records
+        owner: Ints | None = None
+        if self._list is not None:
+            contexts, owner = explode(records, self._list)
+        exact, timely = self._times(contexts, owner, read_at, times)
+        machine, named = self._machine(contexts, owner, machines)
+        good, codes = timely & named, machine.codes
+        if not good.all():
+            refused = len(good) - int(np.count_nonzero(good)) if owner is None else len(np.unique(owner[~good]))
+            self.counters.frames_ok -= refused
+            self.counters.frames_bad += refused
+            self.counters.last_error = "no machine in the frame" if timely.all() else self._clock.reason
+            if not good.any():
+                return None
+            contexts = list(compress(contexts, good.tolist()))
+            exact, codes = exact[good], codes[good]
+        self.counters.rows += len(exact)
+        return Batch(machine.words, codes, exact, self._numbers(contexts), read_at, self._texts(contexts))
+
+    def refuse(self, reason: str, frame: bytes = b"") -> None:
+        """Count a frame that cannot be read."""
+        self.counters.frames_bad += 1
+        shown = repr(frame[:60])[1:] + ("..." if len(frame) > 60 else "") if frame else ""
+        self.counters.last_error = f"{reason}: {shown}" if shown else reason
+
+    def _times(
+        self, contexts: list[Any], owner: Ints | None, read_at: int, times: list[int] | None
+    ) -> tuple[Ints, Bools]:
+        n = len(contexts)
+        fallback = np.full(n, read_at, np.int64) if times is None else np.array(times, np.int64)
+        if times is not None and owner is not None:
+            fallback = fallback[owner]
+        if self._time_path is None:
+            return fallback, np.ones(n, np.bool_)
+        column = self._time_path.column(contexts, exploded=owner is not None)
+        if times is None or None not in column:
+            return self._clock.times(column, read_at)
+        own = np.array([value is not None for value in column])
+        exact, good = fallback.copy(), np.ones(n, np.bool_)
+        if own.any():
+            exact[own], good[own] = self._clock.times([value for value in column if value is not None], read_at)
+        return exact, good
+
+    def _machine(self, contexts: list[Any], owner: Ints | None, machines: list[str] | None) -> tuple[Text, Bools]:
+        n = len(contexts)
+        if machines is not None and owner is not None:
+            machines = [machines[row] for row in owner.tolist()]
+        if self._machine_path is None and machines is None:
+            one = self._machines.encode([self.machine_id])
+            return Text(one.words, np.repeat(one.codes, n)), np.ones(n, np.bool_)
+        if self._machine_path is None:
+            names: list[str | None] = [name or self.machine_id for name in machines or ()]
+            return self._machines.encode_some(names), np.ones(n, np.bool_)
+        column = self._machine_path.column(contexts, exploded=owner is not None)
+        names = column if set(map(type, column)) == {str} else [text(value) for value in column]
+        if not all(names):
+            fallback = machines or [self.machine_id] * n
+            names = [name or other or None for name, other in zip(names, fallback, strict=True)]
+        encoded = self._machines.encode_some(names)
+        return encoded, encoded.codes >= 0
+
+    def _numbers(self, contexts: list[Any]) -> dict[str, Floats]:
+        columns: dict[str, Floats] = {}
+        exploded = self._list is not None
+        if self._value_paths:
+            for path in self._value_paths:
+                columns[path.name], bad = numbers(path.column(contexts, exploded=exploded))
+                self.counters.values_bad += bad
+            return columns
+        records: list[Record] = [context[0] for context in contexts] if exploded else contexts
+        for name in self._found(records):
+            try:
+                column = [record[name] for record in records]
+            except KeyError:
+                column = [record.get(name) for record in records]
+            if type(column[0]) is str and type(column[-1]) is str and not _any_number(column):
+                continue
+            found, bad = numbers(column)
+            if bad:  # a text or a list may stand in any field, but a NaN was meant to be a number
+                self.counters.values_bad += sum(type(value) is float and value - value != 0 for value in column)
+                if np.isnan(found).all():
+                    continue
+            columns[name] = found
+        return columns
+
+    def _found(self, records: list[Record]) -> list[str]:
+        """Keys that occur in any record, in order of occurrence."""
+        names: Iterable[str] = records[0]
+        try:
+            same = len(set(map(len, records))) == 1
+            for name in names:
+                deque(map(itemgetter(name), records), maxlen=0)
+        except KeyError:
+            same = False
+        if not same:
+            names = dict.fromkeys(name for record in records for name in record)
+        return [name for name in names if name not in self._special][:MAX_COLUMNS]
+
+    def _texts(self, contexts: list[Any]) -> dict[str, Text]:
+        exploded = self._list is not None
+        texts = {path.name: self._text(path.name, path.column(contexts, exploded=exploded))
+                 for path in self._text_paths}  # fmt: skip
+        if self._list is not None and self._list.name not in {path.name for path in self._value_paths}:
+            texts[self._list.name] = self._text(self._list.name, self._list.column(contexts, exploded=True))
+        return texts
+
+    def _path(self, spec: str) -> Path:
+        """The path of a field; the name given to the exploded list stands for its elements."""
+        return self._list if self._list is not None and spec == self._list.name else Path.parse(spec)
+
+    def _text(self, name: str, column: list[Any]) -> Text:
+        words = self._words.setdefault(name, Words())
+        if set(map(type, column)) == {str}:
+            return words.encode(column)
+        return words.encode_some([text(value) for value in column])
+
+
+def _any_number(column: list[Any]) -> bool:
+    return any(number(value) == number(value) for value in column)
