@@ -34,16 +34,15 @@ class LineBuffer:
         """The lines that `data` completes, without delimiters; empty ones are left out."""
         rest, delimiter = self._rest, self.delimiter
         rest += data
-        end = rest.rfind(delimiter, self._searched)
-        if end < 0:
+        if rest.find(delimiter, self._searched) < 0:
             self._searched = max(0, len(rest) - len(delimiter) + 1)
             if len(rest) > self.max_length + len(delimiter) - 1:
                 self._overflow(len(rest) - (len(delimiter) - 1))
             return []
-        whole = bytes(memoryview(rest)[:end])
-        del rest[: end + len(delimiter)]
-        self._searched = max(0, len(rest) - len(delimiter) + 1)
+        whole = bytes(rest)
         lines = whole.split(delimiter)
+        rest[:] = lines.pop()
+        self._searched = max(0, len(rest) - len(delimiter) + 1)
         if self._skipping or self._joining:
             self._drop_first(lines)
         if len(whole) > self.max_length:
