@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from agent.backoff import Backoff
 from agent.clock import HostClock
 from agent.service import Progress
-from sensors.batch import Batch, tick
+from sensors.batch import Batch, Naming, tick
 from sensors.source import Source, SourceError
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Reading:
 
     async def _read(self, name: str, source: Source) -> None:
         backoff = Backoff(first=0.2)
-        own = keeps_time(source)
+        own, named = keeps_time(source), Naming(name)
         while True:
             opened = time.monotonic()
             try:
@@ -58,7 +58,7 @@ class Reading:
                     async for batch in source:
                         self.progress.beat(name)
                         step = 0 if own else self._step()
-                        await self.take(dataclasses.replace(batch, source=name, clock_step=step))
+                        await self.take(dataclasses.replace(named(batch), clock_step=step))
                 log.info("source %s: ended", name)
                 return
             except SourceError as error:

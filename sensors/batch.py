@@ -93,8 +93,18 @@ def tick(read_at: int, source: str = "") -> Batch:
     return Batch((), np.empty(0, np.int32), np.empty(0, np.int64), {}, read_at, source=source)
 
 
-def named(batch: Batch, source: str) -> Batch:
-    """The batch as that of a source: it bears its name, and so does a machine that has no id of its own."""
-    if "" not in batch.machines or not source:
-        return replace(batch, source=source)
-    return replace(batch, machines=tuple(name or source for name in batch.machines), source=source)
+@dataclass(slots=True)
+class Naming:
+    """Marks batches as those of a source: they bear its name, and so do machines that have no id of their own."""
+
+    source: str
+    _given: tuple[str, ...] = ()
+    _named: tuple[str, ...] = ()
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch, named; the same tuple of machines in gives the same tuple out."""
+        if batch.machines is not self._given:
+            self._given = batch.machines
+            nameless = "" in batch.machines and self.source
+            self._named = tuple(name or self.source for name in self._given) if nameless else self._given
+        return replace(batch, machines=self._named, source=self.source)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from sensors.batch import Batch, named
+from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.units import MILLISECOND, SECOND, Duration
 
@@ -26,9 +26,9 @@ class ByteQueue:
     """
 
     def __init__(
-        self, codec: Codec, name: str, gap: Duration, limit: int, when_full: WhenFull, watch: Callable[[bool], None]
+        self, codec: Codec, gap: Duration, limit: int, when_full: WhenFull, watch: Callable[[bool], None]
     ) -> None:
-        self._codec, self._name, self._gap = codec, name, gap
+        self._codec, self._gap = codec, gap
         self._limit, self._when_full, self._watch = limit, when_full, watch
         self._chunks: deque[bytes | None] = deque()  # None: a silence
         self._size = 0
@@ -83,7 +83,7 @@ class ByteQueue:
             batch = self._decode()
             if batch is not None:
                 self._last = loop.time()
-                return named(batch, self._name)
+                return batch
 
     def _decode(self) -> Batch | None:
         data: list[bytes] = []

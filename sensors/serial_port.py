@@ -44,7 +44,6 @@ class SerialSource:
         gap: silence within a frame after which the rest will not come; `0s` = any.
         buffer_bytes: most bytes kept while the agent is busy.
         when_full: leave further bytes to the driver (`pause`) or forget the oldest (`drop`, counted).
-        name: name of the source, in each batch.
     """
 
     port: str
@@ -62,7 +61,6 @@ class SerialSource:
     gap: Duration = field(default_factory=lambda: Duration("0s"))
     buffer_bytes: int = 1 << 20
     when_full: WhenFull = "pause"
-    name: str = ""
 
     def __post_init__(self) -> None:
         if self.baud <= 0 or self.stopbits not in (1, 1.5, 2) or self.buffer_bytes < _READ_SIZE:
@@ -86,7 +84,7 @@ class SerialSource:
             raise
         self._port = port
         self.codec.reset(discard=self.discard_first)
-        self._queue = ByteQueue(self.codec, self.name, self.gap, self.buffer_bytes, self.when_full, self._watch)
+        self._queue = ByteQueue(self.codec, self.gap, self.buffer_bytes, self.when_full, self._watch)
         self._watch(True)
         return self
 
@@ -155,14 +153,14 @@ class Port:
 
     Attributes:
         device: such as `/dev/ttyUSB0`; changes with the order of plugging in.
-        description: what the device calls itself.
+        text: what the device calls itself.
         by_id: name that follows the device; empty if there is none.
         by_path: name that follows the socket; for devices without a serial number, which share their by-id name.
         advice: the name to put in the configuration.
     """
 
     device: str
-    description: str
+    text: str
     by_id: str
     by_path: str
     advice: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -29,7 +29,6 @@ class Simulated(ABC):
         start: event time of the first row, ISO 8601 with offset; empty = now.
         duration: simulated time after which the source ends; none = endless.
         labels: add the columns that say what is wrong: `is_anomaly` and, where there are kinds, `kind`.
-        name: name of the source, in each batch.
     """
 
     speed: Speed = 1.0
@@ -37,7 +36,6 @@ class Simulated(ABC):
     start: str = ""
     duration: Duration | None = None
     labels: bool = True
-    name: str = ""
 
     keeps_time: ClassVar[bool] = True
     """`read_at` is a clock of its own: who reads must not mix in the time of the host."""
@@ -80,4 +78,4 @@ class Simulated(ABC):
         batch = await self._pace.take()
         self.counters.rows += len(batch)
         self.counters.frames_ok += len(batch)
-        return replace(batch, source=self.name)
+        return batch

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from sensors.batch import Batch, named
+from sensors.batch import Batch, Naming
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
 from sensors.simulated import Orders, Temperature
@@ -160,10 +160,16 @@ def test_a_frame_without_machine_is_refused_where_one_is_expected() -> None:
 
 
 def test_a_machine_without_id_gets_the_name_of_the_source() -> None:
-    batch = decode(JsonLines(), '{"x": 1}')
-    assert batch is not None
-    assert named(batch, "line-1").machines == ("line-1",)
-    assert named(batch, "").machines == ("",)
+    codec, naming = JsonLines(), Naming("line-1")
+    first, second = decode(codec, '{"x": 1}'), decode(codec, '{"x": 2}')
+    assert first is not None
+    assert second is not None
+    assert naming(first).machines == ("line-1",)
+    assert naming(first).source == "line-1"
+    assert naming(second).machines is naming(first).machines
+    own = decode(JsonLines(machine="m"), '{"m": "a"}')
+    assert own is not None
+    assert naming(own).machines == ("a",)
 
 
 def test_the_table_of_machines_stays_the_same_object() -> None:

@@ -57,7 +57,7 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 
 def source_of(device: Device, **fields: object) -> SerialSource:
-    arguments = {"codec": JsonLines(time="Timestamp"), "name": "line", **fields}
+    arguments = {"codec": JsonLines(time="Timestamp"), **fields}
     return SerialSource(port=str(device.link), **arguments)
 
 
@@ -77,7 +77,6 @@ async def test_a_tutorial_line_is_read_at_once(device: Device) -> None:
         (batch,) = await take(source, 1)
     assert batch.values["Temperature_C"].tolist() == [65.0]
     assert batch.time.tolist() == [1710856626905833677]
-    assert (batch.machines, batch.source) == (("line",), "line")
     assert before <= batch.read_at <= time.time_ns()
 
 
