@@ -1,0 +1,174 @@
+"""One block of readings, sorted: which series and pane each belongs to, and what was closed when it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent.windows.horizon import Horizon
+from sensors.batch import Floats, Ints
+
+_ROOM = 1 << 62
+_SMALL_KEYS = 1 << 16
+
+
+class TooWideError(Exception):
+    """The block spans too much time for its number of series; the caller cuts it."""
+
+
+@dataclass(slots=True)
+class Sorted:
+    """Readings of a block by series, in order of arrival within each.
+
+    Attributes:
+        order: `(n,)` index of each into the unsorted block; None where they came sorted.
+        key: `(n,)` series, `time` ns.
+        tidy: no reading is behind an earlier one of its series.
+        before: `(n,)` horizon when each reading came, ns; `after` with it.
+        starts: `(s,)` first row of each series.
+    """
+
+    order: Ints | None
+    key: Ints
+    time: Ints
+    tidy: bool
+    before: Ints
+    after: Ints
+    starts: Ints
+
+
+def check_width(key: Ints, time: Ints, pane: int) -> None:
+    """See that panes and series of a block can be numbered together.
+
+    Raises:
+        TooWideError: if the block has to be cut first.
+    """
+    if len(key) > 1 and ((int(time.max()) - int(time.min())) // pane + 2) * (int(key.max()) + 1) >= _ROOM:
+        raise TooWideError
+
+
+def common_horizon(time: Ints, horizon: Horizon) -> tuple[Ints, Ints]:
+    """Horizon of all series before and after each reading, in order of arrival; it moves on."""
+    known = int(horizon.at[0])
+    after = np.maximum(np.maximum.accumulate(time) - horizon.lag, known)
+    before = np.empty_like(after)
+    before[1:] = after[:-1]
+    before[0] = known
+    horizon.at[0] = after[-1]
+    return before, after
+
+
+def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints] | None) -> Sorted:
+    """Sort a block and tell how far time had come at each reading; the horizons of the series move on.
+
+    Args:
+        key: `(n,)` series, none below 0.
+        time: `(n,)` ns.
+        horizon: of the operator.
+        common: horizons before and after each reading where there is one for all series.
+
+    Raises:
+        TooWideError: if the block has to be cut; nothing has been changed then.
+    """
+    order = None
+    if len(key) > 1 and bool((key[1:] < key[:-1]).any()):
+        order = np.argsort(key.astype(np.uint16) if int(key.max()) < _SMALL_KEYS else key, kind="stable")
+        key, time = key.take(order), time.take(order)
+    fresh = np.empty(len(key), np.bool_)
+    fresh[0] = True
+    np.not_equal(key[1:], key[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    back = time[1:] < time[:-1]
+    back &= ~fresh[1:]
+    tidy = not back.any()
+    if common is not None:
+        before, after = common
+        if order is not None:
+            before, after = before.take(order), after.take(order)
+        return Sorted(order, key, time, tidy, before, after, starts)
+    owner = key[starts]
+    carried = horizon.at[owner]
+    if tidy:
+        after = time - horizon.lag
+        tidy = bool((after[starts] >= carried).all())
+    if not tidy:
+        after = _running_maximum(time, fresh, starts) - horizon.lag
+        after = np.maximum(after, np.repeat(carried, np.diff(starts, append=len(key))))
+    before = np.empty_like(after)
+    before[1:] = after[:-1]
+    before[starts] = carried
+    horizon.at[owner] = after[np.append(starts[1:], len(key)) - 1]
+    return Sorted(order, key, time, tidy, before, after, starts)
+
+
+def _running_maximum(time: Ints, fresh: Any, starts: Ints) -> Ints:
+    least = int(time.min())
+    span = int(time.max()) - least + 1
+    if span * len(starts) >= _ROOM:
+        raise TooWideError
+    base = (np.cumsum(fresh) - 1) * span - least
+    found: Ints = np.maximum.accumulate(time + base) - base
+    return found
+
+
+@dataclass(slots=True)
+class Segments:
+    """Accepted readings by series, pane and arrival, and the runs they form.
+
+    Attributes:
+        row: `(m,)` index of each into the sorted block; None where all are there in the same order.
+        pane: `(m,)` pane of each.
+        first: `(g,)` first of each segment; `length` their number.
+        number: `(m,)` segment of each.
+        key: `(g,)` series of each segment, `panes` `(g,)` its pane.
+    """
+
+    row: Ints | None
+    pane: Ints
+    first: Ints
+    length: Ints
+    number: Ints
+    key: Ints
+    panes: Ints
+
+
+def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | None:
+    """Cut accepted readings into segments; None where none is accepted.
+
+    Args:
+        key: `(n,)` series, ascending.
+        pane: `(n,)` pane of each.
+        accepted: `(n,)` bool; None for all.
+        tidy: panes ascend within each series.
+
+    """
+    row = None
+    if accepted is not None:
+        row = np.flatnonzero(accepted)
+        if len(row) == 0:
+            return None
+        key, pane = key[row], pane[row]
+    if not tidy:
+        least = int(pane.min())
+        span = int(pane.max()) - least + 1
+        code = key * span + (pane - least)
+        if (code[1:] < code[:-1]).any():
+            order = np.argsort(code, kind="stable")
+            row = order if row is None else row[order]
+            key, pane = key[order], pane[order]
+    fresh = np.empty(len(key), np.bool_)
+    fresh[0] = True
+    np.not_equal(pane[1:], pane[:-1], out=fresh[1:])
+    fresh[1:] |= key[1:] != key[:-1]
+    first = np.flatnonzero(fresh)
+    length = np.diff(first, append=len(key))
+    return Segments(row, pane, first, length, np.cumsum(fresh) - 1, key[first], pane[first])
+
+
+def column(values: Mapping[str, Floats], name: str, part: slice, number: int) -> Floats:
+    """A column of the block; one that the rows do not have is all missing."""
+    found = values.get(name)
+    return np.full(number, np.nan) if found is None else found[part]

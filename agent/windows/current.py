@@ -1,0 +1,111 @@
+"""Every window that a reading changes, as it is right after that reading."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.windows.block import Segments
+from agent.windows.panes import Geometry, Hops
+from agent.windows.partials import Layout
+from agent.windows.table import Ledger, PaneTable, Told
+from sensors.batch import Floats, Ints
+
+
+def current_tidy_rows(
+    table: PaneTable, hops: Hops, layout: Layout, segments: Segments, running: Floats, position: Ints
+) -> Told:
+    """Windows changed by readings none of which is late and none behind another of its series.
+
+    The newest pane of each window is then the reading's own, in its state after the reading; the older ones are
+    complete. One fold per pane gives all windows of all readings: the next window is the last one and a pane more.
+
+    Args:
+        table: panes of the series from the oldest concerned on.
+        hops: which windows there are.
+        layout: of the partials.
+        segments: of the readings.
+        running: `(C, n)` loaded partials after each reading; changed.
+        position: `(n,)` of each reading in the block.
+    """
+    n, wide, hop = len(position), hops.wide, hops.hop
+    times = -(-wide // hop)
+    source = np.concatenate((table.partial, layout.neutral), axis=1)
+    own = table.before(segments.key, segments.panes)
+    older = own - 1
+    out = np.empty((len(running), n, times))
+    within = segments.pane % hop if hop > 1 else None
+    for back in range(wide):
+        if back:
+            there = (older >= 0) & (table.pane[older] == segments.panes - back) & (table.key[older] == segments.key)
+            if there.any():
+                index = np.where(there, older, len(table))
+                older = older - there
+                layout.fold(running, source.take(index[segments.number], axis=1))
+        if within is None:
+            out[:, :, times - 1 - back] = running
+        else:
+            rows = np.flatnonzero((back - within) % hop == 0)
+            rows = rows[within[rows] <= back]
+            out[:, rows, times - 1 - (back - within[rows]) // hop] = running[:, rows]
+    arrival = None
+    if n > 1 and bool((position[1:] < position[:-1]).any()):
+        arrival = np.argsort(position.astype(np.uint16) if n <= 1 << 16 else position, kind="stable")
+        out = out.take(arrival, axis=1)
+    pane, key = segments.pane, segments.key[segments.number]
+    if arrival is not None:
+        pane, key, position = pane[arrival], key[arrival], position[arrival]
+    window = (hops.newest(pane)[:, None] - np.arange(times - 1, -1, -1)).ravel()
+    told = Told(np.repeat(key, times), window, np.repeat(position, times), out.reshape(len(out), -1))
+    if hop == 1 and int(pane.min()) >= wide:
+        return told
+    some = (window >= 0) & (hops.end(window) > np.repeat(pane, times))
+    return told if some.all() else told.take(np.flatnonzero(some))
+
+
+def current_rows(
+    table: PaneTable,
+    ledger: Ledger,
+    geometry: Geometry,
+    layout: Layout,
+    segments: Segments,
+    position: Ints,
+    closed: Ints | None,
+) -> Told:
+    """Windows changed by readings in any order; panes are looked up as of each reading.
+
+    Args:
+        table: panes of the series from the oldest concerned on.
+        ledger: what each of them was, and when.
+        geometry: which windows there are.
+        layout: of the partials.
+        segments: of the readings.
+        position: `(n,)` of each reading in the block.
+        closed: `(n,)` newest window that was closed when each came; None if none can be.
+    """
+    wide, n = geometry.wide, len(position)
+    least = 0 if closed is None else np.maximum(closed + 1, 0)
+    low = np.maximum(geometry.oldest(segments.pane), least)
+    number = geometry.newest(segments.pane) - low + 1
+    reading = np.repeat(np.arange(n), number)
+    window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + low[reading]
+    empty = ledger.states.shape[1] - 1
+    state = np.full((2 * wide - 1, n), empty)
+    for away in range(-(wide - 1), wide):
+        at = np.minimum(table.before(segments.key, segments.panes + away), len(table) - 1)
+        there = (table.pane[at] == segments.panes + away) & (table.key[at] == segments.key)
+        if there.any():
+            rows = np.flatnonzero(there[segments.number])
+            state[away + wide - 1, rows] = ledger.at(at[segments.number[rows]], position[rows])
+    first, end = geometry.first(window), geometry.end(window)
+    own = segments.pane[reading]
+    partial: Floats = np.repeat(layout.neutral, len(reading), axis=1)
+    for back in range(1, wide + 1):
+        pane = end - back
+        index = state[np.clip(pane - own + wide - 1, 0, 2 * wide - 2), reading]
+        index[pane < first] = empty
+        if back == 1:
+            partial = ledger.states.take(index, axis=1)
+        elif (index != empty).any():
+            layout.fold(partial, ledger.states.take(index, axis=1))
+    order = np.argsort(position[reading], kind="stable")
+    return Told(segments.key[segments.number[reading]], window, position[reading], partial).take(order)

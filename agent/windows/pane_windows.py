@@ -1,0 +1,381 @@
+"""Readings to windows by way of panes.
+
+One block of readings goes this way: sort by series (stable), find the pane of each, split into segments of one
+series and pane, add them to what is carried, and combine panes to windows: all windows that close, or those that
+each reading changes. A window belongs to the first pane in it that is not empty, so each window with readings is
+told once and empty ones never; the cost is linear in readings, however long the time between them.
+
+A late reading may come to a pane after some window over that pane was told. Windows are then combined from the
+panes as they were at the moment (`agent.windows.table.Ledger`), so that cutting the stream changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.windows import block
+from agent.windows.current import current_rows, current_tidy_rows
+from agent.windows.horizon import Horizon
+from agent.windows.panes import Geometry, Hops, PaneRing
+from agent.windows.partials import Layout, Readings
+from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows
+from sensors.batch import Floats, Ints, Text
+from sensors.units import SECOND
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to readings.
+
+    Attributes:
+        late: readings all of whose windows were closed.
+        late_partly: readings some of whose windows were closed.
+    """
+
+    late: int = 0
+    late_partly: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class PaneWindows:
+    """The panes of all series and the windows over them.
+
+    Attributes:
+        geometry: which windows there are.
+        pane: length of a pane, ns; `shift` from the epoch to the start of the first.
+        layout: of partial aggregates; `ring` holds them.
+        horizon: what is closed.
+        current: tell windows as they change, not when they close.
+        where: readings for which this does not hold are left out.
+        resolution: of time stamps, ns.
+        tell_late: keep in `late` the windows refused to late readings of the last call.
+    """
+
+    geometry: Geometry
+    layout: Layout
+    horizon: Horizon
+    ring: PaneRing
+    pane: int
+    shift: int
+    current: bool
+    where: Expression | None
+    resolution: int
+    tell_late: bool
+    counts: Counts = field(default_factory=Counts)
+    late: list[Rows] = field(default_factory=list)
+    arrived: int = 0
+
+    def state(self) -> State:
+        return {
+            "ring": self.ring.state(),
+            "arrived": self.arrived,
+            "late": self.counts.late,
+            "late_partly": self.counts.late_partly,
+            "overflows": self.layout.overflows,
+        }
+
+    def restore(self, state: State) -> None:
+        self.ring.restore(state["ring"])
+        self.ring.grow(len(self.horizon.at) if self.horizon.each else 0)
+        self.horizon.grow(len(self.ring.newest))
+        self.arrived = int(state["arrived"])
+        self.counts = Counts(int(state["late"]), int(state["late_partly"]))
+        self.layout.overflows = int(state["overflows"])
+
+    def close(self, who: Ints, at: Ints) -> Iterator[Told]:
+        """Close the windows of these series that end by the horizons `at`."""
+        if self.current:
+            return
+        before = self.closed(self.horizon.at[who] if self.horizon.each else self.horizon.at.repeat(len(who)))
+        after = self.closed(at)
+        some = (after > before) & (self.geometry.newest(self.ring.newest[who]) > before)
+        if some.any():
+            who, before, after = who[some], before[some], after[some]
+            key, pane, partial = self.ring.live(who, self.geometry.first(before + 1))
+            if len(key) == 0:
+                return
+            table = PaneTable(key, pane, self.layout.load(partial), self.layout.neutral)
+            yield final_rows(table, self.geometry, self.layout, Turns(who, before, after, np.full(len(who), -1)))
+
+    def advance(self, rows: Rows, start: int, stop: int) -> Iterator[tuple[Told, int]]:
+        """What readings `start` to `stop` lead to, with the position that positions count from."""
+        part = slice(start, stop)
+        key, time = rows.key[part], _time(rows, part, self.resolution)
+        try:
+            block.check_width(key, time, self.pane)
+            told = list(self._sorted_block(rows, part, key, time))
+        except block.TooWideError:
+            middle = (start + stop) // 2
+            yield from self.advance(rows, start, middle)
+            yield from self.advance(rows, middle, stop)
+            return
+        self.arrived += stop - start
+        for item in told:
+            yield item, start
+
+    def _sorted_block(self, rows: Rows, part: slice, key: Ints, time: Ints) -> Iterator[Told]:
+        horizon, n = self.horizon, len(key)
+        highest = int(key.max())
+        self.ring.grow(highest + 1)
+        horizon.grow(highest + 1)
+        common = turns = None
+        if not horizon.each:
+            horizon.heard(np.zeros(1, np.int64), time.max(), rows.now)
+            common = block.common_horizon(time, horizon)
+            if not self.current:
+                before, after = self.closed(common[0]), self.closed(common[1])
+                moved = np.flatnonzero(after > before)
+                turns = Turns(None, before[moved], after[moved], moved) if len(moved) else None
+        position = self._kept(rows, part, key)
+        if position is not None:
+            key, time = key[position], time[position]
+            common = None if common is None else (common[0][position], common[1][position])
+        if len(key) == 0:
+            yield from self._finals(turns)
+            return
+        s = block.by_series(key, time, horizon, common)
+        if horizon.each and horizon.idle is not None:
+            horizon.heard(s.key[s.starts], np.maximum.reduceat(s.time, s.starts), rows.now)
+        if s.order is not None:
+            position = s.order if position is None else position[s.order]
+        elif position is None:
+            position = np.arange(n)
+        if not self.current and horizon.each:
+            before, after = self.closed(s.before), self.closed(s.after)
+            moved = np.flatnonzero(after > before)
+            if len(moved):
+                turns = Turns(s.key[moved], before[moved], after[moved], position[moved])
+        yield from self._panes(rows, part, s, position, turns)
+
+    def _kept(self, rows: Rows, part: slice, key: Ints) -> Ints | None:
+        """Positions of the readings of the block that take part; None for all."""
+        keep = None
+        if int(key.min()) < 0:
+            keep = key >= 0
+        if self.where is not None:
+            chosen = self.where.holds(_cut(rows, part))
+            keep = chosen if keep is None else keep & chosen
+        return None if keep is None else np.flatnonzero(keep)
+
+    def _panes(
+        self, rows: Rows, part: slice, s: block.Sorted, position: Ints, turns: Turns | None
+    ) -> Iterator[Told]:
+        pane = (s.time - self.shift) // self.pane
+        trusted = s.tidy and self.horizon.each  # nothing can be late
+        accepted: Any = None
+        closed = None
+        partly = False
+        if not trusted or self.shift:
+            newest, closed = self.geometry.newest(pane), self.closed(s.before)
+            taken = (newest > closed) & (newest >= 0)
+            if not taken.all():
+                accepted = taken
+            partly = self._count_late(rows, part, s, position, pane, closed, taken)
+        segments = block.segments(s.key, pane, accepted, s.tidy)
+        if segments is None:
+            yield from self._finals(turns)
+            return
+        row = segments.row
+        time = s.time
+        if row is not None:
+            position, time = position[row], time[row]
+            closed = None if closed is None else closed[row]
+        readings = self._readings(rows, part, time, position, segments)
+        carry = self.ring.carry(segments.key, segments.panes)
+        if not self.current and not partly:
+            partial = self.layout.reduce(carry, readings)
+            yield from self._finals(turns, segments, partial)
+        else:
+            running = self.layout.running(carry, readings)
+            partial = running.take(segments.first + segments.length - 1, axis=1)
+            running, carry = self.layout.load(running), self.layout.load(carry)
+            if not self.current:
+                yield from self._finals(turns, segments, partial, (running, position, carry))
+            else:
+                yield self._currents(segments, partial, (running, position, carry), closed, trusted)
+        self.ring.write(segments.key, segments.panes, partial)
+
+    def _finals(
+        self,
+        turns: Turns | None,
+        segments: block.Segments | None = None,
+        partial: Floats | None = None,
+        story: tuple[Floats, Ints, Floats] | None = None,
+    ) -> Iterator[Told]:
+        """Windows that close in the block, over panes of the ring and of the block."""
+        if turns is None:
+            return
+        ring, geometry = self.ring, self.geometry
+        if turns.series is None:
+            who = np.flatnonzero(geometry.newest(ring.newest) > turns.before[0])
+            since = np.repeat(turns.before, len(who))
+        else:
+            who, since = turns.series, turns.before
+        key, pane, carried = ring.live(who, geometry.first(since + 1))
+        self.layout.load(carried)
+        ledger = None
+        if segments is not None and partial is not None:
+            mine = np.arange(len(segments.key))
+            if story is None and turns.series is not None:
+                before, after = turns.bounds(segments.key)
+                mine = np.flatnonzero(after > before)
+            elif story is not None:
+                ledger = _ledger(segments, story, carried)
+            key = np.concatenate((segments.key[mine], key))
+            pane = np.concatenate((segments.panes[mine], pane))
+            carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
+        if len(key):
+            table = PaneTable(key, pane, carried, self.layout.neutral, ledger)
+            yield final_rows(table, geometry, self.layout, turns)
+
+    def _currents(
+        self,
+        segments: block.Segments,
+        partial: Floats,
+        story: tuple[Floats, Ints, Floats],
+        closed: Ints | None,
+        trusted: bool,
+    ) -> Told:
+        """Windows that the readings of the block change."""
+        first = np.flatnonzero(np.append(True, segments.key[1:] != segments.key[:-1]))
+        since = self.geometry.first(np.maximum(self.geometry.oldest(segments.panes[first]), 0))
+        key, pane, carried = self.ring.live(segments.key[first], since)
+        self.layout.load(carried)
+        panes = (
+            np.concatenate((segments.key, key)),
+            np.concatenate((segments.panes, pane)),
+            np.concatenate((self.layout.load(partial.copy()), carried), axis=1),
+            self.layout.neutral,
+        )
+        if trusted and isinstance(self.geometry, Hops):
+            return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, story[0], story[1])
+        ledger = _ledger(segments, story, carried)
+        table = PaneTable(*panes, ledger)
+        return current_rows(table, ledger, self.geometry, self.layout, segments, story[1], closed)
+
+    def _readings(self, rows: Rows, part: slice, time: Ints, position: Ints, segments: block.Segments) -> Readings:
+        """The columns the aggregates need, in segments."""
+        number = part.stop - part.start
+        values: dict[str, Floats] = {}
+        valid: dict[str, Any] = {}
+        for name in self.layout.columns:
+            value = block.column(rows.values, name, part, number).take(position)
+            finite = np.isfinite(value)
+            if finite.all():
+                values[name], valid[name] = value, None
+            else:
+                values[name], valid[name] = np.where(finite, value, 0.0), finite
+        ends = bool(self.layout.end)
+        nothing = np.zeros(0)
+        return Readings(
+            values,
+            valid,
+            segments.number,
+            segments.first,
+            segments.length,
+            (position + (self.arrived + 1)).astype(np.float64) if ends else nothing,
+            (time - self.shift - segments.pane * self.pane).astype(np.float64) if ends else nothing,
+            segments.panes.astype(np.float64) if ends else nothing,
+        )
+
+    def _count_late(
+        self, rows: Rows, part: slice, s: block.Sorted, position: Ints, pane: Ints, closed: Ints, taken: Any
+    ) -> bool:
+        """Count readings that came too late for some or all of their windows; tell whether some came partly so."""
+        oldest = np.maximum(self.geometry.oldest(pane), 0)
+        newest = self.geometry.newest(pane)
+        refused = np.minimum(newest, closed) - oldest + 1
+        some = refused > 0
+        if not some.any():
+            return False
+        partly = int(np.count_nonzero(some & taken))
+        self.counts.late_partly += partly
+        self.counts.late += int(np.count_nonzero(some)) - partly
+        if self.tell_late:
+            late = np.flatnonzero(some)
+            late = late[np.argsort(position[late], kind="stable")]
+            number = refused[late]
+            reading = np.repeat(late, number)
+            window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + oldest[reading]
+            self.late.append(
+                Rows(
+                    key=s.key[reading],
+                    start=self.geometry.first(window) * self.pane + self.shift,
+                    end=self.geometry.end(window) * self.pane + self.shift,
+                    at=rows.at[part][position[reading]],
+                    values={"late_by": (s.before[reading] - s.time[reading]) / SECOND},
+                    now=rows.now,
+                )
+            )
+        return partly > 0
+
+    def closed(self, horizon: Ints) -> Ints:
+        """Number of the newest window closed at each horizon, at least -1."""
+        return np.maximum(self.geometry.closed((horizon - self.shift) // self.pane), -1)
+
+    def rows(self, told: list[tuple[Told, int]], rows: Rows) -> Rows:
+        """Windows as rows; `at` is that of the reading that caused each."""
+        told = [item for item in told if len(item[0].key)]
+        if not told:
+            empty = np.zeros(0, np.int64)
+            values = self.layout.finish(np.zeros((self.layout.size, 0)), self.pane)
+            return Rows(empty, empty, empty, empty, values, rows.now)
+        if len(told) == 1:
+            (key, window, position, partial), start = told[0]
+            position = position + start if start else position
+        else:
+            key = np.concatenate([item.key for item, _ in told])
+            window = np.concatenate([item.window for item, _ in told])
+            position = np.concatenate([item.position + (item.position >= 0) * start for item, start in told])
+            partial = np.concatenate([item.partial for item, _ in told], axis=1)
+        if int(position[0]) < 0:
+            at = np.full(len(position), -1)
+            caused = position >= 0
+            at[caused] = rows.at[position[caused]]
+        else:
+            at = rows.at[position]
+        first, end = self.geometry.first(window), self.geometry.end(window)
+        start_ns, end_ns = first * self.pane, end * self.pane
+        if self.shift:
+            start_ns, end_ns = start_ns + self.shift, end_ns + self.shift
+        return Rows(key, start_ns, end_ns, at, self.layout.finish(partial, self.pane), rows.now)
+
+
+def _ledger(segments: block.Segments, story: tuple[Floats, Ints, Floats], carried: Floats) -> Ledger:
+    running, position, carry = story
+    none = np.zeros(carried.shape[1], np.int64)
+    return Ledger(
+        running,
+        position,
+        np.concatenate((segments.first, none)),
+        np.concatenate((segments.length, none)),
+        np.concatenate((carry, carried), axis=1),
+    )
+
+
+def _time(rows: Rows, part: slice, resolution: int) -> Ints:
+    """Event time of each row: of a reading its time, of a window its last instant."""
+    if rows.start is rows.end:
+        return rows.end[part]
+    start, end = rows.start[part], rows.end[part]
+    return np.where(end > start, end - resolution, end)
+
+
+def _cut(rows: Rows, part: slice) -> Rows:
+    """Rows of a slice, as views."""
+    return Rows(
+        rows.key[part],
+        rows.start[part],
+        rows.end[part],
+        rows.at[part],
+        {name: column[part] for name, column in rows.values.items()},
+        rows.now,
+        {name: Text(text.words, text.codes[part]) for name, text in rows.texts.items()},
+        {name: column[part] for name, column in rows.lists.items()},
+    )

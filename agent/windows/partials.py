@@ -1,0 +1,401 @@
+"""Partial aggregates: what is kept of the readings of one pane, and how panes combine to a window.
+
+A partial is a column of a `(C, m)` array; its `C` numbers are laid out by `Layout`. Three operations, each exact to
+the last bit however the stream was cut (law 2):
+
+* `reduce`: readings are added to what is carried, one by one in order of arrival (`np.add.at` adds in order);
+* `running`: the same, but every intermediate state is returned (padded `accumulate`, which also adds in order);
+* `fold`: a window takes its panes one by one, newest first.
+
+Missing values: NaN and infinities are no values; they count in `missing` only. Sums may overflow: the caller
+silences the warnings, `finish` tells NaN and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent.windows.aggregates import Aggregate
+from sensors.batch import Floats, Ints
+
+_LEAST, _MOST = np.inf, -np.inf
+ENDS = ("first", "last", "earliest", "latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings in segments: each segment is a run of rows of one series and pane, in order of arrival.
+
+    Attributes:
+        values: column -> `(n,)` numbers; invalid ones are 0.
+        valid: column -> `(n,)` bool, or None where all are valid.
+        segment: `(n,)` segment of each row, ascending from 0.
+        first: `(g,)` first row of each segment; `length` is its number of rows.
+        order: `(n,)` number of arrival, for `first` and `last`; float64, exact to 2**53.
+        offset: `(n,)` time since the start of the pane, ns; float64.
+        pane: `(g,)` number of the pane; float64.
+    """
+
+    values: dict[str, Floats]
+    valid: dict[str, Any]
+    segment: Ints
+    first: Ints
+    length: Ints
+    order: Floats
+    offset: Floats
+    pane: Floats
+
+
+class Layout:
+    """Where each number of a partial lies, for a set of aggregates.
+
+    Rows: number of readings; for each column its number of values; sums; least and negated greatest values;
+    moments (a shift, sum and sum of squares about it; once loaded: mean, sum of squares about it, unused);
+    ends (order, pane, value of the first, last, earliest and latest reading).
+    """
+
+    def __init__(self, aggregates: Sequence[Aggregate], metric: str) -> None:
+        self.aggregates = tuple(aggregates)
+        columns = dict.fromkeys(([metric] if metric else []) + [a.column for a in aggregates if a.column])
+        self.columns: tuple[str, ...] = tuple(columns)
+        self.metric = metric or (self.columns[0] if self.columns else "")
+        need: dict[str, set[str]] = {column: set() for column in self.columns}
+        for item in aggregates:
+            if item.column:
+                need[item.column] |= _NEEDS.get(item.function, set())
+        self.count = {column: 1 + i for i, column in enumerate(self.columns)}
+        size = 1 + len(self.columns)
+        self.sum: dict[str, int] = {}
+        self.least: dict[str, int] = {}
+        self.most: dict[str, int] = {}
+        self.moment: dict[str, int] = {}
+        self.end: dict[tuple[str, str], int] = {}
+        for column in self.columns:
+            if "sum" in need[column]:
+                self.sum[column] = size
+                size += 1
+        self.additive = size
+        for name, where in (("min", self.least), ("max", self.most)):
+            for column in self.columns:
+                if name in need[column]:
+                    where[column] = size
+                    size += 1
+        self.extreme = size
+        for column in self.columns:
+            if "moment" in need[column]:
+                self.moment[column] = size
+                size += 3
+        for kind in ENDS:
+            for column in self.columns:
+                if kind in need[column]:
+                    self.end[kind, column] = size
+                    size += 3
+        self.size = size
+        self.neutral: Floats = np.zeros((size, 1))
+        self.neutral[self.additive : self.extreme] = _LEAST
+        for (kind, _), row in self.end.items():
+            self.neutral[row] = _LEAST if kind in ("first", "earliest") else _MOST
+            self.neutral[row + 2] = np.nan
+        self.simple = not self.moment and not self.end
+        self.overflows = 0
+
+    # --- one pane -------------------------------------------------------------------------------------------
+
+    def reduce(self, carry: Floats, r: Readings) -> Floats:
+        """Partials `(C, g)` of the segments after their readings; `carry` `(C, g)` is changed and returned."""
+        carry[0] += r.length
+        segment = r.segment
+        for column in self.columns:
+            value, valid = r.values[column], r.valid[column]
+            count = self.count[column]
+            moment = self.moment.get(column)
+            if moment is not None:
+                had = carry[count] > 0
+                carry[moment] = np.where(had, carry[moment], _at(value, _first(r, valid), 0.0))
+                shifted = value - carry[moment][segment]
+                if valid is not None:
+                    shifted[~valid] = 0.0
+                np.add.at(carry[moment + 1], segment, shifted)
+                np.add.at(carry[moment + 2], segment, shifted * shifted)
+            if valid is None:
+                carry[count] += r.length
+            else:
+                np.add.at(carry[count], segment, valid.astype(np.float64))
+            row = self.sum.get(column)
+            if row is not None:
+                np.add.at(carry[row], segment, value)
+            row = self.least.get(column)
+            if row is not None:
+                np.minimum(carry[row], np.minimum.reduceat(_masked(value, valid, _LEAST), r.first), out=carry[row])
+            row = self.most.get(column)
+            if row is not None:
+                np.minimum(carry[row], -np.maximum.reduceat(_masked(value, valid, _MOST), r.first), out=carry[row])
+        for (kind, column), row in self.end.items():
+            valid = r.valid[column]
+            which = _end_row(kind, r, valid)
+            order = r.order if kind in ("first", "last") else r.offset
+            new = _at(order, which, _LEAST if kind in ("first", "earliest") else _MOST)
+            better = _BETTER[kind](new, carry[row]) & (which >= 0)
+            carry[row] = np.where(better, new, carry[row])
+            carry[row + 1] = np.where(better, r.pane, carry[row + 1])
+            carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
+        return carry
+
+    def running(self, carry: Floats, r: Readings) -> Floats:
+        """Partials `(C, n)` after each reading."""
+        n = len(r.segment)
+        out = np.empty((self.size, n))
+        place = np.arange(n) - r.first[r.segment]
+        at = _Padding(r, place)
+        out[0] = carry[0][r.segment] + (place + 1)
+        for column in self.columns:
+            value, valid = r.values[column], r.valid[column]
+            count, moment = self.count[column], self.moment.get(column)
+            if valid is None:
+                out[count] = carry[count][r.segment] + (place + 1)
+            else:
+                out[count] = at.accumulate(np.add, carry[count], valid.astype(np.float64))
+            if moment is not None:
+                had = carry[count] > 0
+                shift = np.where(had, carry[moment], _at(value, _first(r, valid), 0.0))
+                out[moment] = np.where(out[count] > 0, shift[r.segment], carry[moment][r.segment])
+                shifted = value - shift[r.segment]
+                if valid is not None:
+                    shifted[~valid] = 0.0
+                out[moment + 1] = at.accumulate(np.add, carry[moment + 1], shifted)
+                out[moment + 2] = at.accumulate(np.add, carry[moment + 2], shifted * shifted)
+            row = self.sum.get(column)
+            if row is not None:
+                out[row] = at.accumulate(np.add, carry[row], value)
+            row = self.least.get(column)
+            if row is not None:
+                out[row] = at.accumulate(np.minimum, carry[row], _masked(value, valid, _LEAST))
+            row = self.most.get(column)
+            if row is not None:
+                out[row] = at.accumulate(np.minimum, carry[row], -_masked(value, valid, _MOST))
+        for (kind, column), row in self.end.items():
+            self._running_end(out, carry, r, at, kind, column, row)
+        return out
+
+    def _running_end(
+        self, out: Floats, carry: Floats, r: Readings, at: _Padding, kind: str, column: str, row: int
+    ) -> None:
+        least = kind in ("first", "earliest")
+        order = r.order if kind in ("first", "last") else r.offset
+        order = _masked(order, r.valid[column], _LEAST if least else _MOST)
+        best = at.accumulate(np.minimum if least else np.maximum, carry[row], order)
+        before = np.empty_like(best)
+        before[1:] = best[:-1]
+        before[r.first] = carry[row]
+        taken = _BETTER[kind](order, before)
+        if r.valid[column] is not None:
+            taken &= r.valid[column]
+        source = np.maximum.accumulate(np.where(taken, np.arange(len(taken)), -1))
+        own = source >= r.first[r.segment]
+        out[row] = best
+        out[row + 1] = np.where(own, r.pane[r.segment], carry[row + 1][r.segment])
+        out[row + 2] = np.where(own, r.values[column][source], carry[row + 2][r.segment])
+
+    # --- panes to a window ----------------------------------------------------------------------------------
+
+    def load(self, partial: Floats) -> Floats:
+        """Bring partials `(C, m)` into the form that `fold` and `finish` take; in place."""
+        for column, row in self.moment.items():
+            n = partial[self.count[column]]
+            mean = partial[row + 1] / n
+            square = np.maximum(partial[row + 2] - partial[row + 1] * mean, 0.0)
+            some = n > 0
+            partial[row + 1] = np.where(some, square, 0.0)
+            partial[row] = np.where(some, partial[row] + mean, 0.0)
+        return partial
+
+    def fold(self, window: Floats, older: Floats) -> None:
+        """Add the next older pane `(C, m)` to windows `(C, m)`, in place; both loaded."""
+        if not self.simple:
+            self._fold_moments(window, older)
+            self._fold_ends(window, older)
+        window[: self.additive] += older[: self.additive]
+        if self.extreme > self.additive:
+            part = slice(self.additive, self.extreme)
+            np.minimum(window[part], older[part], out=window[part])
+
+    def _fold_moments(self, window: Floats, older: Floats) -> None:
+        # Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing variances"
+        for column, row in self.moment.items():
+            a, b = window[self.count[column]], older[self.count[column]]
+            share = b / (a + b)
+            distance = older[row] - window[row]
+            mean = window[row] + distance * share
+            square = window[row + 1] + older[row + 1] + distance * distance * a * share
+            window[row] = np.where(b == 0, window[row], np.where(a == 0, older[row], mean))
+            window[row + 1] = np.where(b == 0, window[row + 1], np.where(a == 0, older[row + 1], square))
+
+    def _fold_ends(self, window: Floats, older: Floats) -> None:
+        for (kind, column), row in self.end.items():
+            some = older[self.count[column]] > 0
+            if kind == "earliest":
+                take = some
+            elif kind == "latest":
+                take = some & (window[self.count[column]] == 0)
+            else:
+                take = _BETTER[kind](older[row], window[row])
+            window[row : row + 3] = np.where(take, older[row : row + 3], window[row : row + 3])
+
+    def finish(self, window: Floats, pane: int) -> dict[str, Floats]:
+        """Aggregates of folded windows by name, each `(m,)`; `count` and `missing` are always there.
+
+        A sum beyond the range of numbers is NaN and is counted in `overflows`. `pane` is the length in ns.
+        """
+        out: dict[str, Floats] = {}
+        bad = np.zeros(0, np.bool_)
+        for row in self.sum.values():
+            finite = np.isfinite(window[row])
+            if not finite.all():
+                window[row] = np.where(finite, window[row], np.nan)
+                bad = ~finite if not len(bad) else bad | ~finite
+        self.overflows += int(np.count_nonzero(bad))
+        for item in self.aggregates:
+            if item.function in _FINISH:
+                out[item.name] = _FINISH[item.function](self, window, item.column, pane)
+        if "count" not in out:
+            out["count"] = window[self.count[self.metric]] if self.metric else window[0]
+        if "missing" not in out:
+            out["missing"] = window[0] - (window[self.count[self.metric]] if self.metric else window[0])
+        return out
+
+
+_NEEDS: dict[str, set[str]] = {
+    "sum": {"sum"}, "mean": {"sum"}, "min": {"min"}, "max": {"max"}, "range": {"min", "max"},
+    "std": {"moment"}, "std_pop": {"moment"}, "var": {"moment"}, "var_pop": {"moment"},
+    "first": {"first"}, "last": {"last"}, "earliest": {"earliest"}, "latest": {"latest"},
+    "rate": {"earliest", "latest"},
+}  # fmt: skip
+_BETTER: dict[str, Callable[[Any, Any], Any]] = {
+    "first": np.less, "last": np.greater, "earliest": np.less, "latest": np.greater_equal,
+}  # fmt: skip
+
+
+class _Padding:
+    """Segments as rows of padded matrices, grouped by length, so that `accumulate` runs along each."""
+
+    def __init__(self, r: Readings, place: Ints) -> None:
+        longest = int(r.length.max())
+        self._parts: list[tuple[Any, Any, Any, Any, int]] = []
+        if longest * len(r.length) <= 4 * len(place) + 64:
+            self._parts.append((slice(None), slice(None), r.segment, place + 1, longest))
+            return
+        size = np.frexp(r.length.astype(np.float64))[1]  # 2**(size - 1) <= length < 2**size
+        for exponent in np.unique(size).tolist():
+            segments = np.flatnonzero(size == exponent)
+            rows = np.flatnonzero(size[r.segment] == exponent)
+            number = np.searchsorted(segments, r.segment[rows])
+            self._parts.append((segments, rows, number, place[rows] + 1, int(r.length[segments].max())))
+
+    def accumulate(self, ufunc: np.ufunc, carry: Floats, value: Floats) -> Floats:
+        out = np.empty(len(value))
+        for segments, rows, number, place, longest in self._parts:
+            start = carry[segments]
+            padded = np.zeros((len(start), longest + 1))
+            padded[:, 0] = start
+            padded[number, place] = value[rows]
+            ufunc.accumulate(padded, axis=1, out=padded)
+            out[rows] = padded[number, place]
+        return out
+
+
+def _masked(value: Floats, valid: Any, fill: float) -> Floats:
+    return value if valid is None else np.where(valid, value, fill)
+
+
+def _at(value: Floats, index: Ints, fill: float) -> Floats:
+    found: Floats = value[index]
+    return found if index.min() >= 0 else np.where(index >= 0, found, fill)
+
+
+def _first(r: Readings, valid: Any) -> Ints:
+    """First valid row of each segment, -1 where there is none."""
+    if valid is None:
+        return r.first
+    n = len(r.segment)
+    row: Ints = np.minimum.reduceat(np.where(valid, np.arange(n), n), r.first)
+    return np.where(row < n, row, -1)
+
+
+def _end_row(kind: str, r: Readings, valid: Any) -> Ints:
+    """Row of each segment that is its first, last, earliest or latest valid one; -1 where there is none."""
+    n = len(r.segment)
+    if kind == "first":
+        return _first(r, valid)
+    rows = np.arange(n)
+    if kind == "last":
+        mask = valid
+    else:
+        least = kind == "earliest"
+        offset = _masked(r.offset, valid, _LEAST if least else _MOST)
+        best = (np.minimum if least else np.maximum).reduceat(offset, r.first)
+        mask = offset == best[r.segment]
+        if valid is not None:
+            mask &= valid
+        if least:
+            row: Ints = np.minimum.reduceat(np.where(mask, rows, n), r.first)
+            return np.where(row < n, row, -1)
+    if mask is None:
+        return r.first + r.length - 1
+    last: Ints = np.maximum.reduceat(np.where(mask, rows, -1), r.first)
+    return last
+
+
+def _ratio(a: Floats, b: Floats) -> Floats:
+    return np.where(b > 0, a / b, np.nan)
+
+
+def _empty_as_nan(layout: Layout, window: Floats, column: str, value: Floats) -> Floats:
+    count = window[layout.count[column]]
+    return value if count.all() else np.where(count > 0, value, np.nan)
+
+
+def _mean(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
+    count = window[layout.count[column]]
+    if count.all():
+        return window[layout.sum[column]] / count  # type: ignore[no-any-return]
+    return _ratio(window[layout.sum[column]], count)
+
+
+def _variance(layout: Layout, window: Floats, column: str, less: int) -> Floats:
+    value = _ratio(window[layout.moment[column] + 1], window[layout.count[column]] - less)
+    return np.where(np.isinf(value), np.nan, value)
+
+
+def _rate(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
+    """Change per second from the earliest to the latest value; NaN where they are of one instant."""
+    old, new = layout.end["earliest", column], layout.end["latest", column]
+    elapsed = (window[new + 1] - window[old + 1]) * pane + (window[new] - window[old])
+    return _ratio((window[new + 2] - window[old + 2]) * 1e9, elapsed)
+
+
+def _end(kind: str) -> Callable[[Layout, Floats, str, int], Floats]:
+    return lambda layout, window, column, pane: window[layout.end[kind, column] + 2]
+
+
+_FINISH: dict[str, Callable[[Layout, Floats, str, int], Floats]] = {
+    "rows": lambda layout, window, column, pane: window[0],
+    "count": lambda layout, window, column, pane: window[layout.count[column]],
+    "missing": lambda layout, window, column, pane: window[0] - window[layout.count[column]],
+    "sum": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, window[layout.sum[column]]),
+    "mean": _mean,
+    "min": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, window[layout.least[column]]),
+    "max": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, -window[layout.most[column]]),
+    "range": lambda layout, window, column, pane: _empty_as_nan(
+        layout, window, column, -window[layout.most[column]] - window[layout.least[column]]
+    ),
+    "std": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 1)),
+    "std_pop": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 0)),
+    "var": lambda layout, window, column, pane: _variance(layout, window, column, 1),
+    "var_pop": lambda layout, window, column, pane: _variance(layout, window, column, 0),
+    **{kind: _end(kind) for kind in ENDS},
+    "rate": _rate,
+}

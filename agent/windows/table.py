@@ -1,0 +1,195 @@
+"""Panes to windows: the panes of some series in order, and the windows that close over them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agent.windows.panes import Geometry
+from agent.windows.partials import Layout
+from sensors.batch import Floats, Ints
+
+
+class Told(NamedTuple):
+    """Windows to be told: series, number, position of the cause in the block (-1: the clock), folded partial."""
+
+    key: Ints
+    window: Ints
+    position: Ints
+    partial: Floats
+
+    def take(self, index: Ints) -> Told:
+        """Those at `index`, in that order."""
+        return Told(self.key[index], self.window[index], self.position[index], self.partial.take(index, axis=1))
+
+
+class Ledger:
+    """Every state each pane has been in during a block, to look up what it was when a certain reading came.
+
+    Args:
+        running: `(C, n)` loaded partial after each sorted reading.
+        position: `(n,)` position in the block of each sorted reading; ascending within a pane.
+        first: `(t,)` first sorted reading of each pane of the table, `length` their number (0: none in this block).
+        carried: `(C, t)` loaded partial of each pane of the table before the block.
+    """
+
+    def __init__(self, running: Floats, position: Ints, first: Ints, length: Ints, carried: Floats) -> None:
+        self.position, self.first, self.length = position, first, length
+        nothing = np.zeros((len(running), 1))
+        self.states: Floats = np.concatenate((running, carried, nothing), axis=1)
+
+    def arrange(self, order: Ints, neutral: Floats) -> None:
+        """Take the order of the table; the last state is that of an empty pane."""
+        n = len(self.position)
+        self.first, self.length = self.first[order], self.length[order]
+        self.states[:, n:-1] = self.states[:, n:-1].take(order, axis=1)
+        self.states[:, -1:] = neutral
+        touched = self.length > 0
+        self._rank = np.cumsum(touched) - 1
+        self._room = int(self.position.max(initial=0)) + 2
+        owner = np.repeat(np.arange(np.count_nonzero(touched)), self.length[touched])
+        self._codes = owner * self._room + self.position
+
+    def at(self, pane: Ints, position: Ints) -> Ints:
+        """Index into `states` of each pane (of the table, in its order) right after the reading at `position`."""
+        codes = self._rank[pane] * self._room + np.minimum(position, self._room - 1)
+        found = np.searchsorted(self._codes, codes, side="right") - 1
+        inside = (self.length[pane] > 0) & (found >= self.first[pane])
+        return np.where(inside, found, len(self.position) + pane)
+
+
+class PaneTable:
+    """Panes in order of series and number; there is at least one.
+
+    Args:
+        key: `(t,)` series.
+        pane: `(t,)` number; no pane of a series twice.
+        partial: `(C, t)` loaded partials; `neutral` `(C, 1)` that of an empty pane.
+        ledger: of the same panes in the same order, where panes as of a moment are asked for.
+    """
+
+    def __init__(
+        self, key: Ints, pane: Ints, partial: Floats, neutral: Floats, ledger: Ledger | None = None
+    ) -> None:
+        self.least = int(pane.min())
+        self.span = int(pane.max()) - self.least + 2
+        code = key * self.span + (pane - self.least)
+        order = np.argsort(code, kind="stable") if len(code) > 1 else np.zeros(len(code), np.int64)
+        self.key, self.pane, self.code = key[order], pane[order], code[order]
+        self.partial = partial.take(order, axis=1)
+        self.ledger = ledger
+        if ledger is not None:
+            ledger.arrange(order, neutral)
+
+    def __len__(self) -> int:
+        return len(self.pane)
+
+    def before(self, key: Ints, pane: Ints) -> Ints:
+        """Number of panes of the table that precede this pane of this series."""
+        inside = np.clip(pane - self.least, 0, self.span - 1)
+        found: Ints = np.searchsorted(self.code, key * self.span + inside)
+        return found
+
+    def fold(self, layout: Layout, first: Ints, last: Ints, position: Any = None) -> Floats:
+        """Panes `first` to `last` of the table to windows `(C, m)`, newest pane first.
+
+        Args:
+            layout: of the partials.
+            first: `(m,)` index of the oldest pane of each window.
+            last: `(m,)` index of the newest, not before it.
+            position: as of which reading of the block; None for the panes as they are now.
+        """
+        if position is None or self.ledger is None:
+            source, as_of = self.partial, None
+        else:
+            source, as_of = self.ledger.states, self.ledger.at
+        length = last - first + 1
+        window = source.take(last if as_of is None else as_of(last, position), axis=1)
+        longest = int(length.max(initial=0))
+        every = bool((length == longest).all())
+        for step in range(1, longest):
+            rows: Any = slice(None) if every else np.flatnonzero(length > step)
+            pane = last[rows] - step
+            older = source.take(pane if as_of is None else as_of(pane, position[rows]), axis=1)
+            if every:
+                layout.fold(window, older)
+            else:
+                part = window[:, rows]
+                layout.fold(part, older)
+                window[:, rows] = part
+        return window
+
+
+class Turns:
+    """Which reading closed which window: those readings, at least one, at which the newest closed window moved on.
+
+    Args:
+        key: `(c,)` series of each such reading, ascending; None where all series close together.
+        before: `(c,)` newest window closed before it.
+        closed: `(c,)` newest window closed after it; ascending within a series.
+        position: `(c,)` of the reading in the block; -1 for the clock.
+    """
+
+    def __init__(self, key: Ints | None, before: Ints, closed: Ints, position: Ints) -> None:
+        self.position, self.key, self.closed = position, key, closed
+        self.least = int(closed.min())
+        self.span = int(closed.max()) - self.least + 2
+        if key is None:
+            self.code = closed - self.least
+            self.series, self.before, self.after = None, before[:1], closed[-1:]
+        else:
+            self.code = key * self.span + (closed - self.least)
+            first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+            self.series, self.before = key[first], before[first]
+            self.after = closed[np.append(first[1:], len(key)) - 1]
+
+    def bounds(self, key: Ints) -> tuple[Ints, Ints]:
+        """Newest window closed before and after all turns, of each of these series; equal if it has no turn."""
+        if self.series is None:
+            return np.repeat(self.before, len(key)), np.repeat(self.after, len(key))
+        index = np.minimum(np.searchsorted(self.series, key), len(self.series) - 1)
+        there = self.series[index] == key
+        return np.where(there, self.before[index], -1), np.where(there, self.after[index], -1)
+
+    def of(self, key: Ints, window: Ints) -> Ints:
+        """Position of the reading that closed each window of each series."""
+        code = np.maximum(window - self.least, 0)
+        if self.key is not None:
+            code += key * self.span
+        found: Ints = self.position[np.searchsorted(self.code, code)]
+        return found
+
+
+def final_rows(table: PaneTable, geometry: Geometry, layout: Layout, turns: Turns) -> Told:
+    """Windows that close, each once, in order of the reading that closed them, then start, then series.
+
+    Args:
+        table: panes of the series concerned.
+        geometry: which windows there are.
+        layout: of the partials.
+        turns: which reading closed what.
+    """
+    before, after = turns.bounds(table.key)
+    previous = np.empty_like(table.pane)
+    previous[1:] = table.pane[:-1]
+    same = np.empty(len(table), np.bool_)
+    same[:1] = False
+    same[1:] = table.key[1:] == table.key[:-1]
+    low = np.maximum(geometry.oldest(table.pane), before + 1)
+    low[same] = np.maximum(low[same], geometry.after(previous[same]))
+    number = np.maximum(np.minimum(geometry.newest(table.pane), after) - low + 1, 0)
+    owner = np.repeat(np.arange(len(table)), number)
+    window = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number) + low[owner]
+    key = table.key[owner]
+    last = table.before(key, geometry.end(window)) - 1
+    position = turns.of(key, window)
+    partial = table.fold(layout, owner, last, position if table.ledger is not None else None)
+    if table.ledger is not None:
+        some = np.flatnonzero(partial[0] > 0)
+        key, window, position, partial = Told(key, window, position, partial).take(some)
+    if turns.key is None or position.min(initial=0) < 0:
+        order = np.lexsort((key, window, position))
+    else:
+        order = np.argsort(position, kind="stable")
+    return Told(key, window, position, partial).take(order)

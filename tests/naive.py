@@ -1,0 +1,112 @@
+"""The obvious slow version of every window: keeps all readings and looks at one at a time.
+
+Readings are `(key, time, value)` in order of arrival, value None or NaN where missing; results are
+`(at, key, start, end, readings)` with the readings of the window in order of arrival as `(arrival, time, value)`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+NEVER = -(2**62)
+
+
+def missing(value):
+    return value is None or not math.isfinite(value)
+
+
+def aggregate(name, readings):
+    values = [v for _, _, v in readings if not missing(v)]
+    if name == "rows":
+        return len(readings)
+    if name == "count":
+        return len(values)
+    if name == "missing":
+        return len(readings) - len(values)
+    if not values:
+        return math.nan
+    by_time = sorted((r for r in readings if not missing(r[2])), key=lambda r: r[1])  # stable
+    if name in ("std", "var") and len(values) < 2:
+        return math.nan
+    if name == "rate":
+        first, last = by_time[0], [r for r in by_time if r[1] == by_time[-1][1]][-1]
+        return (last[2] - first[2]) / ((last[1] - first[1]) / 1e9) if last[1] > first[1] else math.nan
+    return {
+        "sum": lambda: sum(values),
+        "mean": lambda: math.fsum(values) / len(values),
+        "min": lambda: min(values),
+        "max": lambda: max(values),
+        "range": lambda: max(values) - min(values),
+        "std": lambda: statistics.stdev(values),
+        "std_pop": lambda: statistics.pstdev(values),
+        "var": lambda: statistics.variance(values),
+        "var_pop": lambda: statistics.pvariance(values),
+        "first": lambda: values[0],
+        "last": lambda: values[-1],
+        "earliest": lambda: by_time[0][2],
+        "latest": lambda: by_time[-1][2],
+        "median": lambda: statistics.median(values),
+        "distinct": lambda: len(set(values)),
+    }[name]()
+
+
+def hops(size, step, offset=0):
+    """Windows that contain a time, as (start, end), ascending."""
+
+    def windows(time):
+        start = (time - offset) // step * step + offset
+        found = []
+        while start + size > time:
+            if start >= 0:
+                found.append((start, start + size))
+            start -= step
+        return found[::-1]
+
+    return windows
+
+
+def steps(size, step, offset=0):
+    """Windows of CUMULATE that contain a time."""
+
+    def windows(time):
+        start = (time - offset) // size * size + offset
+        ends = range(start + step, start + size + 1, step)
+        return [(start, end) for end in ends if end > time and start >= 0]
+
+    return windows
+
+
+def aligned(readings, windows, emit="final", grace=0, closing="key", resolution=1_000_000, finish=False):
+    """Windows told, and the windows refused to late readings as (at, key, start, end, late by)."""
+    lag = grace - (resolution if closing == "watermark" else 0)
+    horizon: dict = {}
+    open_: dict = {}
+    told, late = [], []
+
+    def close(at, scope):
+        due = [(start, end, key) for key, start, end in open_ if (scope is None or key == scope)
+               and end <= horizon.get(key if closing == "key" else None, NEVER)]  # fmt: skip
+        for start, end, key in sorted(due):
+            if emit == "final":
+                told.append((at, key, start, end, open_[key, start, end]))
+            del open_[key, start, end]
+
+    for at, (key, time, value) in enumerate(readings):
+        scope = key if closing == "key" else None
+        before = horizon.get(scope, NEVER)
+        if key is not None:
+            for start, end in windows(time):
+                if end <= before:
+                    late.append((at, key, start, end, before - time))
+                    continue
+                open_.setdefault((key, start, end), []).append((at, time, value))
+                if emit == "current":
+                    told.append((at, key, start, end, list(open_[key, start, end])))
+        horizon[scope] = max(before, time - lag)
+        close(at, scope)
+    if finish:
+        for scope in list(horizon):
+            horizon[scope] = 2**62
+        close(-1, None)
+    return told, late
