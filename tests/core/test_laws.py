@@ -1,0 +1,45 @@
+"""The laws of the house, on whole configurations: the cut changes nothing, and a restored engine goes on exactly."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.streams import cuts, parts, pieces, said, streams
+
+HOPPING = {
+    "window": {
+        "mean": {
+            "type": "hopping", "metric": "x", "size": "5s", "step": "1s", "aggregates": ["mean", "min", "max", "std"],
+        }
+    },
+    "rule": {"hot": {"on": "mean", "when": "round(mean, 2) >= 90", "clear": "mean < 85", "severity": "critical"}},
+}  # fmt: skip
+CONFIGURATIONS = {
+    "current": {**HOPPING, "window": {"mean": {**HOPPING["window"]["mean"], "emit": "current"}}},
+    "final": {**HOPPING, "window": {"mean": {**HOPPING["window"]["mean"], "emit": "final", "grace": "2s"}}},
+    "readings": {"rule": {"hot": {"when": "x >= 90", "clear": "x < 80", "for": "2s"}}},
+    "raw": {**HOPPING, "rule": {"hot": {"on": "mean", "when": "mean >= 90", "mode": "raw"}}},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+@given(stream=streams(), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_how_a_stream_is_cut_changes_nothing(name, stream, data):
+    one, many = parts(CONFIGURATIONS[name]), parts(CONFIGURATIONS[name])
+    places = data.draw(cuts(len(stream)))
+    assert said(many.engine(), many.identity, pieces(stream, places)) == said(one.engine(), one.identity, [stream])
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+@given(stream=streams(), data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_restored_engine_goes_on_exactly(name, stream, data):
+    place = data.draw(st.integers(0, len(stream)))
+    before, after = pieces(stream, [place])
+    whole, first, second = (parts(CONFIGURATIONS[name]) for _ in range(3))
+    engine, resumed, straight = first.engine(), second.engine(), whole.engine()
+    engine.process(before)
+    straight.process(before)
+    resumed.restore(engine.state())
+    assert said(resumed, second.identity, [after]) == said(straight, whole.identity, [after])
