@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent import checkpoint
+from agent import checkpoint, health
 from agent.alerts import Message
 from agent.clock import HostClock
 from agent.compose import Parts
@@ -97,9 +98,10 @@ class App:
         """Read all sources, save the state now and then, until every source has ended."""
         reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:
-            saver = tasks.create_task(self._save_now_and_then())
+            beside = [tasks.create_task(self._save_now_and_then()), tasks.create_task(self._report_now_and_then())]
             await reading.run()
-            saver.cancel()
+            for task in beside:
+                task.cancel()
 
     async def decide(self, batch: Batch) -> None:
         """Decide on one batch; when this returns, its alerts are safe on disk."""
@@ -134,6 +136,14 @@ class App:
         while True:
             await asyncio.sleep(self._agent.checkpoint_every.seconds)
             await self._save()
+
+    async def _report_now_and_then(self) -> None:
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(self._agent.health.seconds)
+            uptime = time.monotonic() - started
+            report = health.report(self.parts, self.engine, self.outbox, self.deliveries, uptime, self.clock.steps)
+            await self.outbox.append([health.message(report)])
 
     @property
     def _file(self) -> Path:

@@ -59,6 +59,7 @@ class AgentSettings(BaseModel):
     )
     drain: Duration = Field(Duration("3s"), description="How long a stop tries to deliver what is left.")
     metrics: bool = Field(False, description="Publish window results too (topic `.../metric`).")
+    health: Duration = Field(Duration("60s"), description="How often counters are published (topic `health`).")
     log: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
 
     @field_validator("ahead", "idle", mode="before")

@@ -1,0 +1,71 @@
+"""How the agent is, for whoever watches the watcher: one retained message now and then."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import orjson
+
+from agent.alerts import Message
+from agent.compose import Parts
+from agent.delivery import Delivery
+from agent.engine import Engine
+from agent.outbox import Outbox
+
+
+def version_of_agent() -> str:
+    """The installed version; `source` where the agent runs from a checkout that is not installed."""
+    try:
+        return version("edge-agent")
+    except PackageNotFoundError:
+        return "source"
+
+
+def report(
+    parts: Parts, engine: Engine, outbox: Outbox, deliveries: Mapping[str, Delivery], uptime: float, clock_steps: int
+) -> dict[str, Any]:
+    """Counters of everything between the sources and the sinks. Plain JSON."""
+    return {
+        "uptime_s": round(uptime, 1),
+        "version": version_of_agent(),
+        "configuration": configuration_mark(parts.fingerprints),
+        "clock_steps": clock_steps,
+        "readings": engine.counts.readings,
+        "refused": {"future": engine.counts.refused_future, "before_1970": engine.counts.refused_negative},
+        "series": {"/".join(by): len(table) for by, table in engine.tables.items()},
+        "series_refused": sum(table.refused for table in engine.tables.values()),
+        "alerts": engine.counts.alerts,
+        "sources": {name: dataclasses.asdict(source.counters) for name, source in parts.sources.items()},
+        "outbox": {
+            "failing": outbox.failing,
+            "appended": outbox.counters.appended,
+            "dropped": {f"{kind}/{reason}": count for (kind, reason), count in outbox.counters.dropped.items()},
+            "dead": outbox.counters.dead,
+        },
+        "sinks": {
+            name: {
+                "connected": delivery.connected,
+                "sent": delivery.sent,
+                "waiting": outbox.behind(name),
+                "reconnects": delivery.reconnects,
+                "last_error": delivery.last_error,
+            }
+            for name, delivery in deliveries.items()
+        },
+    }
+
+
+def message(report: Mapping[str, Any]) -> Message:
+    """The report as a message of kind `health`."""
+    now = time.time_ns()
+    return Message(f"health/{now}", "health", "", "", orjson.dumps(report), now)
+
+
+def configuration_mark(fingerprints: Mapping[str, str]) -> str:
+    """A short hash of the configuration of windows, detectors and rules."""
+    return hashlib.sha256("".join(sorted(fingerprints.values())).encode()).hexdigest()[:12]
