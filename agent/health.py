@@ -27,7 +27,12 @@ def version_of_agent() -> str:
 
 
 def report(
-    parts: Parts, engine: Engine, outbox: Outbox, deliveries: Mapping[str, Delivery], uptime: float, clock_steps: int
+    parts: Parts,
+    engine: Engine,
+    outbox: Outbox,
+    deliveries: Mapping[str, Delivery],
+    uptime: float,
+    clock_steps: int,
 ) -> dict[str, Any]:
     """Counters of everything between the sources and the sinks. Plain JSON."""
     return {

@@ -20,7 +20,9 @@ def streams(draw, most=60):
     steps = draw(st.lists(st.integers(-1500, 4000), min_size=n, max_size=n))
     values = draw(
         st.lists(
-            st.one_of(st.floats(60, 120), st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e308, -0.0])),
+            st.one_of(
+                st.floats(60, 120), st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e308, -0.0])
+            ),
             min_size=n,
             max_size=n,
         )
