@@ -43,9 +43,11 @@ REGISTRY: dict[str, dict[str, str]] = {
     "detector": {
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",
+        "mains": "agent.detectors.mains:Mains",
         "page_hinkley": "agent.detectors.page_hinkley:PageHinkley",
         "robust_z": "agent.detectors.robust_z:RobustZ",
         "spatial": "agent.detectors.spatial:Spatial",
+        "tutorial_kl": "agent.detectors.tutorial_kl:TutorialKL",
     },
     "rule": {
         "threshold": "agent.rules.threshold:Threshold",

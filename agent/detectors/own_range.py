@@ -33,8 +33,7 @@ class Reason(IntEnum):
     NO_REFERENCE = 14
 
 
-WORDS = {
-    Reason.NONE: "",
+WORDS: dict[int, str] = {
     Reason.CONSTANT: "the window is constant",
     Reason.MISSING: "samples are missing",
     Reason.NOT_FINITE: "a sample is not finite",

@@ -64,7 +64,7 @@ class TutorialKL:
         """
         counts, widths, why = counts_and_widths(np.asarray(normal, np.float64)[None, :], self.bins)
         if why[0] != Reason.NONE:
-            raise ValueError(f"not a reference: {WORDS[Reason(int(why[0]))]}")
+            raise ValueError(f"not a reference: {WORDS[int(why[0])]}")
         self._shared = densities(counts, widths)[0]
 
     def process(self, rows: Rows) -> Rows:
@@ -135,9 +135,8 @@ class TutorialKL:
 
 
 def _text(codes: Ints) -> Text:
-    words = tuple(WORDS.values())
-    index = {int(reason): place for place, reason in enumerate(WORDS)}
-    table = np.zeros(max(index) + 1, np.int32)
-    for code, place in index.items():
-        table[code] = place
-    return Text(words, table[codes])
+    """Reasons as text; none where there is nothing to say."""
+    table = np.full(max(WORDS) + 1, -1, np.int32)
+    for place, reason in enumerate(WORDS):
+        table[reason] = place
+    return Text(tuple(WORDS.values()), table[codes])

@@ -131,5 +131,5 @@ def test_the_first_window_that_can_be_is_the_reference():
     out = TutorialKL("v", window=10, hop=10, bins=5).process(rows_of(np.zeros(30), np.arange(30), value))
     assert np.isnan(out.values["score"][0])
     assert out.values["score"][1:].tolist() == [0.0, 0.0]
-    assert out.texts["reason"].tolist() == ["no reference yet, or a constant one", "", ""]
+    assert out.texts["reason"].tolist() == ["no reference yet, or a constant one", None, None]
     assert np.isnan(out.values["anomaly"][0])

@@ -1,0 +1,279 @@
+"""What is wrong with a wave, in the words of IEEE 1159 and IEC 61000-4-30, with its size and duration.
+
+A window is compared with the sine that it should show: level and frequency of the model, phase of its own sound
+parts. Where it differs, each simple explanation (less or more of the same sine, a constant added, a constant
+instead, harmonics) is fitted by least squares; the one that explains most gives the name. Changes of frequency and
+phase are told apart before that, by how long the phase keeps turning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.detectors.measures import MEASURES
+from agent.detectors.sine import Bools, Track, running
+from agent.detectors.wave_model import WaveModel
+from sensors.batch import Floats, Ints
+
+NAMES = (
+    "sag",
+    "swell",
+    "interruption",
+    "transient",
+    "notch",
+    "harmonics",
+    "frequency deviation",
+    "phase jump",
+    "dc offset",
+    "noise",
+    "stuck",
+)
+UNITS = ("1", "1", "1", "V", "1", "1", "Hz", "deg", "V", "V", "V")
+"""Unit of `Disturbance.size` by name: depth as a share of the normal voltage, volts for the unit of the metric."""
+
+SAG, SWELL, INTERRUPTION, TRANSIENT, NOTCH, HARMONICS, FREQUENCY, PHASE, OFFSET, NOISE, STUCK = range(11)
+
+_BY_MEASURE = {
+    "level": SAG, "frequency": FREQUENCY, "offset": OFFSET, "dip": SAG, "rise": SWELL, "sway": SAG, "shift": OFFSET,
+    "turn": PHASE, "bend": FREQUENCY, "remainder": NOISE, "noise": NOISE, "burst": TRANSIENT, "peak": TRANSIENT,
+    "harmonic": HARMONICS, "flat": STUCK,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What each of k windows shows.
+
+    Attributes:
+        name: `(k,)` index into `NAMES`.
+        size: `(k,)` depth or height as a share of the normal level (sag, swell, interruption, notch,
+            harmonics), Hz, degrees, or the unit of the samples: see `UNITS`.
+        start: `(k,)` first sample concerned.
+        duration: `(k,)` samples from there to the last one concerned, both counted.
+    """
+
+    name: Ints
+    size: Floats
+    start: Ints
+    duration: Ints
+
+
+def name_disturbances(windows: Floats, track: Track, measures: Floats, model: WaveModel) -> Disturbance:
+    """Name what is strange in windows `(k, n)`; meant for those that are.
+
+    Args:
+        windows: `(k, n)`.
+        track: the sine followed through them.
+        measures: `(k, m)` of them.
+        model: what is normal.
+    """
+    k, n = windows.shape
+    ratios = model.ratios(measures)
+    base, offset = _base(measures, model, ratios)
+    turning, phase_name, phase_size = _turning(track, model, base)
+    expected = _expected(track, model, base, n)
+    x = windows - offset[:, None]
+    d = x - expected
+    noise = model.middle("noise") * np.ones(k)
+    strange = _where(d, track.length, noise, model.limit("peak") * np.ones(k))
+    name, size = _explain(x, d, expected, _inner(strange, track.length), track, noise, base)
+    none = np.logical_not(strange.any(axis=1))
+    fallback = np.array([_BY_MEASURE[m] for m in MEASURES])[np.argmax(ratios, axis=1)]
+    below = (fallback == SAG) & (measures[:, 0] > model.middle("level")) & (np.argmax(ratios, axis=1) == 0)
+    name = np.where(none, np.where(below, SWELL, fallback), name)
+    size = np.where(none, np.abs(measures[:, 0] / model.middle("level") - 1), size)
+    sign = phase_name >= 0
+    name, size = np.where(sign, phase_name, name), np.where(sign, phase_size, size)
+    strange = np.where((sign | none)[:, None], turning | none[:, None], strange)
+    start = np.argmax(strange, axis=1)
+    stop = n - np.argmax(strange[:, ::-1], axis=1)
+    return Disturbance(name, size, start, np.where(strange.any(axis=1), stop - start, n))
+
+
+def _base(measures: Floats, model: WaveModel, ratios: Floats) -> tuple[Floats, Floats]:
+    """Level and offset that the window should have: its own while they are normal, else those of the model."""
+    level, offset = MEASURES.index("level"), MEASURES.index("offset")
+    return (
+        np.where(ratios[:, level] <= 1, measures[:, level], model.middle("level")),
+        np.where(ratios[:, offset] <= 1, measures[:, offset], model.middle("offset")),
+    )
+
+
+def _turning(track: Track, model: WaveModel, base: Floats) -> tuple[Bools, Ints, Floats]:
+    """Where the phase turns against the model's frequency while the sine is whole; -1 where it does not.
+
+    A phase that keeps turning for more than three periods beyond the reach of the comparison is another frequency,
+    one that turns once and stays is a jump.
+    """
+    k, n = track.residual.shape
+    m, one = track.length, np.ones(k)
+    lag = min(4 * m, max(m, track.phase.shape[1] // 2))
+    turned = 2 * np.pi * lag * (track.frequency - model.middle("frequency"))
+    angle = track.phase[:, lag:] - track.phase[:, :-lag]
+    angle = angle - 2 * np.pi * np.round(angle / (2 * np.pi))  # against the tracked frequency, which is near
+    whole = (np.minimum(track.amplitude[:, lag:], track.amplitude[:, :-lag]) > 0.6 * base[:, None]) & (
+        np.maximum(track.remainder[:, lag:], track.remainder[:, :-lag])
+        < np.maximum(0.06 * base, 2 * model.middle("noise"))[:, None]
+    )
+    limit = 2 * np.pi * lag * model.limit("frequency") + np.maximum(
+        model.limit("bend") / model.middle("level"), 1e-3
+    )
+    rate = angle + turned[:, None]
+    turning = whole & (np.abs(rate) > (limit * one)[:, None])
+    span = turning.sum(axis=1)
+    lasting = span > lag + 3 * m
+    once = (span > m) & ~lasting
+    settled = _settled(track, lag)
+    once &= np.abs(settled) > 0.5 * np.abs(np.where(turning, angle, 0.0)).max(axis=1)
+    peak = np.where(turning, rate, 0.0)
+    strongest = np.take_along_axis(peak, np.argmax(np.abs(peak), axis=1)[:, None], axis=1)[:, 0]
+    name = np.where(lasting, FREQUENCY, np.where(once, PHASE, -1))
+    size = np.where(lasting, strongest / (2 * np.pi * lag), np.degrees(settled))
+    place = np.zeros((len(span), n), np.bool_)
+    place[:, : turning.shape[1]] |= turning
+    return _shift(place, lag // 2 + m // 2), name, size
+
+
+def _settled(track: Track, lag: int) -> Floats:
+    """Phase at the end of the window less phase at its beginning, against the tracked frequency, rad."""
+    turn = np.exp(1j * track.phase)
+    span = max(1, min(lag, turn.shape[1] // 3))
+    first, last = turn[:, :span].sum(axis=1), turn[:, -span:].sum(axis=1)
+    result: Floats = np.angle(last * first.conj())
+    return result
+
+
+def _shift(place: Bools, by: int) -> Bools:
+    moved = np.zeros_like(place)
+    moved[:, by:] = place[:, : place.shape[1] - by]
+    return moved
+
+
+def _expected(track: Track, model: WaveModel, base: Floats, n: int) -> Floats:
+    """The sine that the windows should show, `(k, n)`; its phase is the middle one of their sound places."""
+    near = np.abs(track.amplitude - base[:, None]) <= np.maximum(2 * model.limit("dip"), 0.02 * base)[:, None]
+    usual = (model.middle("remainder") + model.limit("remainder")) * np.ones(len(base))
+    clean = track.remainder <= usual[:, None]
+    sound = near & clean
+    sound |= np.logical_not(sound.any(axis=1, keepdims=True))
+    cos = _middle(np.cos(track.phase), sound)
+    sin = _middle(np.sin(track.phase), sound)
+    angle = 2 * np.pi * track.frequency[:, None] * np.arange(n) + np.arctan2(sin, cos)[:, None]
+    result: Floats = base[:, None] * np.cos(angle)
+    return result
+
+
+def _middle(values: Floats, valid: Bools) -> Floats:
+    count = valid.sum(axis=1)
+    ordered = np.sort(np.where(valid, values, np.inf), axis=1)
+    result: Floats = ordered[np.arange(len(values)), (count - 1) // 2]
+    return result
+
+
+def _where(d: Floats, m: int, noise: Floats, peak: Floats) -> Bools:
+    """`(k, n)` samples that differ from what is expected.
+
+    By the mean square over half a period, which a sine keeps constant; gaps of half a period are closed, and a
+    short place is narrowed to the samples that stand out.
+    """
+    n, half = d.shape[1], max(2, m // 2)
+    mean = running(d * d, half) / half
+    around = np.clip(np.arange(n) - half // 2, 0, mean.shape[1] - 1)
+    power = mean[:, around]
+    usual = 3 * noise**2 + (0.1 * peak) ** 2
+    strange = power > np.maximum(usual, 0.3 * power.max(axis=1))[:, None]
+    strange = _close(strange, half)
+    high = np.abs(d) > np.maximum(3.5 * noise, 0.12 * np.abs(d).max(axis=1))[:, None]
+    short = strange.sum(axis=1) <= 2 * m
+    narrow = strange & high
+    keep = short & narrow.any(axis=1)
+    return np.where(keep[:, None], narrow, strange)
+
+
+def _close(mask: Bools, gap: int) -> Bools:
+    """The mask with gaps of up to `gap` samples filled."""
+    place = np.arange(mask.shape[1])
+    before = np.maximum.accumulate(np.where(mask, place, -mask.shape[1]), axis=1)
+    after = np.minimum.accumulate(np.where(mask, place, 2 * mask.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    result: Bools = after - before <= gap + 1
+    return mask | result
+
+
+def _inner(mask: Bools, m: int) -> Bools:
+    """The mask less a quarter of a period at each end of long stretches, where sound samples may be among it."""
+    edge = max(1, m // 4)
+    padded = np.pad(mask, ((0, 0), (edge, edge)), mode="edge").astype(np.float64)
+    inner: Bools = running(padded, 2 * edge + 1) > 2 * edge + 0.5
+    long = inner.sum(axis=1) >= m // 2
+    return np.where(long[:, None], inner, mask)
+
+
+def _explain(
+    x: Floats, d: Floats, expected: Floats, strange: Bools, track: Track, noise: Floats, base: Floats
+) -> tuple[Ints, Floats]:
+    """Name and size by the explanation that leaves least of the difference."""
+    weight = strange.astype(np.float64)
+    count = np.maximum(weight.sum(axis=1), 1.0)
+    floor = count * noise**2
+    whole = np.maximum((d * d * weight).sum(axis=1) - floor, 1e-300)
+
+    def share(left: Floats) -> Floats:
+        part: Floats = 1.0 - np.maximum(left - floor, 0.0) / whole
+        return part
+
+    xx, ee = (x * x * weight).sum(axis=1), np.maximum((expected * expected * weight).sum(axis=1), 1e-300)
+    gain = (x * expected * weight).sum(axis=1) / ee
+    constant, added = (x * weight).sum(axis=1) / count, (d * weight).sum(axis=1) / count
+    orders = _orders(d * weight, track, count)
+    by_gain = share(xx - gain * gain * ee)
+    by_constant = share(xx - constant * constant * count)
+    by_offset = share((d * d * weight).sum(axis=1) - added * added * count)
+    by_order = share((d * d * weight).sum(axis=1) - 0.5 * count * (orders * orders).sum(axis=1)) - 0.03
+    m = track.length
+    by_order = np.where(count >= 1.5 * m, by_order, -1.0)
+    options = np.stack([by_gain, by_constant, by_offset, by_order], axis=1)
+    best = np.argmax(options, axis=1)
+    explained = options[np.arange(len(x)), best]
+    absent = np.abs(constant) <= np.maximum(5 * noise / np.sqrt(count), 0.01 * base)
+    flat = (best == 1) | ((best == 0) & (gain < 0.1) & (by_constant > 0.5))
+    short = count <= 0.5 * m
+    name = np.select(
+        [
+            np.maximum(explained, by_gain) < 0.6,
+            flat & ~short & absent,
+            flat & ~short,
+            best == 0,
+            best == 2,
+            best == 3,
+        ],
+        [np.full(len(x), NOISE), np.full(len(x), INTERRUPTION), np.full(len(x), STUCK),
+         np.where(gain > 1, SWELL, np.where(gain < 0.1, INTERRUPTION, SAG)),
+         np.full(len(x), OFFSET), np.full(len(x), HARMONICS)],
+        NOISE,
+    )  # fmt: skip
+    biggest = np.abs(d * weight).max(axis=1)
+    alone = biggest**2 > 0.6 * whole
+    reduced = (by_gain > 0.6) & (gain > -0.2) & (gain < 1) & (count >= 3)
+    name = np.where(alone | (short & ~reduced), TRANSIENT, np.where(short, NOTCH, name))
+    spread = np.sqrt(np.maximum((d * d * weight).sum(axis=1) / count - noise**2, 0.0))
+    size = np.select(
+        [np.isin(name, (SAG, INTERRUPTION, NOTCH)), name == SWELL, name == TRANSIENT, name == OFFSET, name == STUCK,
+         name == HARMONICS],
+        [1 - gain, gain - 1, biggest, added, constant, np.sqrt((orders * orders).sum(axis=1)) / base],
+        spread,
+    )  # fmt: skip
+    return name, size
+
+
+def _orders(d: Floats, track: Track, count: Floats) -> Floats:
+    """`(k, H - 1)` peak amplitude of harmonics 2 to H of what is strange, over the strange samples."""
+    top = track.highest
+    step = np.exp(-2j * np.pi * track.frequency[:, None] * np.arange(d.shape[1]))
+    turning = step.copy()
+    amplitude = np.zeros((len(d), max(1, top - 1)))
+    for order in range(2, top + 1):
+        turning *= step
+        amplitude[:, order - 2] = 2.0 * np.abs((d * turning).sum(axis=1)) / count
+    return amplitude

@@ -1,0 +1,218 @@
+"""Watch a wave that should be a sine, mains voltage or the vibration of a turning machine; say what is wrong.
+
+In each window a sine is tracked, measures that keep still in normal operation are taken of it, and the score is the
+largest distance of a measure from its normal range: 1 is at the limit. See `measures`, `wave_model`, `disturbance`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from agent.detectors.disturbance import NAMES, name_disturbances
+from agent.detectors.measures import measure
+from agent.detectors.power import COLUMNS, power_figures
+from agent.detectors.sine import follow
+from agent.detectors.wave_learning import Learning
+from agent.detectors.wave_model import BLOCK, WaveModel
+from agent.rows import Rows, State
+from agent.windows.rings import Cut, Rings
+from sensors.batch import Codes, Floats, Ints, Text
+
+REASONS = (
+    "still learning what is normal",
+    "samples are missing",
+    "not the sampling rate",
+    "a sample is not finite",
+    "no sine near the nominal frequency",
+)
+LEARNING, GAP, RATE, INFINITE, NO_SINE = range(5)
+
+
+@dataclass(slots=True)
+class Mains:
+    """Disturbances of a sine at a known frequency, in the words of IEEE 1159.
+
+    Score: largest ratio of a measure's distance from normal to the distance of its limit; 1 at the limit, NaN
+    with a reason. It does not depend on where in its period a window begins, nor on a gain, an offset or a
+    frequency within what the reference holds. The metric times a number gives the same score if what is normal was
+    learned with it.
+
+    Attributes:
+        metric: column of the readings.
+        sampling_rate: samples a second.
+        nominal: frequency of the sine, Hz; at most a quarter of the sampling rate.
+        window: samples in a window; 0 = one second, at least ten periods. Three periods is the least.
+        hop: samples between windows; 0 = a period.
+        model: file that `agent calibrate --save` or `WaveModel.save` wrote; empty = learn it from each series.
+        learn: windows, one after the other, from which a series without a model learns.
+        level_tolerance: such a series tolerates at least this deviation of the voltage, share.
+        frequency_tolerance: and this one of the frequency, share.
+        threshold: a window is anomalous where its score is greater.
+        rate_tolerance: share by which the times of a window may differ from `sampling_rate`; a step of more than
+            three samples is a gap. 0 = do not look at the times (they are those of a batch, not of a sample).
+        on: name of the window whose rows it reads; empty = readings.
+        by: columns that make a series.
+    """
+
+    metric: str
+    sampling_rate: float = 1000.0
+    nominal: float = 50.0
+    window: int = 0
+    hop: int = 0
+    model: str = ""
+    learn: int = 60
+    level_tolerance: float = 0.05
+    frequency_tolerance: float = 0.002
+    threshold: float = 1.0
+    rate_tolerance: float = 0.01
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    _rings: Rings = field(init=False, repr=False)
+    _shared: WaveModel | None = field(init=False, repr=False, default=None)
+    _learning: Learning = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.nominal <= self.sampling_rate / 4:
+            raise ValueError(
+                f"a sine of {self.nominal:g} Hz needs at least {4 * self.nominal:g} samples a second, "
+                f"not {self.sampling_rate:g}"
+            )
+        period = self.sampling_rate / self.nominal
+        size = self.window or round(max(self.sampling_rate, 10 * period))
+        if size < 3 * max(4, round(period)):
+            raise ValueError(f"a window of {size} samples is shorter than three periods of {period:g} samples")
+        if self.learn < 2:
+            raise ValueError(f"learn must be at least 2 windows, not {self.learn}")
+        hop = self.hop or max(1, round(period))
+        self._rings = Rings(size, hop)
+        self._learning = Learning(
+            self.nominal / self.sampling_rate,
+            size,
+            self.learn,
+            max(1, -(-size // hop)),
+            self.level_tolerance,
+            self.frequency_tolerance,
+        )
+        if self.model:
+            self.use(WaveModel.load(Path(self.model)))
+
+    @property
+    def size(self) -> int:
+        """Samples in a window."""
+        return self._rings.size
+
+    def use(self, model: WaveModel) -> None:
+        """Take `model` as what is normal in every series.
+
+        Raises:
+            ValueError: if it was learned from windows of another length or at another frequency.
+        """
+        if model.length != self.size or not np.isclose(model.nominal, self.nominal / self.sampling_rate):
+            raise ValueError(
+                f"the model is for windows of {model.length} samples at {model.nominal:.6g} periods a sample, "
+                f"here they have {self.size} at {self.nominal / self.sampling_rate:.6g}"
+            )
+        self._shared = model
+
+    def fit(self, windows: Floats) -> None:
+        """Learn what is normal in every series from windows `(k, size)`, none of them disturbed."""
+        self.use(WaveModel.fit(windows, self.nominal / self.sampling_rate))
+
+    def process(self, rows: Rows) -> Rows:
+        """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what."""
+        blocks = [block for cut in self._rings.feed(rows, self.metric) for block in self._blocks(cut)]
+        scored = [self._score(block) for block in blocks]
+        empty = np.empty(0, np.int64)
+        at = np.concatenate([empty, *(block.at for block in blocks)])
+        order = np.argsort(at, kind="stable")
+        numbers = np.concatenate([np.empty((0, len(_VALUES))), *(values for values, _, _ in scored)])[order]
+        reason = np.concatenate([np.empty(0, np.int32), *(codes for _, codes, _ in scored)])[order]
+        what = np.concatenate([np.empty(0, np.int32), *(names for _, _, names in scored)])[order]
+        return Rows(
+            key=np.concatenate([empty, *(block.key for block in blocks)])[order],
+            start=np.concatenate([empty, *(block.times[:, 0] for block in blocks)])[order],
+            end=np.concatenate([empty, *(block.times[:, -1] for block in blocks)])[order],
+            at=at[order],
+            values={name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(_VALUES)},
+            now=rows.now,
+            texts={"reason": Text(REASONS, reason), "disturbance": Text(NAMES, what)},
+        )
+
+    def _blocks(self, cut: Cut) -> list[Cut]:
+        many = max(1, BLOCK // self.size)
+        parts = [slice(first, first + many) for first in range(0, len(cut), many)]
+        return [Cut(cut.key[p], cut.at[p], cut.samples[p], cut.times[p]) for p in parts]
+
+    def _score(self, cut: Cut) -> tuple[Floats, Codes, Codes]:
+        """Values `(k, len(_VALUES))`, code of the reason and of the disturbance `(k,)`, -1 = none."""
+        k = len(cut)
+        values = np.full((k, len(_VALUES)), np.nan)
+        name = np.full(k, -1, np.int32)
+        reason = self._unfit(cut)
+        whole = np.flatnonzero(reason < 0)
+        if not len(whole):
+            return values, reason, name
+        x = np.ascontiguousarray(cut.samples[whole])
+        track = follow(x, self.nominal / self.sampling_rate)
+        measures = measure(x, track)
+        values[whole, len(_VALUES) - len(COLUMNS) :] = power_figures(x, track, self.sampling_rate)
+        model, why = self._normal(cut.key[whole], measures)
+        reason[whole] = why
+        known = np.flatnonzero(why < 0)
+        ratios = model.ratios(measures)
+        score = np.where(why < 0, ratios.max(axis=1), np.nan)
+        values[whole, 0] = score
+        values[whole, 1] = np.where(why < 0, score > self.threshold, np.nan)
+        loud = known[score[known] > self.threshold]
+        if len(loud):
+            found = name_disturbances(x[loud], track.take(loud), measures[loud], model.take(loud))
+            name[whole[loud]] = found.name
+            values[whole[loud], 2] = np.where(
+                found.name == NAMES.index("frequency deviation"), found.size * self.sampling_rate, found.size
+            )
+            values[whole[loud], 3] = found.duration / self.sampling_rate
+        return values, reason, name
+
+    def _unfit(self, cut: Cut) -> Codes:
+        """Code of the reason why a window cannot be measured, -1 = it can."""
+        reason = np.full(len(cut), -1, np.int32)
+        if self.rate_tolerance:
+            step = np.diff(cut.times, axis=1)
+            usual = 1e9 / self.sampling_rate
+            took = (cut.times[:, -1] - cut.times[:, 0]) / (self.size - 1)
+            reason[np.abs(took - usual) > self.rate_tolerance * usual] = RATE
+            reason[step.max(axis=1) > 3 * usual] = GAP
+        reason[~np.isfinite(cut.samples).all(axis=1)] = INFINITE
+        return reason
+
+    def _normal(self, key: Ints, measures: Floats) -> tuple[WaveModel, Codes]:
+        """The model for each window, and why there is none."""
+        if self._shared is not None:
+            return self._shared, np.full(len(key), -1, np.int32)
+        model, state = self._learning.models(key, measures)
+        return model, np.choose(state, [-1, LEARNING, NO_SINE]).astype(np.int32)
+
+    def state(self) -> State:
+        return {"rings": self._rings.state(), "learning": self._learning.state()}
+
+    def restore(self, state: State) -> None:
+        self._rings.restore(state["rings"])
+        self._learning.restore(state["learning"])
+
+    def forget(self, keys: Ints) -> None:
+        self._rings.forget(keys)
+        self._learning.forget(keys)
+
+
+_VALUES = ("score", "anomaly", "size", "duration", *COLUMNS)
+
+
+def fresh(detector: Mains) -> Mains:
+    """A detector of the same configuration that has seen nothing but knows the same model."""
+    new = replace(detector)
+    if detector._shared is not None:
+        new.use(detector._shared)
+    return new

@@ -1,0 +1,129 @@
+"""A series that brings no model learns what is normal from its own first windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.detectors.measures import MEASURES
+from agent.detectors.wave_model import WaveModel
+from agent.rows import State
+from sensors.batch import Floats, Ints
+
+READY, LEARNING, NO_SINE = range(3)
+_KEPT = len(MEASURES)
+_LEVEL, _FREQUENCY, _OFFSET = (MEASURES.index(name) for name in ("level", "frequency", "offset"))
+
+
+@dataclass(slots=True)
+class Learning:
+    """First windows of each series, and from when there are enough its limits.
+
+    Of each series `learn` windows are kept that do not overlap: every `stride`-th. Their medians are taken, and
+    limits are set at six median absolute deviations (1.4826 x MAD), so that some disturbed windows among them do
+    no harm; the tolerances widen them to what a short look cannot have seen.
+
+    Attributes:
+        nominal: cycles a sample.
+        length: samples in a window.
+        learn: windows to learn from.
+        stride: take one in so many windows.
+        level_tolerance: least tolerated deviation of level and, a fifth of it, offset; share of the level.
+        frequency_tolerance: least tolerated deviation of frequency, share.
+    """
+
+    nominal: float
+    length: int
+    learn: int
+    stride: int
+    level_tolerance: float
+    frequency_tolerance: float
+    _seen: Ints = field(init=False, repr=False)
+    _kept: Floats = field(init=False, repr=False)
+    _limits: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._seen = np.empty(0, np.int64)
+        self._kept = np.empty((0, self.learn, _KEPT))
+        self._limits = np.empty((0, 3, _KEPT))
+
+    def models(self, key: Ints, measures: Floats) -> tuple[WaveModel, Ints]:
+        """What is normal for each window `(k,)`, learning from those of series that still learn.
+
+        A window is judged by limits from windows before it only.
+
+        Returns:
+            A model with a row a window, and `READY`, `LEARNING` or `NO_SINE` for each.
+        """
+        self._grow(int(key.max()) + 1)
+        order = np.argsort(key, kind="stable")
+        rank = np.empty(len(key), np.int64)
+        opens = np.append(True, key[order][1:] != key[order][:-1])
+        place = np.arange(len(key))
+        rank[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
+        number = self._seen[key] + rank
+        self._seen += np.bincount(key, minlength=len(self._seen))
+        last = (self.learn - 1) * self.stride
+        take = (number <= last) & (number % self.stride == 0)
+        self._kept[key[take], number[take] // self.stride] = measures[take]
+        done = np.unique(key[number == last])
+        if len(done):
+            self._limits[done] = self._range(self._kept[done])
+        limits = self._limits[key]
+        ready = number > last
+        silent = ready & np.isnan(limits[:, 0, 0])
+        fine = (ready & ~silent)[:, None]
+        model = WaveModel(
+            self.nominal,
+            self.length,
+            self.learn,
+            np.where(fine, limits[:, 0], 1.0),
+            np.where(fine, limits[:, 1], 1.0),
+            np.where(fine, limits[:, 2], 1.0),
+        )
+        return model, np.where(silent, NO_SINE, np.where(ready, READY, LEARNING))
+
+    def _range(self, kept: Floats) -> Floats:
+        """`(s, 3, m)` centre, distances below and above of windows `(s, learn, m)`; NaN where there is no sine."""
+        centre = np.median(kept, axis=1)
+        spread = 6 * 1.4826 * np.median(np.abs(kept - centre[:, None]), axis=1)
+        level = centre[:, _LEVEL]
+        floor = np.maximum(0.002 * level[:, None], 0.3 * centre)
+        floor[:, _LEVEL] = self.level_tolerance * level
+        floor[:, _OFFSET] = 0.2 * self.level_tolerance * level
+        floor[:, _FREQUENCY] = self.frequency_tolerance * self.nominal
+        floor[:, MEASURES.index("flat")] = 2.0
+        away = np.maximum(spread, floor)
+        below = WaveModel.one_sided(away, level)
+        limits = np.stack([centre, below, away], axis=1)
+        limits[~(level > 2 * centre[:, MEASURES.index("noise")])] = np.nan
+        return limits
+
+    def _grow(self, series: int) -> None:
+        if series <= len(self._seen):
+            return
+        more = max(series, 2 * len(self._seen)) - len(self._seen)
+        self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
+        self._kept = np.concatenate([self._kept, np.zeros((more, self.learn, _KEPT))])
+        self._limits = np.concatenate([self._limits, np.full((more, 3, _KEPT), np.nan)])
+
+    def state(self) -> State:
+        """What was seen and learned."""
+        return {"seen": self._seen.copy(), "kept": self._kept.copy(), "limits": self._limits.copy()}
+
+    def restore(self, state: State) -> None:
+        """Go on from `state` of the same configuration."""
+        kept = np.array(state["kept"], np.float64)
+        if kept.shape[1:] != (self.learn, _KEPT):
+            raise ValueError(
+                f"the state holds {kept.shape[1:]} measures a series, here they are {self.learn, _KEPT}"
+            )
+        self._seen = np.array(state["seen"], np.int64)
+        self._kept, self._limits = kept, np.array(state["limits"], np.float64)
+
+    def forget(self, keys: Ints) -> None:
+        """These series learn anew."""
+        keys = keys[(keys >= 0) & (keys < len(self._seen))]
+        self._seen[keys] = 0
+        self._limits[keys] = np.nan

@@ -1,0 +1,164 @@
+"""What is normal for a wave: the range of each measure, learned from windows in which nothing was wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from agent.detectors.measures import MEASURES, TWO_SIDED, measure
+from agent.detectors.sine import follow
+from agent.rows import State
+from sensors.batch import Floats, Ints
+
+BLOCK = 1 << 16
+"""Samples measured at a time; they and what is derived from them stay in the cache."""
+
+TAIL = 0.001
+"""Share of normal windows beyond the quantile on which a limit stands."""
+
+MARGIN = 1.3
+"""How far beyond that quantile the limit lies, as a factor of its distance from the median."""
+
+FLOOR = 1e-4
+"""Smallest distance of a limit, as a share of the level: what a noiseless reference leaves to rounding."""
+
+SAG = 0.096
+"""The limit of `level` is at most so far below the median, whatever the reference tolerates: a sag is a voltage of
+90 % or less of the declared one (IEC 61000-4-30, IEEE 1159), and 0.4 % is left for the error of measurement."""
+
+
+def measures_of(windows: Floats, nominal: float) -> Floats:
+    """`(k, len(MEASURES))` measures of windows `(k, n)`, block by block; NaN where a window is not finite."""
+    result = np.full((len(windows), len(MEASURES)), np.nan)
+    finite = np.flatnonzero(np.isfinite(windows).all(axis=1))
+    many = max(1, BLOCK // windows.shape[1])
+    for first in range(0, len(finite), many):
+        some = finite[first : first + many]
+        block = np.ascontiguousarray(windows[some])
+        result[some] = measure(block, follow(block, nominal))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class WaveModel:
+    """The normal range of each measure.
+
+    Attributes:
+        nominal: frequency about which the sine is tracked, cycles a sample.
+        length: samples in a window; the limits hold for windows of this length.
+        windows: number of windows it was learned from.
+        centre: `(m,)` median of each measure of `MEASURES`; or `(k, m)`, this and the limits for each of k windows.
+        below: `(m,)` distance of the lower limit from it, infinite where small values are not strange.
+        above: `(m,)` distance of the upper limit.
+    """
+
+    nominal: float
+    length: int
+    windows: int
+    centre: Floats
+    below: Floats
+    above: Floats
+
+    @classmethod
+    def fit(cls, windows: Floats, nominal: float) -> Self:
+        """Learn from normal windows `(k, n)`.
+
+        Raises:
+            ValueError: if there are fewer than two finite ones, or no sine in them.
+        """
+        return cls.learn(measures_of(windows, nominal), windows.shape[1], nominal)
+
+    @classmethod
+    def learn(cls, measures: Floats, length: int, nominal: float) -> Self:
+        """As `fit`, from the measures `(k, m)` of the windows."""
+        measures = measures[np.isfinite(measures).all(axis=1)]
+        if len(measures) < 2:
+            raise ValueError(f"{len(measures)} whole windows to learn from; at least 2 are needed")
+        centre: Floats = np.median(measures, axis=0)
+        level = centre[MEASURES.index("level")]
+        if level <= 0 or level < centre[MEASURES.index("noise")]:
+            raise ValueError(f"no sine near {nominal:.6g} cycles a sample in the reference")
+        floor = np.full(len(MEASURES), FLOOR * level)
+        floor[MEASURES.index("frequency")] = FLOOR * nominal
+        floor[MEASURES.index("flat")] = 2.0
+        # Of few windows the quantile is about their largest value; widen it as the spread of a maximum asks for.
+        margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, len(measures)))))
+        above = np.maximum(margin * (np.quantile(measures, 1 - TAIL, axis=0) - centre), floor)
+        below = np.maximum(margin * (centre - np.quantile(measures, TAIL, axis=0)), floor)
+        below = cls.one_sided(below, level)
+        return cls(nominal, length, len(measures), centre, below, above)
+
+    @staticmethod
+    def one_sided(below: Floats, level: Floats) -> Floats:
+        """Distances of lower limits `(..., m)`: infinite where only large values are strange; a sag is one."""
+        below = np.where(np.isin(MEASURES, TWO_SIDED), below, np.inf)
+        index = MEASURES.index("level")
+        below[..., index] = np.minimum(below[..., index], SAG * level)
+        return below
+
+    def take(self, chosen: Ints) -> Self:
+        """The model of some of the windows, if each has its own."""
+        if self.centre.ndim == 1:
+            return self
+        return replace(self, centre=self.centre[chosen], below=self.below[chosen], above=self.above[chosen])
+
+    def ratios(self, measures: Floats) -> Floats:
+        """How far each measure is from its median, in units of the distance of the limit: 1 is at the limit."""
+        away = measures - self.centre
+        result: Floats = np.where(away >= 0, away / self.above, -away / self.below)
+        return result
+
+    def limit(self, name: str) -> Floats:
+        """Distance of the upper limit of a measure from its median, `()` or `(k,)`."""
+        return np.asarray(self.above[..., MEASURES.index(name)])
+
+    def middle(self, name: str) -> Floats:
+        """Median of a measure, `()` or `(k,)`."""
+        return np.asarray(self.centre[..., MEASURES.index(name)])
+
+    def to_state(self) -> State:
+        """Numbers and lists, as JSON has them."""
+        state = asdict(self)
+        for name in ("centre", "below", "above"):
+            state[name] = [value if np.isfinite(value) else None for value in state[name].tolist()]
+        return state | {"measures": list(MEASURES), "version": 1}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """What `to_state` gave.
+
+        Raises:
+            ValueError: if it is of another version.
+        """
+        if state.get("version") != 1 or tuple(state.get("measures", ())) != MEASURES:
+            raise ValueError("the model of the wave was learned by another version; learn it again")
+        arrays: dict[str, Any] = {
+            name: np.array([np.inf if value is None else value for value in state[name]], np.float64)
+            for name in ("centre", "below", "above")
+        }
+        return cls(float(state["nominal"]), int(state["length"]), int(state["windows"]), **arrays)
+
+    def save(self, path: Path) -> None:
+        """Write the model as JSON."""
+        path.write_text(json.dumps(self.to_state(), indent=1) + "\n", encoding="ascii")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: if there is no such file or it holds something else.
+        """
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"cannot read the model {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path} is not a model of a wave: {error}") from error
+        if not isinstance(state, dict):
+            raise ValueError(f"{path} is not a model of a wave")
+        return cls.from_state(state)

@@ -1,0 +1,235 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.detectors.disturbance import NAMES
+from agent.detectors.mains import Mains, fresh
+from agent.detectors.sine import follow
+from agent.detectors.wave_model import WaveModel
+from sensors.waveform import windows
+from tests.voltage.streams import rows_of, run
+
+LEVEL = 230 * np.sqrt(2)
+RATES = [(1000.0, 50.0), (1000.0, 60.0), (400.0, 50.0), (6400.0, 60.0), (500.0, 12.3)]
+
+
+def sine(rate, nominal, n, rng, level=LEVEL, noise=1.0, phase=None, frequency=None):
+    phase = rng.uniform(0, 2 * np.pi) if phase is None else phase
+    angle = 2 * np.pi * (frequency or nominal) / rate * np.arange(n) + phase
+    return level * np.sin(angle) + noise * rng.standard_normal(n)
+
+
+def stream(wave, rate=1000.0, key=0):
+    n = len(wave)
+    return rows_of(np.full(n, key), np.round(np.arange(n) * 1e9 / rate), wave)
+
+
+def trained(rate=1000.0, nominal=50.0, level=LEVEL, noise=1.0, count=200, **settings):
+    detector = Mains("v", sampling_rate=rate, nominal=nominal, **settings)
+    rng = np.random.default_rng(7)
+    detector.fit(
+        np.array(
+            [
+                sine(
+                    rate,
+                    nominal,
+                    detector.size,
+                    rng,
+                    level,
+                    noise,
+                    frequency=nominal + 0.02 * rng.standard_normal(),
+                )
+                for _ in range(count)
+            ]
+        )
+    )
+    return detector
+
+
+def spoil(kind, wave, rate, nominal, level=LEVEL):
+    n, period = len(wave), rate / nominal
+    first, last = int(0.3 * n), int(0.3 * n) + round(4 * period)
+    angle = 2 * np.pi * nominal / rate * np.arange(n)
+    wave = wave.copy()
+    match kind:
+        case "sag":
+            wave[first:last] *= 0.6
+        case "swell":
+            wave[first:last] *= 1.3
+        case "interruption":
+            wave[first:last] *= 0.02
+        case "transient":
+            wave[first] += 1.5 * level
+        case "dc offset":
+            wave += 0.1 * level
+        case "harmonics":
+            wave += 0.08 * level * np.sin(3 * angle + 1)
+        case "stuck":
+            top = first + int(np.argmax(np.abs(wave[first : first + round(period)])))
+            wave[top : top + round(4 * period)] = wave[top]
+        case "noise":
+            wave[first:last] += 0.12 * level * np.random.default_rng(3).standard_normal(last - first)
+        case "frequency deviation":
+            wave = level * np.sin(angle * 0.97 + 1)
+        case "phase jump":
+            wave = level * np.sin(angle + np.where(np.arange(n) < n // 2, 0.0, 0.6))
+    return wave
+
+
+@pytest.mark.parametrize(("rate", "nominal"), RATES)
+@pytest.mark.parametrize("kind", [name for name in NAMES if name != "notch"])
+def test_a_disturbance_is_found_and_named_at_any_rate(kind, rate, nominal):
+    detector = trained(rate, nominal)
+    wave = spoil(kind, sine(rate, nominal, detector.size, np.random.default_rng(5)), rate, nominal)
+    out = detector.process(stream(wave, rate))
+    assert out.values["anomaly"].tolist() == [1.0]
+    assert out.texts["disturbance"].tolist() == [kind]
+
+
+@pytest.mark.parametrize("kind", ["none", "none_random_phase", "none_mains_drift_20mHz"])
+def test_normal_operation_is_quiet(kind):
+    detector = trained()
+    for wave in windows(kind, 40, np.random.default_rng(11), noise=1.0).waves:
+        out = fresh(detector).process(stream(wave))
+        assert out.values["anomaly"].tolist() == [0.0]
+        assert out.texts["disturbance"].tolist() == [None]
+
+
+def test_depth_and_duration_are_those_of_the_sag():
+    detector = trained(hop=1000)
+    wave = sine(1000, 50, 1000, np.random.default_rng(1))
+    wave[400:500] *= 0.7
+    out = detector.process(stream(wave))
+    assert out.values["size"][0] == pytest.approx(0.3, abs=0.01)
+    assert out.values["duration"][0] == pytest.approx(0.1, abs=0.01)
+    assert out.values["frequency"][0] == pytest.approx(50, abs=0.01)
+    assert out.values["rms_min"][0] == pytest.approx(0.7 * 230, rel=0.01)
+
+
+def disturbed(seed, n=3000, series=2):
+    rng = np.random.default_rng(seed)
+    waves = [sine(200, 10, n, rng, level=10, noise=0.05) for _ in range(series)]
+    for wave in waves:
+        place = int(rng.integers(n // 3, n - 100))
+        wave[place : place + 40] *= rng.choice([0.2, 1.5])
+        wave[rng.integers(0, n, 2)] = np.nan
+        wave[rng.integers(0, n)] = np.inf
+    key = np.tile(np.arange(series), n)
+    key[rng.integers(0, len(key), 3)] = -1
+    return rows_of(key, np.repeat(np.arange(n) * 5_000_000, series), np.stack(waves, axis=1).ravel())
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 3), st.lists(st.integers(0, 6000), max_size=8), st.integers(7, 150), st.booleans())
+def test_cuts_change_nothing(seed, cuts, hop, taught):
+    rows = disturbed(seed)
+    model = trained(200, 10, 10, 0.05, count=20, window=200)
+
+    def make():
+        return fresh(model) if taught else Mains("v", 200, 10, window=200, hop=hop, learn=5)
+
+    whole = run(make(), rows)
+    assert whole
+    assert run(make(), rows, cuts, save=True) == whole
+    assert run(make(), rows, range(1, 6000, 211)) == whole
+
+
+def test_a_sample_a_call_changes_nothing():
+    rows = disturbed(2, n=500)
+    whole = run(Mains("v", 200, 10, window=100, hop=9, learn=3), rows)
+    assert run(Mains("v", 200, 10, window=100, hop=9, learn=3), rows, range(1, 1000)) == whole
+
+
+def test_a_series_without_a_model_learns_then_finds():
+    rng = np.random.default_rng(4)
+    wave = sine(1000, 50, 40_000, rng, phase=0.0)
+    wave[35_000:35_100] *= 0.5
+    out = Mains("v", learn=20, hop=100).process(stream(wave))
+    end = (out.at + 1) / 1000
+    assert np.isnan(out.values["score"][end < 19.9]).all()
+    assert set(out.texts["reason"].tolist()) == {"still learning what is normal", None}
+    alarm = out.values["anomaly"] == 1
+    assert alarm[(end > 35.05) & (end <= 36)].all()
+    assert not alarm[(end < 35) | (end > 36.1)].any()
+    assert {name for name in out.texts["disturbance"].tolist() if name} == {"sag"}
+
+
+def test_the_score_does_not_depend_on_the_unit():
+    volts, millivolts = trained(level=325, noise=1), trained(level=LEVEL00, noise=1000)
+    wave = sine(1000, 50, 1000, np.random.default_rng(3))
+    wave[300:340] *= 0.9
+    one, other = (d.process(stream(w)) for d, w in ((volts, wave), (millivolts, 1000 * wave)))
+    assert other.values["score"] == pytest.approx(one.values["score"], rel=1e-6)
+    assert other.texts["disturbance"].tolist() == one.texts["disturbance"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda t, v: (t, np.where(np.arange(1000) == 5, np.inf, v)), "a sample is not finite"),
+        (lambda t, v: (t * 2, v), "not the sampling rate"),
+        (lambda t, v: (t + np.where(np.arange(1000) > 500, 9_000_000, 0), v), "samples are missing"),
+    ],
+)
+def test_what_cannot_be_measured_is_nan_with_a_reason(damage, reason):
+    time, wave = damage(np.arange(1000) * 10**6, sine(1000, 50, 1000, np.random.default_rng(0)))
+    out = trained().process(rows_of(np.zeros(1000), time, wave))
+    assert np.isnan(out.values["score"]).all()
+    assert np.isnan(out.values["anomaly"]).all()
+    assert out.texts["reason"].tolist() == [reason]
+
+
+@pytest.mark.parametrize("wave", [np.zeros(1000), np.full(1000, 5.0), np.full(1000, -1e9), np.full(1000, 1e-300)])
+def test_a_constant_is_a_finite_score_never_zero(wave):
+    out = trained().process(stream(wave))
+    assert np.isfinite(out.values["score"]).all()
+    assert out.values["anomaly"].tolist() == [1.0]
+
+
+def test_a_series_without_a_sine_says_so():
+    out = Mains("v", learn=2, hop=1000).process(stream(np.random.default_rng(0).standard_normal(4000)))
+    assert out.texts["reason"].tolist()[2:] == ["no sine near the nominal frequency"] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"nominal": 300}, "at least 1200 samples a second"),
+        ({"window": 30}, "three periods"),
+        ({"learn": 1}, "at least 2 windows"),
+        ({"model": "/nowhere/model.json"}, "cannot read"),
+    ],
+)
+def test_a_wrong_setting_is_a_clear_error(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Mains("v", **settings)
+
+
+def test_a_saved_model_scores_the_same(tmp_path):
+    detector = trained()
+    detector._shared.save(tmp_path / "model.json")
+    wave = sine(1000, 50, 3000, np.random.default_rng(8))
+    again = Mains("v", model=str(tmp_path / "model.json"))
+    assert run(again, stream(wave)) == run(detector, stream(wave))
+    with pytest.raises(ValueError, match="another length|windows of"):
+        Mains("v", window=500, model=str(tmp_path / "model.json"))
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="another version"):
+        WaveModel.load(tmp_path / "other.json")
+
+
+def test_the_tracked_sine_is_the_least_squares_fit():
+    rng = np.random.default_rng(2)
+    x = sine(1000, 50, 200, rng, noise=20)[None, :] + 40
+    track = follow(x, 0.05)
+    for place in (0, 37, 180):
+        t = np.arange(place, place + 20)
+        angle = 2 * np.pi * track.frequency[0] * t
+        basis = np.stack([np.cos(angle), np.sin(angle), np.ones(20)], axis=1)
+        (a, b, c), *_ = np.linalg.lstsq(basis, x[0, t], rcond=None)
+        assert track.amplitude[0, place] == pytest.approx(np.hypot(a, b), rel=1e-9)
+        assert track.phase[0, place] == pytest.approx(np.arctan2(-b, a), abs=1e-9)
+        assert track.offset[0, place] == pytest.approx(c, rel=1e-9)
+        left = np.sqrt(np.mean((x[0, t] - basis @ [a, b, c]) ** 2))
+        assert track.remainder[0, place] == pytest.approx(left, rel=1e-6)
