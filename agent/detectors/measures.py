@@ -1,7 +1,7 @@
 """What is measured in each window of a waveform that should be a sine: one column a measure.
 
 Every measure keeps still while the sine starts anywhere in its period, drifts in frequency or changes its gain,
-except the one that says so (`frequency`, `level`). They are in the unit of the samples: a wave in mV gives a thousand
+except the one that says so (`frequency`, `level`). They are in the unit of the samples: a wave in mV gives 1000
 times what it gives in V; an offset moves `offset` only. All are functions of one window, whatever stands beside it.
 """
 

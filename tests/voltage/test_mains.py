@@ -212,7 +212,7 @@ def test_a_saved_model_scores_the_same(tmp_path):
     wave = sine(1000, 50, 3000, np.random.default_rng(8))
     again = Mains("v", model=str(tmp_path / "model.json"))
     assert run(again, stream(wave)) == run(detector, stream(wave))
-    with pytest.raises(ValueError, match="another length|windows of"):
+    with pytest.raises(ValueError, match="windows of"):
         Mains("v", window=500, model=str(tmp_path / "model.json"))
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="another version"):
