@@ -156,7 +156,7 @@ def test_a_series_without_a_model_learns_then_finds():
 
 
 def test_the_score_does_not_depend_on_the_unit():
-    volts, millivolts = trained(level=325, noise=1), trained(level=LEVEL00, noise=1000)
+    volts, millivolts = trained(level=325, noise=1), trained(level=1000 * LEVEL, noise=1000)
     wave = sine(1000, 50, 1000, np.random.default_rng(3))
     wave[300:340] *= 0.9
     one, other = (d.process(stream(w)) for d, w in ((volts, wave), (millivolts, 1000 * wave)))
