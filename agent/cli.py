@@ -28,6 +28,7 @@ _COMMANDS = {
     "replay": "agent.commands.replay",
     "record": "agent.commands.record",
     "sensors": "agent.commands.sensors",
+    "tail": "agent.commands.tail",
 }
 
 

@@ -30,6 +30,7 @@ class Notice:
         limit: the condition, such as `mean >= 90`; empty where nothing is known of it.
         seconds: how long the incident has lasted.
         message: the sentence that comes with the alert, if any.
+        id: of the event.
     """
 
     time: int
@@ -43,6 +44,7 @@ class Notice:
     limit: str = ""
     seconds: float | None = None
     message: str = ""
+    id: str = ""
 
     @classmethod
     def of(cls, alert: Alert) -> Notice:
@@ -59,6 +61,7 @@ class Notice:
             limit=alert.raise_limit,
             seconds=((alert.ended_at or alert.time) - alert.started_at) / SECOND,
             message=alert.message,
+            id=alert.id,
         )
 
     @classmethod
@@ -83,6 +86,7 @@ class Notice:
                 limit=(data.get("threshold") or {}).get("raise") or "",
                 seconds=data.get("duration_s"),
                 message="" if str(event["type"]).endswith(".raw") else str(data.get("message") or ""),
+                id=str(event.get("id", "")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no alert event: {error!r}") from error

@@ -59,6 +59,7 @@ class Reading:
                         self.progress.beat(name)
                         step = 0 if own else self._step()
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
+                        self.progress.done(name)  # a silent sensor is no task that hangs
                 log.info("source %s: ended", name)
                 return
             except SourceError as error:

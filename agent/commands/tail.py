@@ -1,0 +1,109 @@
+"""`agent tail`: subscribe, and show alerts as a person likes to read them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from urllib.parse import urlsplit
+
+from agent.backoff import Backoff
+from agent.commands import Commands, add_command
+from agent.notices import Notice
+
+_EXAMPLES = """  agent tail                                        everything on the broker of this computer
+  agent tail --broker mqtt://broker.plant:1883 --site plant-1
+  agent tail --json | jq .data.message"""
+_REMEMBERED = 10_000  # ids of the last events, to drop what comes twice
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "tail", tail, "Subscribe to an MQTT broker and show alerts as they come.", _EXAMPLES
+    )
+    command.add_argument(
+        "--broker", type=_broker, default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s"
+    )
+    command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
+    command.add_argument("--site", default="+", help="alerts of this site only")
+    command.add_argument("--machine", default="+", help="alerts of this machine only")
+    command.add_argument("--open", action="store_true", help="first what is open now, then what changes")
+    command.add_argument("--count", type=int, metavar="N", help="end after N events")
+    command.add_argument("--json", action="store_true", help="events as JSON lines, as they are")
+
+
+def tail(arguments: argparse.Namespace) -> int:
+    """Show alerts until Ctrl-C."""
+    asyncio.run(_tail(arguments))
+    return 0
+
+
+def _broker(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme != "mqtt" or not url.hostname:
+        raise argparse.ArgumentTypeError(f"{text}: write mqtt://HOST:PORT")
+    return text
+
+
+async def _tail(arguments: argparse.Namespace) -> None:
+    import aiomqtt  # its import takes longer than those of all other commands
+
+    url = urlsplit(arguments.broker)
+    base = f"{arguments.root}/v1/{arguments.site}/+/{arguments.machine}"
+    topics = [f"{base}/event/alert", f"{base}/event/raw", *([f"{base}/alert/+"] if arguments.open else [])]
+    printer = Printer(arguments.json, sys.stdout.isatty(), arguments.count)
+    backoff = Backoff()
+    while not printer.done():
+        up = time.monotonic()
+        try:
+            async with aiomqtt.Client(
+                url.hostname or "", url.port or 1883, protocol=aiomqtt.ProtocolVersion.V311, timeout=10
+            ) as client:
+                for topic in topics:
+                    await client.subscribe(topic, qos=1)
+                async for message in client.messages:
+                    printer.show(bytes(message.payload or b""))
+                    if printer.done():
+                        return
+        except aiomqtt.MqttError as error:
+            print(f"{arguments.broker}: {error}; trying again", file=sys.stderr)  # noqa: T201
+            await asyncio.sleep(backoff.next(time.monotonic() - up))
+
+
+class Printer:
+    """Prints each event once, one line each.
+
+    Args:
+        as_json: as it came instead of a line for a person.
+        colour: for a terminal.
+        count: how many to print; None = no end.
+    """
+
+    def __init__(self, as_json: bool = False, colour: bool = False, count: int | None = None) -> None:
+        self._as_json, self._colour, self._left = as_json, colour, count
+        self._seen: dict[object, None] = {}
+
+    def done(self) -> bool:
+        """Whether as many as wanted are printed."""
+        return self._left is not None and self._left <= 0
+
+    def show(self, body: bytes) -> None:
+        """Print the event unless it came before; an empty body (the end of a retained state) says nothing."""
+        if not body:
+            return
+        try:
+            notice = Notice.parse(body)
+        except ValueError as error:
+            print(f"not understood ({error})", file=sys.stderr)  # noqa: T201
+            return
+        if notice.id in self._seen:
+            return
+        self._seen[notice.id] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        if self._left is not None:
+            self._left -= 1
+        line = body.decode() if self._as_json else notice.line(self._colour, now=time.time_ns())
+        print(line, flush=True)  # noqa: T201
