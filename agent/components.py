@@ -50,6 +50,11 @@ REGISTRY: dict[str, dict[str, str]] = {
         "tutorial_kl": "agent.detectors.tutorial_kl:TutorialKL",
     },
     "rule": {
+        "count": "agent.rules.count:Count",
+        "deadman": "agent.rules.deadman:Deadman",
+        "filter": "agent.rules.filter:Filter",
+        "rate": "agent.rules.rate:Rate",
+        "stuck": "agent.rules.stuck:Stuck",
         "threshold": "agent.rules.threshold:Threshold",
     },
     "sink": {

@@ -66,6 +66,11 @@ class Expression:
         """Names of the columns it needs, in order of appearance."""
         return tuple(self.kinds)
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the columns it needs that are numbers."""
+        return tuple(name for name, kind in self.kinds.items() if kind == "number")
+
     def condition(self) -> Self:
         """Itself, if it is a condition; a bare column is one (true where not 0).
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from agent.rows import Rows, State
+from agent.rules.grouped import Grouped, grown
 from sensors.batch import Ints
 
 
@@ -20,18 +21,13 @@ class Emissions:
         """The rows with a column `emission`: the number of each within its series, from 1."""
         if len(rows) == 0:
             return replace(rows, values={**rows.values, "emission": np.zeros(0)})
-        top = int(rows.key.max()) + 1
-        if top > len(self._count):
-            self._count = np.concatenate(
-                [self._count, np.zeros(max(top, 2 * len(self._count)) - len(self._count), np.int64)]
-            )
-        order = np.argsort(rows.key.astype(np.int16) if top < 2**15 else rows.key, kind="stable")
-        key = rows.key[order]
-        begin = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        length = np.diff(np.append(begin, len(key)))
-        number = np.empty(len(key))
-        number[order] = np.arange(len(key)) - np.repeat(begin, length) + self._count[key] + 1
-        self._count[key[begin]] += length
+        self._count = grown(self._count, int(rows.key.max()) + 1, 0)
+        spots = Grouped.of(rows.key)
+        begin = np.flatnonzero(spots.first)
+        length = np.diff(np.append(begin, len(spots)))
+        number = np.empty(len(spots))
+        number[spots.order] = np.arange(len(spots)) - np.repeat(begin, length) + self._count[spots.key] + 1
+        self._count[spots.key[begin]] += length
         return replace(rows, values={**rows.values, "emission": number})
 
     def state(self) -> State:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from agent.alerts import Change, Flag, Severity
 from agent.rows import Rows, State
 from agent.rules import Transition
+from agent.rules.grouped import grown
 from agent.rules.runs import Runs
 from sensors.batch import Floats, Ints
 
@@ -316,13 +317,11 @@ class Lifecycle:
         )
 
     def _grow(self, size: int) -> None:
-        have = len(self._of["up"])
-        if size <= have:
+        if size <= len(self._of["up"]):
             return
-        size = max(size, 2 * have, 16)
-        for name, (dtype, empty) in _COLUMNS.items():
-            self._of[name] = np.concatenate([self._of[name], np.full(size - have, empty, dtype)])
-        self._raises = np.concatenate([self._raises, np.full((size - have, self.flap_changes), _NEVER)])
+        for name, (_, empty) in _COLUMNS.items():
+            self._of[name] = grown(self._of[name], size, empty)
+        self._raises = grown(self._raises, size, _NEVER)
 
 
 def _number(rows: Rows, name: str, row: int) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from agent.rules.grouped import Grouped
 from sensors.batch import Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -46,17 +47,11 @@ class Runs:
             was_up: direction of each series before these rows.
             since: event time at which that run began.
         """
-        small = key.astype(np.int16) if len(was_up) < 2**15 else key  # 16 bits are sorted ten times faster
-        order = np.argsort(small, kind="stable")
-        sorted_key, sorted_time = key[order], time[order]
-        first = np.empty(len(key), np.bool_)
-        first[0] = True
-        np.not_equal(sorted_key[1:], sorted_key[:-1], out=first[1:])
+        spots = Grouped.of(key)
+        order, sorted_key, first = spots.order, spots.key, spots.first
+        sorted_time = time[order]
         up = _filled(drive[order], first, was_up[sorted_key])
-        turned = np.empty(len(key), np.bool_)
-        turned[0] = True
-        np.not_equal(up[1:], up[:-1], out=turned[1:])
-        turned |= first
+        turned = first | np.append(True, up[1:] != up[:-1])
         begin = np.flatnonzero(turned)
         first_of_key = first[begin]
         goes_on = first_of_key & (up[begin] == was_up[sorted_key[begin]])

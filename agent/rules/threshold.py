@@ -35,7 +35,7 @@ class Threshold:
         clear: condition that ends it; left out: as soon as `when` is false.
         on: window or detector whose rows it judges; empty = readings.
         by: columns of the grouping.
-        metric: column whose value an alert tells; left out: the first that `when` names.
+        metric: column whose value an alert tells; left out: the first number that `when` names.
         signal: measured quantity; left out: that of the window.
         unit: of the signal, for people.
         severity: of what it raises.
@@ -77,7 +77,7 @@ class Threshold:
         for expression in (self.clear, *self.levels.values()):
             if expression is not None:
                 expression.condition()
-        self.metric = self.metric or next(iter(self.when.columns), "")
+        self.metric = self.metric or next(iter(self.when.numbers), "")
         above = sorted(self.levels, key=ORDER.index)
         if above and ORDER.index(above[0]) <= ORDER.index(self.severity):
             raise ValueError(f"levels: {above[0]} is not above the severity {self.severity}")
@@ -108,14 +108,20 @@ class Threshold:
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
         expressions = (self.when, self.clear, *self._levels)
-        return tuple({name: None for e in expressions if e is not None for name in e.columns} | {self.metric: None})
+        return tuple(
+            {name: None for e in expressions if e is not None for name in e.columns}
+            | ({self.metric: None} if self.metric else {})
+        )
 
     def process(self, rows: Rows) -> Verdict:
-        if self.mode == "raw":
-            return Verdict(raw=self._emissions.numbered(rows.take(self.when.holds(rows) & (rows.key >= 0))))
         if len(rows) == 0:
-            return Verdict(self._life.tick(rows.now))
+            return Verdict(self._life.tick(rows.now)) if self.mode == "incident" else Verdict()
+        if rows.key.min() < 0:
+            rows = rows.take(rows.key >= 0)
+        rows = self._prepared(rows)
         drive, known = self._drive(rows)
+        if self.mode == "raw":
+            return Verdict(raw=self._emissions.numbered(rows.take(known & (drive > 0))))
         if not known.all():
             rows, drive = rows.take(known), drive[known]
         value = rows.values.get(self.metric)
@@ -124,6 +130,10 @@ class Threshold:
             self._life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
         )
 
+    def _prepared(self, rows: Rows) -> Rows:
+        """The rows with what this kind of rule adds to them."""
+        return rows
+
     def _drive(self, rows: Rows) -> tuple[Ints, np.typing.NDArray[np.bool_]]:
         """Whether each row drives up, down or neither, and whether that can be said."""
         up = self.when.evaluate(rows)
@@ -131,7 +141,7 @@ class Threshold:
         unknown = np.isnan(up) & (np.isnan(down) if self.clear is not None else True)
         holds = (up != 0) & ~np.isnan(up)
         clears = (down != 0) & ~np.isnan(down)
-        return np.where(holds, 1, np.where(clears, -1, 0)), ~unknown & (rows.key >= 0)
+        return np.where(holds, 1, np.where(clears, -1, 0)), ~unknown
 
     def _level(self, rows: Rows) -> Ints:
         """Index of the highest severity whose condition holds."""

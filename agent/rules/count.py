@@ -1,0 +1,103 @@
+"""A condition that held in so many of the last rows of a series."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, replace
+
+import numpy as np
+
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.rules.grouped import Bools, Grouped, grown
+from agent.rules.threshold import Threshold
+from sensors.batch import Ints
+
+
+@dataclass
+class Count(Threshold):
+    """Raises when `when` held in at least `least` of the last `of` rows; resolves when it held in fewer.
+
+    Rows for which it is unknown are passed over. `clear`, if given, may ask for `held`, the number of those rows:
+    `held = 0`. Everything else is as in `Threshold`.
+
+    Attributes:
+        least: of so many rows it must be true.
+        of: rows looked back on, at most 1000.
+    """
+
+    _: KW_ONLY
+    least: int = 3
+    of: int = 5
+
+    type = "count"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.of <= 1000:
+            raise ValueError(f"least, of: {self.least} of {self.of} rows cannot be; 1 <= least <= of <= 1000")
+        super().__post_init__()
+        self._held = Expression.parse(f"held >= {self.least}")
+        self._past = np.zeros((0, self.of - 1), np.bool_)  # what the last rows said, the youngest last
+
+    @property
+    def raise_limit(self) -> str:
+        """The condition as written."""
+        return f"({self.when.text}) in {self.least} of {self.of}"
+
+    @property
+    def clear_limit(self) -> str:
+        """The condition that ends it."""
+        return self.clear.text if self.clear is not None else f"held < {self.least}"
+
+    @property
+    def limit(self) -> str:
+        """For people."""
+        return f"{super().limit or self.when.text} in {self.least} of {self.of}"
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return tuple(name for name in super().inputs() if name != "held")
+
+    def _prepared(self, rows: Rows) -> Rows:
+        truth = self.when.evaluate(rows)
+        unknown = np.isnan(truth)
+        if unknown.any():
+            rows, truth = rows.take(~unknown), truth[~unknown]
+        held = np.zeros(len(rows))
+        if len(rows):
+            spots = Grouped.of(rows.key)
+            held[spots.order] = self._counted(spots, truth[spots.order] != 0)
+        return replace(rows, values={**rows.values, "held": held})
+
+    def _counted(self, spots: Grouped, said: Bools) -> Ints:
+        """How many of the last `of` rows of its series said yes, at each spot."""
+        past = self.of - 1
+        self._past = grown(self._past, int(spots.key[-1]) + 1, False)
+        begin = np.flatnonzero(spots.first)
+        length = np.diff(np.append(begin, len(spots)))
+        keys = spots.key[begin]
+        # each series' past stands before its rows, so that sums of `of` never reach into another series
+        place = np.arange(len(spots)) + np.repeat(np.arange(1, len(keys) + 1) * past, length)
+        line = np.zeros(len(spots) + len(keys) * past, np.int64)
+        line[place] = said
+        line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = self._past[keys]
+        total = np.append(0, np.cumsum(line))
+        ends = place[spots.last] + 1
+        self._past[keys] = line[(ends - past)[:, None] + np.arange(past)] > 0
+        counted: Ints = total[place + 1] - total[place - past]
+        return counted
+
+    def _drive(self, rows: Rows) -> tuple[Ints, Bools]:
+        holds = self._held.holds(rows)
+        clears = ~holds if self.clear is None else self.clear.holds(rows)
+        return np.where(holds, 1, np.where(clears, -1, 0)), np.ones(len(rows), np.bool_)
+
+    def state(self) -> State:
+        return {**super().state(), "past": self._past.copy()}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._past = np.array(state["past"], np.bool_).reshape(-1, self.of - 1)
+
+    def forget(self, keys: Ints) -> None:
+        super().forget(keys)
+        self._past[keys[keys < len(self._past)]] = False

@@ -1,0 +1,123 @@
+"""A machine that has gone silent, by the clock."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from agent.alerts import Severity
+from agent.rows import Rows, State
+from agent.rules import Transition, Verdict
+from agent.rules.grouped import grown
+from agent.rules.lifecycle import Lifecycle
+from sensors.batch import Ints
+from sensors.units import Duration
+
+NEVER = Duration(0)
+
+
+@dataclass
+class Deadman:
+    """Raises when no row of a series has come for `after`, by the clock; resolves with the next row.
+
+    A series is watched from its first row on. The value of an alert is the silence in seconds.
+
+    Attributes:
+        after: how long a silence is too long.
+        on: window or detector whose rows are missed; empty = readings.
+        by: columns of the grouping.
+        metric: only rows with a value in this column count; empty = all.
+        cooldown, every, flap_changes, flap_within: as in `Threshold`.
+    """
+
+    after: Duration
+    _: KW_ONLY
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    metric: str = ""
+    signal: str = "silence"
+    severity: Severity = "critical"
+    cooldown: Duration = NEVER
+    every: Duration = NEVER
+    flap_changes: int = 0
+    flap_within: Duration = NEVER
+
+    type = "deadman"
+    unit = "s"
+    clear_limit = "a row comes"
+
+    def __post_init__(self) -> None:
+        if self.after <= 0:
+            raise ValueError("after: a silence must be longer than 0")
+        self._life = Lifecycle(
+            cooldown=self.cooldown,
+            every=self.every,
+            flap_changes=self.flap_changes,
+            flap_within=self.flap_within,
+            severities=(self.severity,),
+        )
+        self._now = -(2**62)
+        self._seen = np.zeros(0, np.int64)  # host time of the last row, -1 = not watched
+        self._last = np.zeros(0, np.int64)  # event time of the last row
+
+    @property
+    def raise_limit(self) -> str:
+        """The condition in words."""
+        return f"no row for {self.after}"
+
+    @property
+    def limit(self) -> str:
+        """For people."""
+        return f">= {self.after.seconds:g} s"
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,) if self.metric else ()
+
+    def process(self, rows: Rows) -> Verdict:
+        found = self._silent(rows.now)
+        keep = rows.key >= 0
+        if self.metric:
+            keep = keep & ~np.isnan(rows.values.get(self.metric, np.full(len(rows), np.nan)))
+        rows = rows if keep.all() else rows.take(keep)
+        if len(rows) == 0:
+            return Verdict(found)
+        size = int(rows.key.max()) + 1
+        self._seen, self._last = grown(self._seen, size, -1), grown(self._last, size, 0)
+        self._seen[rows.key] = rows.now
+        self._last[rows.key] = rows.end
+        back = rows.take(np.isin(rows.key, self._life.firing()))
+        found += self._life.process(back, np.full(len(back), -1), np.zeros(len(back)))
+        return Verdict(found)
+
+    def _silent(self, now: int) -> list[Transition]:
+        """What the clock has to say, once for each time it moves."""
+        if now <= self._now:
+            return []
+        self._now = now
+        silent = (self._seen >= 0) & (now - self._seen >= self.after)
+        silent[self._life.firing()] = False
+        keys = np.flatnonzero(silent)
+        if len(keys) == 0:
+            return self._life.tick(now)
+        start = self._last[keys]
+        at = np.full(len(keys), -1)
+        rows = Rows(keys, start, start + int(self.after), at, {}, now)
+        return self._life.process(rows, np.ones(len(keys), np.int64), (now - self._seen[keys]) / 1e9)
+
+    def acknowledge(self, key: int, note: str = "") -> list[Transition]:
+        """Somebody has seen the incident of this series."""
+        return self._life.acknowledge(key, note)
+
+    def state(self) -> State:
+        return {"life": self._life.state(), "now": self._now, "seen": self._seen.copy(), "last": self._last.copy()}
+
+    def restore(self, state: State) -> None:
+        self._life.restore(state["life"])
+        self._now = int(state["now"])
+        self._seen, self._last = np.array(state["seen"], np.int64), np.array(state["last"], np.int64)
+
+    def forget(self, keys: Ints) -> None:
+        self._life.forget(keys)
+        self._seen[keys[keys < len(self._seen)]] = -1

@@ -1,0 +1,73 @@
+"""How fast a value changes from one row to the next of its series."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, replace
+
+import numpy as np
+
+from agent.rows import Rows, State
+from agent.rules.grouped import Grouped
+from agent.rules.previous import Previous
+from agent.rules.threshold import Threshold
+from sensors.batch import Ints
+from sensors.units import Duration
+
+SECOND = Duration("1s")
+
+
+@dataclass
+class Rate(Threshold):
+    """A threshold over `rate`, the change of `metric` per `per`, and `change`, the change itself: `abs(rate) > 5`.
+
+    Rows without a value are passed over. The first row of a series, and one that is not later than the row before,
+    has no rate: unknown. Everything else is as in `Threshold`.
+
+    Attributes:
+        metric: column whose change is judged.
+        per: the time a rate is for.
+    """
+
+    _: KW_ONLY
+    per: Duration = SECOND
+
+    type = "rate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.metric in ("rate", "change", ""):
+            raise ValueError("metric: name the column whose rate of change is judged")
+        if self.per <= 0:
+            raise ValueError("per: a rate needs a time longer than 0")
+        self._previous = Previous()
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return tuple(name for name in super().inputs() if name not in ("rate", "change"))
+
+    def _prepared(self, rows: Rows) -> Rows:
+        value = rows.values.get(self.metric)
+        if value is None:
+            return rows.take(np.zeros(0, np.int64))
+        if np.isnan(value).any():
+            rows = rows.take(~np.isnan(value))
+            value = rows.values[self.metric]
+        spots = Grouped.of(rows.key)
+        before, when = self._previous.of(spots, value, rows.end)
+        change, elapsed = np.empty(len(rows)), np.empty(len(rows))
+        change[spots.order] = value[spots.order] - before
+        elapsed[spots.order] = rows.end[spots.order] - when
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
+        return replace(rows, values={**rows.values, "rate": rate, "change": change})
+
+    def state(self) -> State:
+        return {**super().state(), "previous": self._previous.state()}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._previous.restore(state["previous"])
+
+    def forget(self, keys: Ints) -> None:
+        super().forget(keys)
+        self._previous.forget(keys)

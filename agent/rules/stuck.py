@@ -1,0 +1,93 @@
+"""A sensor that keeps sending the same value."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field, replace
+
+import numpy as np
+
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.rules.grouped import Grouped, grown
+from agent.rules.previous import Previous
+from agent.rules.threshold import Threshold
+from sensors.batch import Ints
+from sensors.units import Duration
+
+
+@dataclass
+class Stuck(Threshold):
+    """Raises when the value has not changed for `after`, in event time; resolves when it changes.
+
+    Silence is not stuck: that is a `deadman`. Everything else is as in `Threshold`; a `clear` makes no sense here.
+
+    Attributes:
+        metric: column that is watched.
+        after: how long it must stay the same.
+        tolerance: a step from row to row of at most so much is no change.
+    """
+
+    when: Expression = field(init=False)
+    clear: Expression | None = field(init=False, default=None)
+    _: KW_ONLY
+    metric: str
+    after: Duration
+    tolerance: float = 0.0
+
+    type = "stuck"
+
+    def __post_init__(self) -> None:
+        if self.after <= 0:
+            raise ValueError("after: a value is stuck after a time longer than 0")
+        if not self.tolerance >= 0:
+            raise ValueError("tolerance: must be 0 or more")
+        self.when = Expression.parse(f"unchanged >= {self.after.seconds!r}")
+        super().__post_init__()
+        self._previous = Previous()
+        self._since = np.zeros(0, np.int64)  # event time of the first row of the present value
+
+    @property
+    def limit(self) -> str:
+        """For people."""
+        return f"unchanged for {self.after}"
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return tuple(name for name in super().inputs() if name != "unchanged")
+
+    def _prepared(self, rows: Rows) -> Rows:
+        value = rows.values.get(self.metric)
+        if value is None:
+            return rows.take(np.zeros(0, np.int64))
+        if np.isnan(value).any():
+            rows = rows.take(~np.isnan(value))
+            value = rows.values[self.metric]
+        if len(rows) == 0:
+            return rows
+        spots = Grouped.of(rows.key)
+        before, _ = self._previous.of(spots, value, rows.end)
+        with np.errstate(invalid="ignore"):
+            step = np.abs(value[spots.order] - before)
+        same = (step <= self.tolerance) | (value[spots.order] == before)  # infinity minus infinity is no number
+        self._since = grown(self._since, int(spots.key[-1]) + 1, 0)
+        time = rows.end[spots.order]
+        position = np.arange(len(spots))
+        start = np.maximum.accumulate(np.where(~same | spots.first, position, 0))
+        carried = spots.first[start] & same[start]
+        since = np.where(carried, self._since[spots.key], time[start])
+        self._since[spots.key[spots.last]] = since[spots.last]
+        unchanged = np.empty(len(rows))
+        unchanged[spots.order] = (time - since) / 1e9
+        return replace(rows, values={**rows.values, "unchanged": unchanged})
+
+    def state(self) -> State:
+        return {**super().state(), "previous": self._previous.state(), "since": self._since.copy()}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._previous.restore(state["previous"])
+        self._since = np.array(state["since"], np.int64)
+
+    def forget(self, keys: Ints) -> None:
+        super().forget(keys)
+        self._previous.forget(keys)
