@@ -57,7 +57,7 @@ class Reading:
                     log.info("source %s: open", name)
                     async for batch in source:
                         self.progress.beat(name)
-                        step = 0 if own else self._step()
+                        step = batch.clock_step if own else self._step()
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
                         self.progress.done(name)  # a silent sensor is no task that hangs
                 log.info("source %s: ended", name)

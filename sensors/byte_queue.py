@@ -54,6 +54,11 @@ class ByteQueue:
             self._silence = asyncio.get_running_loop().call_later(self._gap.seconds, self._chunks.append, None)
         self._arrived.set()
 
+    def cut(self) -> None:
+        """Here one connection ended and another begins: a half frame will not be completed."""
+        self._chunks.append(None)
+        self._arrived.set()
+
     def fail(self, error: Exception | None) -> None:
         """The device is lost (or, with None, has ended); what was read before is still handed over."""
         self._error = error or StopAsyncIteration()
