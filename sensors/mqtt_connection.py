@@ -1,0 +1,229 @@
+"""One connection to an MQTT broker: aiomqtt's client with what a gateway needs besides.
+
+What it adds: many publishes under way at once without paho ever queueing for us, the broker's verdict on each of
+them, a fall-back from MQTT 5 to 3.1.1, a connection closed by force where the other side does not answer, and
+acknowledgement of received messages only when told. It reaches into aiomqtt 2.5 (`_client`, `_on_...`), which is
+pinned below 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.properties import Properties
+
+WINDOW = 20
+"""Publishes under way at once; more only raises the number of repeats after a cut."""
+
+_UNSUPPORTED = {1, 132}
+_QUIET = logging.getLogger("mqtt.quiet")
+_QUIET.setLevel(logging.CRITICAL)  # paho logs each packet; what matters is raised as an exception
+
+
+class Publish(NamedTuple):
+    """A message to publish."""
+
+    topic: str
+    body: bytes
+    qos: int = 1
+    retain: bool = False
+    properties: Properties | None = None
+
+
+class Address(NamedTuple):
+    """Where a broker listens."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """`mqtt://host[:1883]` or `mqtts://host[:8883]`.
+
+        Raises:
+            ValueError: it is no such URL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts", "tcp", "ssl") or not parts.hostname:
+            raise ValueError(f"{url!r} is no broker; write mqtt://host:1883 or mqtts://host:8883")
+        if parts.username or parts.password:
+            raise ValueError("no user or password in a URL; use `user` and `password_file`")
+        tls = parts.scheme in ("mqtts", "ssl")
+        return cls(parts.hostname, parts.port or (8883 if tls else 1883), tls)
+
+
+class ConnectionLostError(Exception):
+    """The broker is away, refuses or does not answer; says why."""
+
+
+class Connection(aiomqtt.Client):
+    """A single-use connection. See the module; opened by `connect`."""
+
+    def __init__(self, address: Address, timeout: float, context: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(
+            address.host,
+            address.port,
+            timeout=timeout,
+            tls_context=context,
+            logger=_QUIET,
+            max_inflight_messages=WINDOW,
+            max_queued_outgoing_messages=WINDOW,
+            **options,
+        )
+        self._client.connect_timeout = timeout
+        self.protocol: aiomqtt.ProtocolVersion = options["protocol"]
+        self._window = WINDOW
+        self._under_way: dict[int, int] = {}
+        self._refused: dict[int, str] = {}
+        self._progress: asyncio.Future[None] | None = None
+        self._low = 0
+
+    def manual_acks(self) -> None:
+        """From now on a received message is acknowledged by `acknowledge` only; call before subscribing."""
+        self._client.manual_ack_set(True)
+
+    def acknowledge(self, packet: int, qos: int) -> None:
+        """Tell the broker that a received message is safe."""
+        self._client.ack(packet, qos)
+
+    def lost(self) -> str:
+        """Why the connection is gone; empty while it is up."""
+        if not self._disconnected.done():
+            return ""
+        return str(self._disconnected.exception() or "disconnected")
+
+    async def publish_all(self, messages: Iterable[Publish]) -> dict[int, str]:
+        """Publish in order, a window at a time; return when the broker has answered for each.
+
+        Returns:
+            Position -> reason, for messages that the broker refused.
+
+        Raises:
+            ConnectionLostError: not all are confirmed.
+        """
+        self._under_way.clear()
+        self._refused = {}
+        for number, (topic, body, qos, retain, properties) in enumerate(messages):
+            if len(self._under_way) >= self._window:
+                await self._wait_below(self._window // 2)
+            info = self._client.publish(topic, body, qos, retain, properties)
+            if info.rc != 0:
+                raise ConnectionLostError(self.lost() or f"paho says {info.rc}")
+            if not info.is_published():
+                self._under_way[info.mid] = number
+        await self._wait_below(0)
+        return self._refused
+
+    async def _wait_below(self, low: int) -> None:
+        """Until at most `low` publishes are under way; each answer of the broker gives it more time."""
+        while len(self._under_way) > low:
+            if self._disconnected.done():
+                raise ConnectionLostError(self.lost())
+            before = len(self._under_way)
+            self._low = low
+            self._progress = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._progress}, timeout=self.timeout)
+            self._progress = None
+            if len(self._under_way) == before:
+                raise ConnectionLostError(self.lost() or f"no answer for {self.timeout:g} s")
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
+        number = self._under_way.pop(mid, None)
+        if number is None:
+            super()._on_publish(client, userdata, mid, reason_code, properties)
+            return
+        if reason_code is not None and reason_code.is_failure:
+            self._refused[number] = str(reason_code)
+        if len(self._under_way) <= self._low:
+            self._move_on()
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Properties | None = None
+    ) -> None:
+        granted = getattr(properties, "ReceiveMaximum", None)
+        if granted:
+            self._window = max(1, min(WINDOW, granted))
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Properties | None = None
+    ) -> None:
+        if not self._connected.done():  # else aiomqtt would wait for its time-out
+            self._connected.set_exception(aiomqtt.MqttError(f"closed before the answer: {reason_code}"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        self._move_on()
+
+    def _move_on(self) -> None:
+        if self._progress is not None and not self._progress.done():
+            self._progress.set_result(None)
+
+    async def close(self, seconds: float = 2.0) -> None:
+        """Say good-bye if the broker answers, and let go of the socket in any case."""
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError, OSError):
+            if not self._disconnected.done():
+                async with asyncio.timeout(seconds):
+                    await self.__aexit__(None, None, None)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the socket at once."""
+        self._client._sock_close()  # its public `disconnect` waits for the other side to take a packet
+        for future in (self._connected, self._disconnected):
+            if future.done() and not future.cancelled():
+                future.exception()  # it has been seen; asyncio need not complain
+
+
+async def connect(
+    address: Address,
+    protocols: Iterable[aiomqtt.ProtocolVersion],
+    seconds: float,
+    context: ssl.SSLContext | None,
+    options: dict[str, Any],
+    options_of: dict[aiomqtt.ProtocolVersion, dict[str, Any]],
+) -> Connection:
+    """Connect with the first of the protocols that the broker speaks.
+
+    Raises:
+        ConnectionLostError: it did not work with any.
+    """
+    problem = ""
+    for protocol in protocols:
+        connection = Connection(
+            address, seconds, context, protocol=protocol, **options, **options_of.get(protocol, {})
+        )
+        try:
+            async with asyncio.timeout(2 * seconds):
+                await connection.__aenter__()
+        except MqttConnectError as error:
+            connection.abandon()
+            problem = str(error)
+            if getattr(error.rc, "value", error.rc) not in _UNSUPPORTED:
+                break
+        except (aiomqtt.MqttError, TimeoutError, OSError, ValueError) as error:
+            connection.abandon()
+            problem = str(error) or "no answer in time"
+            if not isinstance(error, aiomqtt.MqttError) or "closed before" not in problem:
+                break
+        except BaseException:
+            connection.abandon()
+            raise
+        else:
+            return connection
+    raise ConnectionLostError(problem)
+
+
+def properties_of(packet: int, **values: Any) -> Properties:
+    """MQTT 5 properties of a packet type (`PacketTypes.PUBLISH`, ...)."""
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho does not annotate it
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
