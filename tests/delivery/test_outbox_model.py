@@ -1,0 +1,125 @@
+"""The outbox against a simple model: whatever happens in whatever order, nothing is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from agent.alerts import Kind, Message
+from agent.cursor import PRESENT, Portion
+from agent.outbox import Outbox
+from tests.delivery.fakes import message
+
+SINKS: dict[str, frozenset[Kind]] = {"a": frozenset({"alert", "state"}), "b": frozenset({"alert"})}
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """The model: a list of what was appended, and for each sink a list of what it has confirmed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.directory = Path(tempfile.mkdtemp())
+        self.clock = 0.0
+        self.appended: list[Message] = []
+        self.got: dict[str, list[Message]] = {name: [] for name in SINKS}
+        self.portions: dict[str, Portion | None] = dict.fromkeys(SINKS)
+        self.notes: dict[str, bytes] = {}
+
+    def run(self, coroutine: object) -> object:
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))  # type: ignore[arg-type]
+
+    def open(self) -> None:
+        self.box = Outbox(self.directory / "o.db", SINKS, confirm_seconds=0.0, monotonic=lambda: self.clock)
+        self.run(self.box.__aenter__())
+
+    @initialize()
+    def start(self) -> None:
+        self.open()
+
+    @rule(
+        items=st.lists(st.tuples(st.sampled_from("mn"), st.sampled_from(["alert", "state"])), max_size=4),
+        note=st.none() | st.binary(max_size=3),
+    )
+    def append(self, items: list[tuple[str, Kind]], note: bytes | None) -> None:
+        made = [
+            message(len(self.appended) + n, kind, machine, "x" if kind == "state" else "")
+            for n, (machine, kind) in enumerate(items)
+        ]
+        self.run(self.box.append(made, notes={"note": note}))
+        self.appended += made
+        if note is None:
+            self.notes.pop("note", None)
+        else:
+            self.notes["note"] = note
+
+    @rule(index=st.integers(0, 50))
+    def repeat(self, index: int) -> None:
+        if index < len(self.appended):
+            self.run(self.box.append([self.appended[index]]))
+
+    @rule(sink=st.sampled_from(sorted(SINKS)), limit=st.integers(1, 5), replay=st.none() | st.integers(0, 3))
+    def take(self, sink: str, limit: int, replay: int | None) -> None:
+        self.portions[sink] = self.run(self.box.next(sink, limit, replay))  # type: ignore[assignment]
+
+    @rule(sink=st.sampled_from(sorted(SINKS)))
+    def confirm(self, sink: str) -> None:
+        portion = self.portions[sink]
+        if portion is not None:
+            self.box.confirm(sink, portion)
+            self.got[sink] += portion.messages
+            self.portions[sink] = None
+
+    @rule(sink=st.sampled_from(sorted(SINKS)), seconds=st.sampled_from([0.0, 60.0]))
+    def reconnect(self, sink: str, seconds: float) -> None:
+        self.clock += seconds
+        self.portions[sink] = None
+        self.run(self.box.begin(sink))
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.box.__aexit__(None, None, None))
+        self.portions = dict.fromkeys(SINKS)
+        self.open()
+
+    @invariant()
+    def each_sink_has_a_part_in_order(self) -> None:
+        for sink, kinds in SINKS.items():
+            for machine in "mn":
+                events = [m.id for m in self.got[sink] if m.machine == machine and m.kind not in PRESENT]
+                first = list(dict.fromkeys(events))
+                wanted = [
+                    m.id
+                    for m in self.appended
+                    if m.machine == machine and m.kind in kinds and m.kind not in PRESENT
+                ]
+                assert first == wanted[: len(first)]
+
+    def teardown(self) -> None:
+        if hasattr(self, "box"):
+            for sink, kinds in SINKS.items():
+                while (portion := self.run(self.box.next(sink))) is not None:
+                    self.box.confirm(sink, portion)  # type: ignore[arg-type]
+                    self.got[sink] += portion.messages  # type: ignore[attr-defined]
+                wanted = [m for m in self.appended if m.kind in kinds]
+                events = {m.id for m in self.got[sink] if m.kind not in PRESENT}
+                assert events == {m.id for m in wanted if m.kind not in PRESENT}
+                for machine in "mn":
+                    states = [m.id for m in wanted if m.kind == "state" and m.machine == machine]
+                    told = [m.id for m in self.got[sink] if m.kind == "state" and m.machine == machine]
+                    assert told[-1:] == states[-1:]
+            assert self.box.notes() == self.notes
+            self.run(self.box.__aexit__(None, None, None))
+            assert self.box.held() == {}
+        self.loop.close()
+        shutil.rmtree(self.directory)
+
+
+TestOutboxModel = OutboxMachine.TestCase
+TestOutboxModel.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
