@@ -45,11 +45,11 @@ class Events:
 
 
 def events(count: int, machines: int, seed: int = 0) -> Events:
-    """Machines in turn, each a random step of -1, 0 or +1 C; every third one moves between 84 and 100 C."""
+    """Machines in turn, each a random step of -1, 0 or +1 C; every third one moves between 74 and 95 C."""
     random = np.random.default_rng(seed)
     rounds = -(-count // machines)
     steps = np.cumsum(random.integers(-1, 2, (rounds, machines)), axis=0)
-    low, high = np.where(np.arange(machines) % 3 == 2, 86, 45), np.where(np.arange(machines) % 3 == 2, 100, 75)
+    low, high = np.where(np.arange(machines) % 3 == 2, 74, 45), np.where(np.arange(machines) % 3 == 2, 95, 75)
     span = high - low
     degrees = low + span - np.abs((steps + span // 2) % (2 * span) - span)  # reflected at both ends
     gap = STEP_SECONDS / machines
