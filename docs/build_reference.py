@@ -87,7 +87,7 @@ def _default(item: dataclasses.Field[Any]) -> str:
         return _shown(item.default)
     if item.default_factory is not dataclasses.MISSING:
         value = item.default_factory()
-        return _shown(value) if isinstance(value, list | dict | tuple | str | int) and value else ""
+        return _shown(value) if isinstance(value, list | dict | tuple | frozenset | str | int) and value else ""
     return "*needed*"
 
 
@@ -99,7 +99,9 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return f"`{_cell(str(list(value)))}`"
+        value = list(value)
+    if isinstance(value, frozenset | set):
+        value = sorted(value)
     return f"`{_cell(repr(value))}`".replace("'", '"') if not dataclasses.is_dataclass(value) else ""
 
 
