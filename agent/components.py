@@ -39,11 +39,13 @@ REGISTRY: dict[str, dict[str, str]] = {
     "window": {
         "tumbling": "agent.windows.aligned:Tumbling",
         "hopping": "agent.windows.aligned:Hopping",
+        "cumulate": "agent.windows.aligned:Cumulate",
     },
     "detector": {
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",
         "mains": "agent.detectors.mains:Mains",
+        "kl": "agent.detectors.kl:Kl",
         "page_hinkley": "agent.detectors.page_hinkley:PageHinkley",
         "robust_z": "agent.detectors.robust_z:RobustZ",
         "spatial": "agent.detectors.spatial:Spatial",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,15 +10,16 @@ import numpy as np
 from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows import aggregates as spelling
+from agent.windows.calls import Windows
 from agent.windows.horizon import Closing, Horizon
 from agent.windows.pane_windows import Counts, PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
 from agent.windows.partials import Layout
+from agent.windows.results import results
 from agent.windows.table import Told
 from sensors.batch import Ints
 from sensors.units import MILLISECOND, Duration
 
-_END = 1 << 62
 _ZERO = Duration(0)
 _MILLISECOND = Duration(MILLISECOND)
 
@@ -70,7 +70,7 @@ class Aligned:
         for item in wanted:
             if item.function in spelling.SAMPLED:
                 raise ValueError(f"{item.function} is not available in this kind of window yet")
-        layout = Layout(wanted, self.metric)
+        self.layout = layout = Layout(wanted, self.metric)
         self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
         self.panes = PaneWindows(
             geometry=shape,
@@ -84,29 +84,26 @@ class Aligned:
             resolution=self.resolution,
             tell_late=self.tell_late,
         )
-        self._block_length = max(256, (1 << 18 if self.emit == "final" else 1 << 16) // max(4, shape.wide))
+        self.windows = Windows(
+            self.panes, max(256, (1 << 18 if self.emit == "final" else 1 << 16) // max(4, shape.wide))
+        )
 
     # --- the operator -----------------------------------------------------------------------------------------
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
         self.panes.late.clear()
-        told: list[tuple[Told, int]] = []
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.horizon.idle is not None:
-                told += [(item, 0) for item in self._by_clock(rows.now)]
-            for start in range(0, len(rows), self._block_length):
-                told += self.panes.advance(rows, start, min(start + self._block_length, len(rows)))
-            return self.panes.rows(told, rows)
+            return self._rows(self.windows.process(rows), rows)
 
     def finish(self, now: int) -> Rows:
         """End of input: every window that is open closes, as if time had come to an end."""
-        who = np.flatnonzero(self.panes.ring.newest >= 0)
         empty = np.zeros(0, np.int64)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            told = [(item, 0) for item in self.panes.close(who, np.full(len(who), _END))]
-            self.horizon.at[who if self.horizon.each else slice(None)] = _END
-            return self.panes.rows(told, Rows(empty, empty, empty, empty, {}, now))
+            return self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+
+    def _rows(self, told: Told, rows: Rows) -> Rows:
+        return self.panes.rows(told, rows, results(self.layout, told.partial, self.panes.pane))
 
     @property
     def counts(self) -> Counts:
@@ -119,29 +116,20 @@ class Aligned:
         return self.panes.late
 
     def state(self) -> State:
-        return {"panes": self.panes.state(), "horizon": self.horizon.state()}
+        return {
+            "panes": self.panes.state(),
+            "horizon": self.horizon.state(),
+            "overflows": self.layout.overflows,
+        }
 
     def restore(self, state: State) -> None:
         self.horizon.restore(state["horizon"])
         self.panes.restore(state["panes"])
+        self.layout.overflows = int(state["overflows"])
 
     def forget(self, keys: Ints) -> None:
         self.panes.ring.forget(keys)
         self.horizon.forget(keys)
-
-    def _by_clock(self, now: int) -> Iterator[Told]:
-        moved = self.horizon.clock(now)
-        if moved is None:
-            return
-        who, at = moved
-        if self.horizon.each:
-            yield from self.panes.close(who, at)
-            self.horizon.at[who] = at
-            self.horizon.rest(who[self.panes.geometry.newest(self.panes.ring.newest[who]) <= self.panes.closed(at)])
-        else:
-            everyone = np.flatnonzero(self.panes.ring.newest >= 0)
-            yield from self.panes.close(everyone, at.repeat(len(everyone)))
-            self.horizon.at[:] = at
 
 
 @dataclass(kw_only=True)

@@ -6,13 +6,13 @@ import numpy as np
 
 from agent.windows.block import Segments
 from agent.windows.panes import Geometry, Hops
-from agent.windows.partials import Layout
+from agent.windows.partials import Partials
 from agent.windows.table import Ledger, PaneTable, Told
 from sensors.batch import Floats, Ints
 
 
 def current_tidy_rows(
-    table: PaneTable, hops: Hops, layout: Layout, segments: Segments, running: Floats, position: Ints
+    table: PaneTable, hops: Hops, layout: Partials, segments: Segments, running: Floats, position: Ints
 ) -> Told:
     """Windows changed by readings none of which is late and none behind another of its series.
 
@@ -66,7 +66,7 @@ def current_rows(
     table: PaneTable,
     ledger: Ledger,
     geometry: Geometry,
-    layout: Layout,
+    layout: Partials,
     segments: Segments,
     position: Ints,
     closed: Ints | None,

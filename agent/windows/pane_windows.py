@@ -23,7 +23,7 @@ from agent.windows import block
 from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
 from agent.windows.panes import Geometry, Hops, PaneRing
-from agent.windows.partials import Layout, Readings
+from agent.windows.partials import Partials, Readings
 from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows
 from sensors.batch import Floats, Ints, Text
 from sensors.units import SECOND
@@ -58,7 +58,7 @@ class PaneWindows:
     """
 
     geometry: Geometry
-    layout: Layout
+    layout: Partials
     horizon: Horizon
     ring: PaneRing
     pane: int
@@ -77,7 +77,6 @@ class PaneWindows:
             "arrived": self.arrived,
             "late": self.counts.late,
             "late_partly": self.counts.late_partly,
-            "overflows": self.layout.overflows,
         }
 
     def restore(self, state: State) -> None:
@@ -86,7 +85,6 @@ class PaneWindows:
         self.horizon.grow(len(self.ring.newest))
         self.arrived = int(state["arrived"])
         self.counts = Counts(int(state["late"]), int(state["late_partly"]))
-        self.layout.overflows = int(state["overflows"])
 
     def close(self, who: Ints, at: Ints) -> Iterator[Told]:
         """Close the windows of these series that end by the horizons `at`."""
@@ -271,7 +269,7 @@ class PaneWindows:
                 values[name], valid[name] = value, None
             else:
                 values[name], valid[name] = np.where(finite, value, 0.0), finite
-        ends = bool(self.layout.end)
+        ends = self.layout.ends
         nothing = np.zeros(0)
         return Readings(
             values,
@@ -279,6 +277,7 @@ class PaneWindows:
             segments.number,
             segments.first,
             segments.length,
+            segments.key,
             (position + (self.arrived + 1)).astype(np.float64) if ends else nothing,
             (time - self.shift - segments.pane * self.pane).astype(np.float64) if ends else nothing,
             segments.panes.astype(np.float64) if ends else nothing,
@@ -319,32 +318,36 @@ class PaneWindows:
         """Number of the newest window closed at each horizon, at least -1."""
         return np.maximum(self.geometry.closed((horizon - self.shift) // self.pane), -1)
 
-    def rows(self, told: list[tuple[Told, int]], rows: Rows) -> Rows:
-        """Windows as rows; `at` is that of the reading that caused each."""
+    def join(self, told: list[tuple[Told, int]]) -> Told:
+        """All windows of a call, positions counted from its start."""
         told = [item for item in told if len(item[0].key)]
         if not told:
             empty = np.zeros(0, np.int64)
-            values = self.layout.finish(np.zeros((self.layout.size, 0)), self.pane)
-            return Rows(empty, empty, empty, empty, values, rows.now)
+            return Told(empty, empty, empty, np.zeros((self.layout.size, 0)))
         if len(told) == 1:
-            (key, window, position, partial), start = told[0]
-            position = position + start if start else position
-        else:
-            key = np.concatenate([item.key for item, _ in told])
-            window = np.concatenate([item.window for item, _ in told])
-            position = np.concatenate([item.position + (item.position >= 0) * start for item, start in told])
-            partial = np.concatenate([item.partial for item, _ in told], axis=1)
-        if int(position[0]) < 0:
+            found, start = told[0]
+            return found._replace(position=found.position + start) if start else found
+        return Told(
+            np.concatenate([item.key for item, _ in told]),
+            np.concatenate([item.window for item, _ in told]),
+            np.concatenate([item.position + (item.position >= 0) * start for item, start in told]),
+            np.concatenate([item.partial for item, _ in told], axis=1),
+        )
+
+    def rows(self, told: Told, rows: Rows, values: dict[str, Floats]) -> Rows:
+        """Windows as rows; `at` is that of the reading that caused each."""
+        position = told.position
+        if len(position) and int(position[0]) < 0:
             at = np.full(len(position), -1)
             caused = position >= 0
             at[caused] = rows.at[position[caused]]
         else:
             at = rows.at[position]
-        first, end = self.geometry.first(window), self.geometry.end(window)
-        start_ns, end_ns = first * self.pane, end * self.pane
+        start = self.geometry.first(told.window) * self.pane
+        end = self.geometry.end(told.window) * self.pane
         if self.shift:
-            start_ns, end_ns = start_ns + self.shift, end_ns + self.shift
-        return Rows(key, start_ns, end_ns, at, self.layout.finish(partial, self.pane), rows.now)
+            start, end = start + self.shift, end + self.shift
+        return Rows(told.key, start, end, at, values, rows.now)
 
 
 def _ledger(segments: block.Segments, story: tuple[Floats, Ints, Floats], carried: Floats) -> Ledger:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Readings:
         valid: column -> `(n,)` bool, or None where all are valid.
         segment: `(n,)` segment of each row, ascending from 0.
         first: `(g,)` first row of each segment; `length` is its number of rows.
+        key: `(g,)` series of each segment.
         order: `(n,)` number of arrival, for `first` and `last`; float64, exact to 2**53.
         offset: `(n,)` time since the start of the pane, ns; float64.
         pane: `(g,)` number of the pane; float64.
@@ -45,9 +46,28 @@ class Readings:
     segment: Ints
     first: Ints
     length: Ints
+    key: Ints
     order: Floats
     offset: Floats
     pane: Floats
+
+
+class Partials(Protocol):
+    """What panes keep, as `agent.windows.pane_windows` sees it."""
+
+    size: int
+    neutral: Floats
+    columns: tuple[str, ...]
+    ends: bool
+    whole: bool
+
+    def reduce(self, carry: Floats, r: Readings) -> Floats: ...
+
+    def running(self, carry: Floats, r: Readings) -> Floats: ...
+
+    def load(self, partial: Floats) -> Floats: ...
+
+    def fold(self, window: Floats, older: Floats) -> None: ...
 
 
 class Layout:
@@ -101,6 +121,8 @@ class Layout:
             self.neutral[row] = _LEAST if kind in ("first", "earliest") else _MOST
             self.neutral[row + 2] = np.nan
         self.simple = not self.moment and not self.end
+        self.ends = bool(self.end)
+        self.whole = False
         self.overflows = 0
 
     # --- one pane -------------------------------------------------------------------------------------------
@@ -245,28 +267,6 @@ class Layout:
                 take = _BETTER[kind](older[row], window[row])
             window[row : row + 3] = np.where(take, older[row : row + 3], window[row : row + 3])
 
-    def finish(self, window: Floats, pane: int) -> dict[str, Floats]:
-        """Aggregates of folded windows by name, each `(m,)`; `count` and `missing` are always there.
-
-        A sum beyond the range of numbers is NaN and is counted in `overflows`. `pane` is the length in ns.
-        """
-        out: dict[str, Floats] = {}
-        bad = np.zeros(0, np.bool_)
-        for row in self.sum.values():
-            finite = np.isfinite(window[row])
-            if not finite.all():
-                window[row] = np.where(finite, window[row], np.nan)
-                bad = ~finite if not len(bad) else bad | ~finite
-        self.overflows += int(np.count_nonzero(bad))
-        for item in self.aggregates:
-            if item.function in _FINISH:
-                out[item.name] = _FINISH[item.function](self, window, item.column, pane)
-        if "count" not in out:
-            out["count"] = window[self.count[self.metric]] if self.metric else window[0]
-        if "missing" not in out:
-            out["missing"] = window[0] - (window[self.count[self.metric]] if self.metric else window[0])
-        return out
-
 
 _NEEDS: dict[str, set[str]] = {
     "sum": {"sum"}, "mean": {"sum"}, "min": {"min"}, "max": {"max"}, "range": {"min", "max"},
@@ -347,55 +347,3 @@ def _end_row(kind: str, r: Readings, valid: Any) -> Ints:
         return r.first + r.length - 1
     last: Ints = np.maximum.reduceat(np.where(mask, rows, -1), r.first)
     return last
-
-
-def _ratio(a: Floats, b: Floats) -> Floats:
-    return np.where(b > 0, a / b, np.nan)
-
-
-def _empty_as_nan(layout: Layout, window: Floats, column: str, value: Floats) -> Floats:
-    count = window[layout.count[column]]
-    return value if count.all() else np.where(count > 0, value, np.nan)
-
-
-def _mean(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
-    count = window[layout.count[column]]
-    if count.all():
-        return window[layout.sum[column]] / count  # type: ignore[no-any-return]
-    return _ratio(window[layout.sum[column]], count)
-
-
-def _variance(layout: Layout, window: Floats, column: str, less: int) -> Floats:
-    value = _ratio(window[layout.moment[column] + 1], window[layout.count[column]] - less)
-    return np.where(np.isinf(value), np.nan, value)
-
-
-def _rate(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
-    """Change per second from the earliest to the latest value; NaN where they are of one instant."""
-    old, new = layout.end["earliest", column], layout.end["latest", column]
-    elapsed = (window[new + 1] - window[old + 1]) * pane + (window[new] - window[old])
-    return _ratio((window[new + 2] - window[old + 2]) * 1e9, elapsed)
-
-
-def _end(kind: str) -> Callable[[Layout, Floats, str, int], Floats]:
-    return lambda layout, window, column, pane: window[layout.end[kind, column] + 2]
-
-
-_FINISH: dict[str, Callable[[Layout, Floats, str, int], Floats]] = {
-    "rows": lambda layout, window, column, pane: window[0],
-    "count": lambda layout, window, column, pane: window[layout.count[column]],
-    "missing": lambda layout, window, column, pane: window[0] - window[layout.count[column]],
-    "sum": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, window[layout.sum[column]]),
-    "mean": _mean,
-    "min": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, window[layout.least[column]]),
-    "max": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, -window[layout.most[column]]),
-    "range": lambda layout, window, column, pane: _empty_as_nan(
-        layout, window, column, -window[layout.most[column]] - window[layout.least[column]]
-    ),
-    "std": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 1)),
-    "std_pop": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 0)),
-    "var": lambda layout, window, column, pane: _variance(layout, window, column, 1),
-    "var_pop": lambda layout, window, column, pane: _variance(layout, window, column, 0),
-    **{kind: _end(kind) for kind in ENDS},
-    "rate": _rate,
-}

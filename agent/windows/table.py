@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.windows.panes import Geometry
-from agent.windows.partials import Layout
+from agent.windows.partials import Partials
 from sensors.batch import Floats, Ints
 
 
@@ -91,7 +91,7 @@ class PaneTable:
         found: Ints = np.searchsorted(self.code, key * self.span + inside)
         return found
 
-    def fold(self, layout: Layout, first: Ints, last: Ints, position: Any = None) -> Floats:
+    def fold(self, layout: Partials, first: Ints, last: Ints, position: Any = None) -> Floats:
         """Panes `first` to `last` of the table to windows `(C, m)`, newest pane first.
 
         Args:
@@ -104,6 +104,10 @@ class PaneTable:
             source, as_of = self.partial, None
         else:
             source, as_of = self.ledger.states, self.ledger.at
+        if as_of is None and layout.whole:
+            total = np.zeros((len(source), len(self) + 1))
+            np.cumsum(source, axis=1, out=total[:, 1:])
+            return total.take(last + 1, axis=1) - total.take(first, axis=1)
         length = last - first + 1
         window = source.take(last if as_of is None else as_of(last, position), axis=1)
         longest = int(length.max(initial=0))
@@ -161,7 +165,7 @@ class Turns:
         return found
 
 
-def final_rows(table: PaneTable, geometry: Geometry, layout: Layout, turns: Turns) -> Told:
+def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Turns) -> Told:
     """Windows that close, each once, in order of the reading that closed them, then start, then series.
 
     Args:

@@ -1,0 +1,102 @@
+"""Histograms of panes, on edges that are fixed for each series, with a bin below and one above all edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.windows.partials import Readings
+from sensors.batch import Floats, Ints
+
+
+class Histograms:
+    """Counts of readings by bin, as partial aggregates of panes.
+
+    Counts are whole numbers, so the order of addition does not matter and the histogram of a window that moves on is
+    the old one, plus the panes that came, less those that went: a difference of two running totals.
+
+    Rows of a partial: number of readings, then the bins: below the edges, `bins` equal ones, above the edges.
+
+    Args:
+        metric: column.
+        bins: number of equal bins between the edges.
+
+    Attributes:
+        low: `(series,)` lowest edge, `scale` bins per unit; one entry for all series if `shared`.
+    """
+
+    def __init__(self, metric: str, bins: int) -> None:
+        self.columns: tuple[str, ...] = (metric,)
+        self.bins = bins
+        self.size = bins + 3
+        self.neutral: Floats = np.zeros((self.size, 1))
+        self.ends = False
+        self.whole = True
+        self.shared = False
+        self.low: Floats = np.zeros(0)
+        self.high: Floats = np.zeros(0)
+        self.scale: Floats = np.zeros(0)
+
+    def edges(self, series: int, low: Floats, high: Floats, keys: Ints | None = None) -> None:
+        """Set the edges of these series (None: of all, for ever)."""
+        if keys is None:
+            self.shared = True
+            keys, series = np.zeros(1, np.int64), 1
+        more = series - len(self.low)
+        if more > 0:
+            more = max(more, len(self.low))
+            self.low = np.append(self.low, np.zeros(more))
+            self.high = np.append(self.high, np.zeros(more))
+            self.scale = np.append(self.scale, np.zeros(more))
+        self.low[keys], self.high[keys] = low, high
+        self.scale[keys] = self.bins / (high - low)
+
+    def bin(self, key: Ints, value: Floats) -> Ints:
+        """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside."""
+        if self.shared:
+            low, high, scale = self.low[0], self.high[0], self.scale[0]
+        else:
+            low, high, scale = self.low[key], self.high[key], self.scale[key]
+        place = np.clip((value - low) * scale, -1.0, self.bins)  # numbers too great for int64 end here
+        found: Ints = np.floor(place).astype(np.int64) + 1
+        top = found > self.bins
+        if top.any():
+            found[top & (value <= high)] = self.bins
+        return found
+
+    def reduce(self, carry: Floats, r: Readings) -> Floats:
+        """Counts `(C, g)` of the segments with their readings; `carry` is changed and returned."""
+        carry[0] += r.length
+        value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
+        if valid is not None:
+            value, segment = value[valid], segment[valid]
+        segments = len(r.length)
+        cell = self.bin(segment if self.shared else r.key[segment], value) * segments + segment
+        counts = carry[1:].reshape(-1)
+        if len(cell) * 8 < len(counts):
+            np.add.at(counts, cell, 1.0)
+        else:
+            counts += np.bincount(cell, minlength=len(counts))
+        carry[1:] = counts.reshape(self.size - 1, segments)
+        return carry
+
+    def running(self, carry: Floats, r: Readings) -> Floats:
+        """Counts `(C, n)` after each reading."""
+        n = len(r.segment)
+        value, valid = r.values[self.columns[0]], r.valid[self.columns[0]]
+        out = np.zeros((self.size, n))
+        out[0] = 1.0
+        rows = np.arange(n) if valid is None else np.flatnonzero(valid)
+        out[self.bin(r.key[r.segment[rows]], value[rows]) + 1, rows] = 1.0
+        np.cumsum(out, axis=1, out=out)
+        before = np.zeros((self.size, len(r.first)))
+        before[:, 1:] = out[:, r.first[1:] - 1]
+        out += (carry - before)[:, r.segment]
+        return out
+
+    def load(self, partial: Floats) -> Floats:
+        """Counts are ready to be folded as they are."""
+        return partial
+
+    def fold(self, window: Floats, older: Floats) -> None:
+        """Add the next older pane, in place."""
+        window += older
