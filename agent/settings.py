@@ -6,6 +6,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,6 +148,8 @@ def _set(tables: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        value = text
+    if isinstance(value, date | time):  # our settings have times as text
         value = text
     *parents, last = path.strip().split(".")
     for parent in parents:
