@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import orjson
 
 from agent import checkpoint, health
 from agent.alerts import Message
@@ -57,6 +60,7 @@ class App:
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
         self._appending: set[asyncio.Task[Any]] = set()
+        self._noted: set[str] = set()  # notes in the outbox that the check-point does not yet cover
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -110,7 +114,8 @@ class App:
         for looker in self.lookers:
             looker.update(self.engine, batch, decisions)
         if messages:
-            appending = asyncio.ensure_future(self.outbox.append(messages))
+            notes = self._notes(decisions)
+            appending = asyncio.ensure_future(self.outbox.append(messages, notes))
             self._appending.add(appending)
             appending.add_done_callback(self._appending.discard)
             await asyncio.shield(appending)  # a cancelled watcher must not lose an alert already raised
@@ -131,6 +136,15 @@ class App:
     def messages(self, decisions: Decisions) -> list[Message]:
         """What goes out for these decisions, in order."""
         return encode(decisions, self.engine, self.parts.identity, metrics=self._agent.metrics)
+
+    def _notes(self, decisions: Decisions) -> dict[str, bytes]:
+        """What is remembered of the incidents that changed, to be kept with their alerts."""
+        notes = {}
+        for (rule, series), saved in decisions.incidents.items():
+            mark = {"rule": rule, "series": series, "print": self.parts.fingerprints.get(rule)}
+            notes["incident/" + json.dumps([rule, *series])] = orjson.dumps({**saved, **mark})
+        self._noted |= notes.keys()
+        return notes
 
     async def _save_now_and_then(self) -> None:
         while True:
@@ -155,22 +169,34 @@ class App:
         positions = {name: dict(source.position()) for name, source in sources.items()}
         state = {"engine": self.engine.state(), "prints": self.parts.fingerprints, "positions": positions}
         content = checkpoint.encode(state)
+        covered, self._noted = self._noted, set()
         if self._appending:  # what the state has decided must be safe before the state is
             await asyncio.wait(set(self._appending))
         try:
             await asyncio.to_thread(checkpoint.save, self._file, content)
         except OSError as error:
             log.error("check-point: %s; going on without it", error)
+            self._noted |= covered
             return
+        if covered - self._noted:
+            await self.outbox.append([], dict.fromkeys(covered - self._noted))
         for name, source in sources.items():
             if positions[name]:
                 await source.commit(positions[name])
 
     def _resume(self) -> None:
-        """Go on from the check-point, as far as the configuration is still the same."""
+        """Go on from the check-point, as far as the configuration is still the same, and the incidents since."""
         state = checkpoint.load(self._file)
-        if state is None:
-            return
+        if state is not None:
+            self._restore(state)
+        for name, note in self.outbox.notes().items():
+            if name.startswith("incident/"):
+                self._noted.add(name)
+                saved = orjson.loads(note)
+                if saved["print"] == self.parts.fingerprints.get(saved["rule"]):
+                    self.engine.adopt(saved["rule"], tuple(saved["series"]), saved)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         same = {name: state["prints"].get(name) == mark for name, mark in self.parts.fingerprints.items()}
         self.engine.restore(state["engine"], only=same)
         for name in (name for name, fits in same.items() if not fits):

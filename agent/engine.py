@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agent.alerts import Alert, Identity
-from agent.keys import KeyTable
+from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State
 from agent.rules import Rule, Transition
 from agent.rules.naming import alert, label
@@ -24,11 +24,14 @@ class Decisions:
         alerts: transitions of incidents, in order of decision.
         raw: rule name -> rows above the limit, of rules in raw mode (one message a row).
         results: name of a window or detector -> its rows, for whoever looks on.
+        incidents: (rule, series) -> what is remembered of an incident that changed; plain JSON. Kept beside the
+            alerts until the next check-point, it is what `Engine.adopt` takes after a crash.
     """
 
     alerts: list[Alert] = field(default_factory=list)
     raw: Mapping[str, Rows] = field(default_factory=dict)
     results: Mapping[str, Rows] = field(default_factory=dict)
+    incidents: Mapping[tuple[str, Name], State] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class Engine:
             if verdict.raw is not None and len(verdict.raw):
                 raw[name] = verdict.raw
             found += [(change.at, number, change) for change in verdict.transitions]
-        return Decisions(self._alerts(found, batch.read_at), raw, results)
+        return Decisions(self._alerts(found, batch.read_at), raw, results, self._incidents(found))
 
     def _readings(self, table: KeyTable, batch: Batch, at: Ints) -> Rows:
         keys = table.intern(batch, self.now)
@@ -173,6 +176,30 @@ class Engine:
             alerts.append(alert(change, self.labels[name], series, self.identity, self._sequence, recorded))
         self.counts.alerts += len(alerts)
         return alerts
+
+    def _incidents(self, found: list[tuple[int, int, Transition]]) -> dict[tuple[str, Name], State]:
+        names = list(self.rules)
+        incidents: dict[tuple[str, Name], State] = {}
+        for _, number, change in found:
+            rule = names[number]
+            life = self.rules[rule].life
+            if life is not None:
+                series = self._table_of[rule].name(change.key)
+                incidents[rule, series] = {
+                    "sequence": self._sequence,
+                    "life": life.incident(change.key),
+                }
+        return incidents
+
+    def adopt(self, rule: str, series: Name, saved: State) -> None:
+        """Go on with an incident that is newer than the state restored; one of a rule that is gone is passed over."""
+        self._sequence = max(self._sequence, int(saved["sequence"]))
+        life = self.rules[rule].life if rule in self.rules else None
+        table = self._table_of.get(rule)
+        if life is not None and table is not None and len(series) == len(table.by):
+            key = table.row(series)
+            if key >= 0:
+                life.adopt(key, saved["life"])
 
     def _signal(self, part: Step | Rule) -> str:
         """The measured quantity behind a rule: the metric of the first step on its way that has one."""

@@ -103,6 +103,10 @@ class KeyTable:
         self._index[name] = row
         return row
 
+    def row(self, name: Name) -> int:
+        """Row of state of a key, a new one if need be; -1 if refused."""
+        return self._add(name)
+
     def idle(self, before: int) -> Ints:
         """Rows of the keys not seen since `before` (engine time, ns), ascending."""
         seen = self.seen[: len(self.names)]

@@ -54,6 +54,18 @@ class Verdict:
     raw: Rows | None = None
 
 
+class Life(Protocol):
+    """The incidents of a rule, one series each. See `agent.rules.lifecycle`."""
+
+    def incident(self, key: int) -> State: ...
+
+    def adopt(self, key: int, saved: State) -> None: ...
+
+    def acknowledge(self, key: int, note: str = "") -> list[Transition]: ...
+
+    def firing(self) -> Ints: ...
+
+
 class Rule(Protocol):
     """A condition with its life cycle. Dataclass fields are configuration, state starts in `__post_init__`.
 
@@ -96,6 +108,10 @@ class Rule(Protocol):
 
     @property
     def limit(self) -> str: ...
+
+    @property
+    def life(self) -> Life | None:
+        """The state machines of its incidents; None of a rule without incidents."""
 
     def process(self, rows: Rows) -> Verdict:
         """Judge the rows, in order; `rows.now` moves the clock first, even if there are no rows."""

@@ -50,7 +50,7 @@ class Deadman:
     def __post_init__(self) -> None:
         if self.after <= 0:
             raise ValueError("after: a silence must be longer than 0")
-        self._life = Lifecycle(
+        self.life = Lifecycle(
             cooldown=self.cooldown,
             every=self.every,
             flap_changes=self.flap_changes,
@@ -87,8 +87,8 @@ class Deadman:
         self._seen, self._last = grown(self._seen, size, -1), grown(self._last, size, 0)
         self._seen[rows.key] = rows.now
         self._last[rows.key] = rows.end
-        back = rows.take(np.isin(rows.key, self._life.firing()))
-        found += self._life.process(back, np.full(len(back), -1), np.zeros(len(back)))
+        back = rows.take(np.isin(rows.key, self.life.firing()))
+        found += self.life.process(back, np.full(len(back), -1), np.zeros(len(back)))
         return Verdict(found)
 
     def _silent(self, now: int) -> list[Transition]:
@@ -97,27 +97,27 @@ class Deadman:
             return []
         self._now = now
         silent = (self._seen >= 0) & (now - self._seen >= self.after)
-        silent[self._life.firing()] = False
+        silent[self.life.firing()] = False
         keys = np.flatnonzero(silent)
         if len(keys) == 0:
-            return self._life.tick(now)
+            return self.life.tick(now)
         start = self._last[keys]
         at = np.full(len(keys), -1)
         rows = Rows(keys, start, start + int(self.after), at, {}, now)
-        return self._life.process(rows, np.ones(len(keys), np.int64), (now - self._seen[keys]) / 1e9)
+        return self.life.process(rows, np.ones(len(keys), np.int64), (now - self._seen[keys]) / 1e9)
 
     def acknowledge(self, key: int, note: str = "") -> list[Transition]:
         """Somebody has seen the incident of this series."""
-        return self._life.acknowledge(key, note)
+        return self.life.acknowledge(key, note)
 
     def state(self) -> State:
-        return {"life": self._life.state(), "now": self._now, "seen": self._seen.copy(), "last": self._last.copy()}
+        return {"life": self.life.state(), "now": self._now, "seen": self._seen.copy(), "last": self._last.copy()}
 
     def restore(self, state: State) -> None:
-        self._life.restore(state["life"])
+        self.life.restore(state["life"])
         self._now = int(state["now"])
         self._seen, self._last = np.array(state["seen"], np.int64), np.array(state["last"], np.int64)
 
     def forget(self, keys: Ints) -> None:
-        self._life.forget(keys)
+        self.life.forget(keys)
         self._seen[keys[keys < len(self._seen)]] = -1

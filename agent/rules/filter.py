@@ -35,6 +35,7 @@ class Filter:
 
     type = "filter"
     clear_limit = ""
+    life = None
 
     def __post_init__(self) -> None:
         self.where.condition()

@@ -154,6 +154,20 @@ class Lifecycle:
         """Keys of the series that fire."""
         return np.flatnonzero(self._of["firing"])
 
+    def incident(self, key: int) -> State:
+        """What is remembered of one series, plain JSON; `adopt` goes on from it."""
+        raises = self._raises[key].tolist() if key < len(self._raises) else []
+        return {"raises": raises, **{name: array[key].item() for name, array in self._of.items()}}
+
+    def adopt(self, key: int, saved: State) -> None:
+        """Go on with one series as `incident` had it; the clock goes on from the latest."""
+        self._grow(key + 1)
+        for name in _COLUMNS:
+            self._of[name][key] = saved[name]
+        if len(saved["raises"]) == self.flap_changes:
+            self._raises[key] = saved["raises"]
+        self._now = max(self._now, int(saved["sent"]))
+
     def state(self) -> State:
         return {"now": self._now, "raises": self._raises.copy(), **{name: a.copy() for name, a in self._of.items()}}
 

@@ -84,7 +84,7 @@ class Threshold:
         if self.flap_changes < 0 or self.flap_changes > 100:
             raise ValueError(f"flap_changes: {self.flap_changes} is not a number from 0 to 100")
         self._levels = [self.levels[name] for name in above]
-        self._life = Lifecycle(
+        self.life = Lifecycle(
             self.for_, self.hold, self.cooldown, self.every, self.no_data, self.flap_changes, self.flap_within,
             (self.severity, *above),
         )  # fmt: skip
@@ -115,7 +115,7 @@ class Threshold:
 
     def process(self, rows: Rows) -> Verdict:
         if len(rows) == 0:
-            return Verdict(self._life.tick(rows.now)) if self.mode == "incident" else Verdict()
+            return Verdict(self.life.tick(rows.now)) if self.mode == "incident" else Verdict()
         if rows.key.min() < 0:
             rows = rows.take(rows.key >= 0)
         rows = self._prepared(rows)
@@ -127,7 +127,7 @@ class Threshold:
         value = rows.values.get(self.metric)
         level = self._level(rows) if self._levels else None
         return Verdict(
-            self._life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
+            self.life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
         )
 
     def _prepared(self, rows: Rows) -> Rows:
@@ -152,17 +152,17 @@ class Threshold:
 
     def acknowledge(self, key: int, note: str = "") -> list[Transition]:
         """Somebody has seen the incident of this series."""
-        return self._life.acknowledge(key, note)
+        return self.life.acknowledge(key, note)
 
     def state(self) -> State:
-        return {"life": self._life.state(), "emissions": self._emissions.state()}
+        return {"life": self.life.state(), "emissions": self._emissions.state()}
 
     def restore(self, state: State) -> None:
-        self._life.restore(state["life"])
+        self.life.restore(state["life"])
         self._emissions.restore(state["emissions"])
 
     def forget(self, keys: Ints) -> None:
-        self._life.forget(keys)
+        self.life.forget(keys)
         self._emissions.forget(keys)
 
 

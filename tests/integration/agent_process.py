@@ -24,7 +24,9 @@ class AgentProcess:
             sys.executable, "-m", "agent", *self.arguments, cwd=ROOT, env=self.environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        self._readers = [asyncio.create_task(self._read(stream)) for stream in (self.process.stdout, self.process.stderr)]
+        self._readers = [
+            asyncio.create_task(self._read(stream)) for stream in (self.process.stdout, self.process.stderr)
+        ]
         return self
 
     async def _read(self, stream):

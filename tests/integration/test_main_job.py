@@ -58,7 +58,9 @@ async def from_mqtt(url, count, ready):
 
 
 async def from_kafka(servers, topic, count):
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest", fetch_max_wait_ms=20)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=servers, auto_offset_reset="earliest", fetch_max_wait_ms=20
+    )
     await consumer.start()
     try:
         records = []
@@ -105,7 +107,10 @@ async def test_lines_on_a_serial_port_become_alerts_on_mosquitto_and_kafka(tmp_p
     assert [event["id"] for _, event in records] == [raised["id"], resolved["id"]]
     assert {key for key, _ in records} == {b"hall-1/line-a/2"}
     written = [json.loads(text) for text in (tmp_path / "alerts.jsonl").read_text().splitlines()]
-    assert [e["id"] for e in written if e["type"].startswith("io.edge-agent.alert")] == [raised["id"], resolved["id"]]
+    assert [e["id"] for e in written if e["type"].startswith("io.edge-agent.alert")] == [
+        raised["id"],
+        resolved["id"],
+    ]
 
 
 async def test_a_wrong_configuration_ends_with_78_and_names_the_key(tmp_path):
