@@ -186,6 +186,7 @@ class Engine:
             if life is not None:
                 series = self._table_of[rule].name(change.key)
                 incidents[rule, series] = {
+                    "now": self.now,
                     "sequence": self._sequence,
                     "life": life.incident(change.key),
                 }
@@ -193,11 +194,11 @@ class Engine:
 
     def adopt(self, rule: str, series: Name, saved: State) -> None:
         """Go on with an incident that is newer than the state restored; one of a rule that is gone is passed over."""
-        self._sequence = max(self._sequence, int(saved["sequence"]))
+        self._sequence, self.now = max(self._sequence, int(saved["sequence"])), max(self.now, int(saved["now"]))
         life = self.rules[rule].life if rule in self.rules else None
         table = self._table_of.get(rule)
         if life is not None and table is not None and len(series) == len(table.by):
-            key = table.row(series)
+            key = table.row(series, self.now)
             if key >= 0:
                 life.adopt(key, saved["life"])
 

@@ -103,9 +103,12 @@ class KeyTable:
         self._index[name] = row
         return row
 
-    def row(self, name: Name) -> int:
-        """Row of state of a key, a new one if need be; -1 if refused."""
-        return self._add(name)
+    def row(self, name: Name, now: int) -> int:
+        """Row of state of a key seen now, a new one if need be; -1 if refused."""
+        row = self._add(name)
+        if row >= 0:
+            self.seen[row] = max(now, int(self.seen[row]))
+        return row
 
     def idle(self, before: int) -> Ints:
         """Rows of the keys not seen since `before` (engine time, ns), ascending."""
