@@ -29,6 +29,9 @@ _COMMANDS = {
     "record": "agent.commands.record",
     "sensors": "agent.commands.sensors",
     "tail": "agent.commands.tail",
+    "generate": "agent.offline.generate",
+    "calibrate": "agent.offline.calibrate",
+    "detect": "agent.offline.detect",
 }
 
 

@@ -50,8 +50,8 @@ class Disturbance:
         name: `(k,)` index into `NAMES`.
         size: `(k,)` depth or height as a share of the normal level (sag, swell, interruption, notch,
             harmonics), Hz, degrees, or the unit of the samples: see `UNITS`.
-        start: `(k,)` first sample concerned.
-        duration: `(k,)` samples from there to the last one concerned, both counted.
+        start: `(k,)` first sample of the longest stretch concerned.
+        duration: `(k,)` samples of it; those of the window where no stretch stands out.
     """
 
     name: Ints
@@ -87,9 +87,8 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     sign = phase_name >= 0
     name, size = np.where(sign, phase_name, name), np.where(sign, phase_size, size)
     strange = np.where((sign | none)[:, None], turning | none[:, None], strange)
-    start = np.argmax(strange, axis=1)
-    stop = n - np.argmax(strange[:, ::-1], axis=1)
-    return Disturbance(name, size, start, np.where(strange.any(axis=1), stop - start, n))
+    start, duration = _longest(strange)
+    return Disturbance(name, size, start, np.where(duration > 0, duration, n))
 
 
 def _base(measures: Floats, model: WaveModel, ratios: Floats) -> tuple[Floats, Floats]:
@@ -143,6 +142,16 @@ def _settled(track: Track, lag: int) -> Floats:
     first, last = turn[:, :span].sum(axis=1), turn[:, -span:].sum(axis=1)
     result: Floats = np.angle(last * first.conj())
     return result
+
+
+def _longest(mask: Bools) -> tuple[Ints, Ints]:
+    """`(k,)` start and length of the longest stretch of each mask `(k, n)`, the first of equals."""
+    place = np.arange(mask.shape[1])
+    before = np.maximum.accumulate(np.where(mask, -1, place), axis=1)
+    length = np.where(mask, place - before, 0)
+    end = np.argmax(length, axis=1)
+    longest: Ints = length[np.arange(len(mask)), end]
+    return np.maximum(end - longest + 1, 0), longest
 
 
 def _shift(place: Bools, by: int) -> Bools:

@@ -1,0 +1,150 @@
+"""Waves in files: a long one with labels, or many windows; and their scores by a live detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agent.detectors.mains import Mains
+from agent.detectors.samples import load_columns
+from agent.detectors.tutorial_kl import TutorialKL
+from agent.offline.verdicts import Flags
+from agent.rows import Rows
+from sensors.batch import Floats, Ints
+
+Detector = Mains | TutorialKL
+
+OBSERVED = ("anomaly_wave", "sample", "stream", "value", "voltage", "wave")
+"""Names a column of samples may have, if none is given."""
+
+_SERIES = 256
+"""Windows of a set that are scored in one go, each as a series of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A wave from a file.
+
+    Attributes:
+        samples: `(n,)`.
+        rate: samples a second.
+        normal: `(n,)` what it would be without anomalies, if the file says so.
+        label: `(n,)` whether a sample is anomalous, if the file says so.
+        name: of the column.
+    """
+
+    samples: Floats
+    rate: float
+    normal: Floats | None
+    label: Flags | None
+    name: str
+
+
+def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
+    """Read a wave with its labels.
+
+    Args:
+        path: see `load_columns`; columns `time` (s), `normal_wave` or `reference`, and `is_anomaly` are understood.
+        metric: column of the samples; empty = the first of `OBSERVED`, or the only column that is none of these.
+        rate: samples a second; 0 = by the column `time`, or 1000.
+
+    Raises:
+        ValueError: if a column is missing, the labels do not fit, or the times do not rise evenly.
+    """
+    columns = load_columns(path)
+    name = _observed(path, columns, metric)
+    samples = np.asarray(columns[name], np.float64).ravel()
+    label = columns.get("is_anomaly")
+    if label is not None and len(label) != len(samples):
+        raise ValueError(f"{path}: {len(label)} labels do not fit {len(samples)} samples of {name}")
+    if label is not None and np.isnan(np.asarray(label, np.float64)).any():
+        raise ValueError(f"{path}: a label is missing")
+    normal = columns.get("normal_wave", columns.get("reference"))
+    return Wave(
+        samples,
+        rate or _rate(path, columns.get("time")),
+        None if normal is None else np.asarray(normal, np.float64).ravel(),
+        None if label is None else np.asarray(label) != 0,
+        name,
+    )
+
+
+def _observed(path: Path, columns: dict[str, Floats], metric: str) -> str:
+    if metric:
+        if metric not in columns:
+            raise ValueError(f"{path} has no column {metric}; it has {', '.join(columns) or 'none'}")
+        return metric
+    for name in OBSERVED:
+        if name in columns:
+            return name
+    rest = [name for name in columns if name not in ("time", "normal_wave", "reference", "is_anomaly")]
+    if len(rest) != 1:
+        raise ValueError(f"{path}: which column holds the samples? It has {', '.join(columns) or 'none'}")
+    return rest[0]
+
+
+def _rate(path: Path, time: Floats | None) -> float:
+    if time is None or len(time) < 2:
+        return 1000.0
+    step = np.diff(np.asarray(time, np.float64))
+    usual = float(np.median(step))
+    if not usual > 0:
+        raise ValueError(f"{path}: the times do not rise")
+    return float(f"{1 / usual:.9g}")  # 1 / 0.001 is 1000, whatever the last digit of the times
+
+
+def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0) -> Rows:
+    """Readings as the engine sees them; time counts from sample `first` of each series."""
+    n = len(samples)
+    opens = np.append(True, key[1:] != key[:-1])
+    place = np.arange(n)
+    number = place - np.maximum.accumulate(np.where(opens, place, 0)) + first
+    time = np.round(number * (1e9 / rate)).astype(np.int64)
+    return Rows(key=key, start=time, end=time, at=place, values={"wave": samples}, now=0)
+
+
+def score_series(detector: Detector, wave: Wave) -> Rows:
+    """What the detector, which reads the metric `wave`, says of each window of one series."""
+    return detector.process(rows_of(np.zeros(len(wave.samples), np.int64), wave.samples, wave.rate))
+
+
+def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows]:
+    """What the detector says of each of the windows `(k, n)`, n samples each: in all k rows, in their order."""
+    results = []
+    for first in range(0, len(windows), _SERIES):
+        part = windows[first : first + _SERIES]
+        k, n = part.shape
+        results.append(detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate)))
+        detector.forget(np.arange(k))
+    return results
+
+
+def column(results: Sequence[Rows], name: str) -> Floats:
+    """A column of numbers of all the rows, `(k,)`."""
+    return np.concatenate([np.empty(0), *(rows.values[name] for rows in results)])
+
+
+def texts(results: Sequence[Rows], name: str) -> list[str | None]:
+    """A column of text of all the rows."""
+    return [word for rows in results for word in rows.texts[name].tolist()]
+
+
+def find_nominal(samples: Floats, rate: float) -> float:
+    """Frequency of the strongest oscillation, Hz, rounded to three digits: about where to track a sine.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    finite = samples[np.isfinite(samples)][: 1 << 17]
+    if len(finite) < 16:
+        raise ValueError(f"{len(finite)} samples are too few to find the frequency")
+    power = np.abs(np.fft.rfft((finite - finite.mean()) * np.hanning(len(finite)))) ** 2
+    best = int(np.argmax(power))
+    if not power[best] > 0:
+        raise ValueError("the wave is constant, so it has no frequency")
+    around = slice(max(best - 2, 0), best + 3)
+    place = float((power[around] * np.arange(len(power))[around]).sum() / power[around].sum())
+    return float(f"{place * rate / len(finite):.3g}")
