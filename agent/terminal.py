@@ -218,9 +218,7 @@ class View:
         table = Table(box=None, pad_edge=False, show_header=False)
         for notice in reversed(list(self._alerts)[-most:]):
             change = Text(f"{notice.severity.upper()} {notice.change}", f"bold {notice.colour}")
-            table.add_row(
-                clock(notice.time), change, _safe(notice.machine), _safe(f"{notice.rule}: {notice.what()}")
-            )
+            table.add_row(clock(notice.time), change, Text(notice.what()))
         return table
 
 
