@@ -20,6 +20,8 @@ Bools = npt.NDArray[np.bool_]
 
 _PLAIN = {int, float}
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
+_ODD = re.compile(r"[^0-9.eE+-]")  # what `float` may read though it is no number as we mean it
+_DIGITS = re.compile(r"[0-9]+")
 _MISSING = -(2**63)
 _YEAR_2025 = 1_735_689_600 * 10**9
 
@@ -46,6 +48,12 @@ def numbers(column: list[Any]) -> tuple[Floats, int]:
         try:
             result = np.array(column, np.float64)
         except OverflowError:
+            result = np.array([number(value) for value in column], np.float64)
+        absent = 0
+    elif kinds == {str} and not _ODD.search("".join(column)):
+        try:
+            result = np.array(list(map(float, column)), np.float64)
+        except ValueError:
             result = np.array([number(value) for value in column], np.float64)
         absent = 0
     else:
@@ -105,13 +113,14 @@ class Clock:
     def times(self, column: list[Any], read_at: int) -> tuple[Ints, Bools]:
         """`(n,)` ns since the epoch and `(n,)` whether it is a believable time; `reason` says what is wrong."""
         exact: Ints | None = None
-        if self.unit != "iso" and set(map(type, column)) == {int}:
+        kinds = set(map(type, column)) if self.unit != "iso" else set()
+        if kinds == {int} or (kinds == {str} and _DIGITS.fullmatch("".join(column))):
             factor = NANOSECONDS[self.unit]
             try:
-                raw = np.array(column, np.int64)
+                raw = np.array(column if kinds == {int} else list(map(int, column)), np.int64)
                 if int(np.abs(raw).max()) <= 2**63 // factor - 1:
                     exact = raw * factor
-            except OverflowError:
+            except (OverflowError, ValueError):
                 exact = None
         if exact is None:
             exact = np.array([self._one(value) for value in column], np.int64)

@@ -61,7 +61,8 @@ class Path:
                 return [record[key] for record in contexts]
             except KeyError:
                 return [record.get(key) for record in contexts]
-        return [_get(record, self.keys) for record in contexts]
+        whole = self.source  # a key may hold points itself
+        return [record[whole] if whole in record else _get(record, self.keys) for record in contexts]
 
 
 def explode(records: list[dict[str, Any]], path: Path) -> tuple[list[Context], Ints]:

@@ -36,8 +36,7 @@ class LineBuffer:
         rest += data
         if rest.find(delimiter, self._searched) < 0:
             self._searched = max(0, len(rest) - len(delimiter) + 1)
-            if len(rest) > self.max_length + len(delimiter) - 1:
-                self._overflow(len(rest) - (len(delimiter) - 1))
+            self._bound()
             return []
         whole = bytes(rest)
         lines = whole.split(delimiter)
@@ -49,8 +48,7 @@ class LineBuffer:
             lines = self._without_long(lines)
         if delimiter == b"\n" and b"\r" in whole:
             lines = [line.rstrip(b"\r") for line in lines]
-        if len(rest) > self.max_length + len(delimiter) - 1:
-            self._overflow(len(rest) - (len(delimiter) - 1))
+        self._bound()
         return lines if all(lines) else [line for line in lines if line]
 
     def reset(self, *, discard: bool) -> None:
@@ -77,10 +75,16 @@ class LineBuffer:
             self._searched = 0
         self._skipping = False
 
-    def _overflow(self, count: int) -> None:
-        if not self._skipping and not self._joining:
+    def _bound(self) -> None:
+        """Throw away what is too long, or to be discarded anyway; the beginning of a delimiter stays."""
+        keep = len(self.delimiter) - 1
+        count = len(self._rest) - keep
+        dropping = self._skipping or self._joining
+        if count <= 0 or (not dropping and count <= self.max_length):
+            return
+        if not dropping:
             self._too_long()
-        self._skipping = True
+            self._skipping = True
         self.counters.bytes_discarded += count
         del self._rest[:count]
         self._searched = 0
