@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from agent.alerts import Alert, Identity
 from agent.keys import KeyTable, Name
-from agent.rows import Operator, Rows, State
-from agent.rules import Rule, Transition
+from agent.rows import Operator, Rows, State, no_rows
+from agent.rules import Rule, Transition, Verdict
 from agent.rules.naming import alert, label
 from sensors.batch import Batch, Ints
 
@@ -136,6 +136,27 @@ class Engine:
                 raw[name] = verdict.raw
             found += [(change.at, number, change) for change in verdict.transitions]
         return Decisions(self._alerts(found, batch.read_at), raw, results, self._incidents(found))
+
+    def finish(self) -> Decisions:
+        """The input has ended: what is open closes, as if time went on for ever. Only for streams that do end."""
+        results: dict[str, Rows] = {}
+        for name in self._order:
+            step = self.steps[name]
+            rows = step.process(results.get(step.on, no_rows(self.now)))
+            ending: Callable[[int], Rows] | None = getattr(step, "finish", None)
+            results[name] = rows if ending is None else rows.then(ending(self.now))
+        found: list[tuple[int, int, Transition]] = []
+        raw: dict[str, Rows] = {}
+        for number, (name, rule) in enumerate(self.rules.items()):
+            verdicts = [rule.process(results.get(rule.on, no_rows(self.now)))]
+            closing: Callable[[int], Verdict] | None = getattr(rule, "finish", None)
+            if closing is not None:
+                verdicts.append(closing(self.now))
+            for verdict in verdicts:
+                if verdict.raw is not None and len(verdict.raw):
+                    raw[name] = raw[name].then(verdict.raw) if name in raw else verdict.raw
+                found += [(change.at, number, change) for change in verdict.transitions]
+        return Decisions(self._alerts(found, self.now), raw, results, self._incidents(found))
 
     def _readings(self, table: KeyTable, batch: Batch, at: Ints) -> Rows:
         keys = table.intern(batch, self.now)

@@ -59,6 +59,35 @@ class Rows:
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
 
+    def then(self, more: Rows) -> Rows:
+        """These rows, then more of the same columns."""
+        if len(more) == 0 or len(self) == 0:
+            return self if len(more) == 0 else more
+        return Rows(
+            key=np.concatenate([self.key, more.key]),
+            start=np.concatenate([self.start, more.start]),
+            end=np.concatenate([self.end, more.end]),
+            at=np.concatenate([self.at, more.at]),
+            values={name: np.concatenate([column, more.values[name]]) for name, column in self.values.items()},
+            now=more.now,
+            texts={name: _joined(text, more.texts[name]) for name, text in self.texts.items()},
+            lists={name: [*column, *more.lists[name]] for name, column in self.lists.items()},
+        )
+
+
+def no_rows(now: int) -> Rows:
+    """A table without rows: time has passed."""
+    none = np.zeros(0, np.int64)
+    return Rows(none, none, none, none, {}, now)
+
+
+def _joined(first: Text, more: Text) -> Text:
+    words = tuple(dict.fromkeys((*first.words, *more.words)))
+    places = np.array([words.index(word) for word in more.words] + [-1], np.int32)
+    if first.words != words[: len(first.words)]:
+        raise AssertionError("a text column has a word twice")
+    return Text(words, np.concatenate([first.codes, places[more.codes]]))
+
 
 class Operator(Protocol):
     """A step of the engine: rows in, rows out, state inside. Windows and detectors are operators.

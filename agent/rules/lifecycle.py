@@ -282,10 +282,8 @@ class Lifecycle:
             int(rows.end[row]),
         )
         count, missing, score = (_number(rows, name, row) for name in ("count", "missing", "score"))
-        if count is None and missing is None and score is None:
-            return transition
         whole = [None if number is None else int(number) for number in (count, missing)]
-        return replace(transition, count=whole[0], missing=whole[1], score=score)
+        return replace(transition, count=whole[0], missing=whole[1], score=score, evidence=_evidence(rows, row))
 
     def _by_clock(self, change: Change, key: int, time: int) -> Transition:
         of = self._of
@@ -336,6 +334,15 @@ class Lifecycle:
         for name, (_, empty) in _COLUMNS.items():
             self._of[name] = grown(self._of[name], size, empty)
         self._raises = grown(self._raises, size, _NEVER)
+
+
+def _evidence(rows: Rows, row: int) -> dict[str, Any]:
+    """What the row says beside its numbers: its texts, and what a detector adds in the list `evidence`."""
+    said: dict[str, Any] = {
+        name: text.words[text.codes[row]] for name, text in rows.texts.items() if text.codes[row] >= 0
+    }
+    more = rows.lists.get("evidence")
+    return said | dict(more[row]) if more is not None and more[row] else said
 
 
 def _number(rows: Rows, name: str, row: int) -> float | None:

@@ -1,9 +1,11 @@
 """The laws of the house, on whole configurations: the cut changes nothing, and a restored engine goes on exactly."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensors.batch import Batch
 from tests.core.streams import cuts, parts, pieces, said, streams
 
 HOPPING = {
@@ -43,3 +45,13 @@ def test_a_restored_engine_goes_on_exactly(name, stream, data):
     straight.process(before)
     resumed.restore(engine.state())
     assert said(resumed, second.identity, [after]) == said(straight, whole.identity, [after])
+
+
+def test_the_end_of_the_input_closes_what_is_open():
+    found = parts(CONFIGURATIONS["final"])
+    engine = found.engine()
+    start = 1_700_000_000 * 10**9
+    engine.process(Batch(("m",), np.zeros(1, np.int32), np.array([start]), {"x": np.array([95.0])}, start))
+    decisions = engine.finish()
+    assert len(decisions.results["mean"]) == 5
+    assert [alert.change for alert in decisions.alerts] == ["raised"]
