@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.properties import Properties
 
 WINDOW = 20
@@ -36,6 +38,17 @@ class Publish(NamedTuple):
     qos: int = 1
     retain: bool = False
     properties: Properties | None = None
+
+
+class Received(NamedTuple):
+    """A message that arrived."""
+
+    topic: str
+    body: bytes
+    packet: int
+    qos: int
+    retained: bool
+    properties: Properties | None
 
 
 class Address(NamedTuple):
@@ -68,7 +81,9 @@ class ConnectionLostError(Exception):
 class Connection(aiomqtt.Client):
     """A single-use connection. See the module; opened by `connect`."""
 
-    def __init__(self, address: Address, timeout: float, context: ssl.SSLContext | None, **options: Any) -> None:
+    def __init__(
+        self, address: Address, timeout: float, context: ssl.SSLContext | None, waiting: int = 1000, **options: Any
+    ) -> None:
         super().__init__(
             address.host,
             address.port,
@@ -86,10 +101,53 @@ class Connection(aiomqtt.Client):
         self._refused: dict[int, str] = {}
         self._progress: asyncio.Future[None] | None = None
         self._low = 0
-
-    def manual_acks(self) -> None:
-        """From now on a received message is acknowledged by `acknowledge` only; call before subscribing."""
         self._client.manual_ack_set(True)
+        self._received: deque[Received] = deque(maxlen=waiting)
+        self._dropped = 0
+        self._arrival: asyncio.Future[None] | None = None
+
+    async def receive(self) -> list[Received]:
+        """Wait for messages and take all that have arrived; each wants to be acknowledged.
+
+        Raises:
+            ConnectionLostError: and nothing is left to take.
+        """
+        while not self._received:
+            if self._disconnected.done():
+                raise ConnectionLostError(self.lost())
+            self._arrival = asyncio.get_running_loop().create_future()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        taken = list(self._received)
+        self._received.clear()
+        return taken
+
+    def take_received(self) -> list[Received]:
+        """What has arrived, without waiting."""
+        taken = list(self._received)
+        self._received.clear()
+        return taken
+
+    def take_dropped(self) -> int:
+        """How many messages were dropped since the last call, because nobody took them."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:
+        if len(self._received) == self._received.maxlen:
+            self._dropped += 1
+            oldest = self._received[0]
+            if oldest.qos:
+                self.acknowledge(oldest.packet, oldest.qos)
+        topic = message._topic.decode(errors="replace")
+        properties: Properties | None = getattr(message, "properties", None)
+        self._received.append(
+            Received(topic, bytes(message.payload), message.mid, message.qos, message.retain, properties)
+        )
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def acknowledge(self, packet: int, qos: int) -> None:
         """Tell the broker that a received message is safe."""
@@ -160,11 +218,16 @@ class Connection(aiomqtt.Client):
         if not self._connected.done():  # else aiomqtt would wait for its time-out
             self._connected.set_exception(aiomqtt.MqttError(f"closed before the answer: {reason_code}"))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        self._move_on()
+        self._move_on_all()
 
     def _move_on(self) -> None:
         if self._progress is not None and not self._progress.done():
             self._progress.set_result(None)
+
+    def _move_on_all(self) -> None:
+        for future in (self._progress, self._arrival):
+            if future is not None and not future.done():
+                future.set_result(None)
 
     async def close(self, seconds: float = 2.0) -> None:
         """Say good-bye if the broker answers, and let go of the socket in any case."""
@@ -189,6 +252,7 @@ async def connect(
     context: ssl.SSLContext | None,
     options: dict[str, Any],
     options_of: dict[aiomqtt.ProtocolVersion, dict[str, Any]],
+    waiting: int = 1000,
 ) -> Connection:
     """Connect with the first of the protocols that the broker speaks.
 
@@ -198,7 +262,7 @@ async def connect(
     problem = ""
     for protocol in protocols:
         connection = Connection(
-            address, seconds, context, protocol=protocol, **options, **options_of.get(protocol, {})
+            address, seconds, context, waiting, protocol=protocol, **options, **options_of.get(protocol, {})
         )
         try:
             async with asyncio.timeout(2 * seconds):
