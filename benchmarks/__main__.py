@@ -11,6 +11,7 @@ BENCHMARKS = {
     "kafka": "benchmarks.kafka",
     "latency": "benchmarks.latency",
     "footprint": "benchmarks.footprint",
+    "codecs": "benchmarks.codecs",
     "rules": "benchmarks.rules",
     "voltage": "benchmarks.voltage",
     "nab": "benchmarks.nab",

@@ -96,7 +96,6 @@ class Binary:
         max_length: bytes of the longest frame.
         earliest: first believable time; frames before it are refused, as are those after `latest`.
         latest: last believable time.
-        ahead: furthest that a time may be ahead of the host's clock; `0s` = any.
     """
 
     columns: list[str] = field(default_factory=lambda: ["value"])
@@ -105,14 +104,13 @@ class Binary:
     max_length: int = 1 << 20
     earliest: str = "2000-01-01T00:00:00Z"
     latest: str = "2100-01-01T00:00:00Z"
-    ahead: Duration = field(default_factory=lambda: Duration("1d"))
 
     def __post_init__(self) -> None:
         if not self.columns or not all(self.columns) or len(set(self.columns)) != len(self.columns):
             raise ValueError("columns need names, each another")
         self.counters = Counters()
         self._buffer = LineBuffer(self.counters, b"\0", self.max_length)
-        self._clock = Clock("ns", "", self.earliest, self.latest, self.ahead)
+        self._clock = Clock("ns", "", self.earliest, self.latest)
         self._tracks: dict[int, _Track] = {}
         self._words = Words()
         self._joining = False
@@ -192,7 +190,7 @@ class Binary:
             self.counters.values_bad += samples.size - int(np.count_nonzero(finite))
             samples[~finite] = np.nan
         if time:
-            _, good = self._clock.times([time], read_at)
+            _, good = self._clock.times([time])
             if not good[0]:
                 return self._refused(self._clock.reason)
         start, lost = self._start(number, counter, rate, len(samples), time, read_at)

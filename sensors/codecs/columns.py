@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from sensors.batch import Floats, Ints
 from sensors.times import NANOSECONDS, TimeUnit, from_iso
-from sensors.units import Duration
 
 Bools = npt.NDArray[np.bool_]
 
@@ -23,7 +22,6 @@ _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\
 _ODD = re.compile(r"[^0-9.eE+-]")  # what `float` may read though it is no number as we mean it
 _DIGITS = re.compile(r"[0-9]+")
 _MISSING = -(2**63)
-_YEAR_2025 = 1_735_689_600 * 10**9
 
 
 def number(value: object) -> float:
@@ -88,15 +86,12 @@ class Clock:
         zone: name of the time zone of texts without an offset; empty = such texts are refused.
         earliest: first believable time, ISO 8601.
         latest: last believable time.
-        ahead: furthest that a time may be ahead of the host's clock; 0 = any. It does not bind while the host's
-            own clock is clearly wrong (before 2025).
     """
 
     unit: TimeUnit
     zone: str
     earliest: str
     latest: str
-    ahead: Duration
     reason: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +105,7 @@ class Clock:
                 raise ValueError(f"time_zone = {self.zone!r} is unknown") from error
         self._from, self._to = from_iso(self.earliest), from_iso(self.latest)
 
-    def times(self, column: list[Any], read_at: int) -> tuple[Ints, Bools]:
+    def times(self, column: list[Any]) -> tuple[Ints, Bools]:
         """`(n,)` ns since the epoch and `(n,)` whether it is a believable time; `reason` says what is wrong."""
         exact: Ints | None = None
         kinds = set(map(type, column)) if self.unit != "iso" else set()
@@ -124,13 +119,10 @@ class Clock:
                 exact = None
         if exact is None:
             exact = np.array([self._one(value) for value in column], np.int64)
-        last = self._to
-        if self.ahead and read_at > _YEAR_2025:
-            last = min(last, read_at + self.ahead)
-        good: Bools = (exact >= self._from) & (exact <= last)
+        good: Bools = (exact >= self._from) & (exact <= self._to)
         if not good.all():
             worst = int(np.flatnonzero(~good)[-1])
-            self.reason = self._explain(column[worst], int(exact[worst]), last)
+            self.reason = self._explain(column[worst], int(exact[worst]))
         return exact, good
 
     def _one(self, value: object) -> int:
@@ -150,12 +142,10 @@ class Clock:
             pass
         return _MISSING
 
-    def _explain(self, value: object, time: int, last: int) -> str:
+    def _explain(self, value: object, time: int) -> str:
         if value is None:
             return "no time in the frame"
         shown = _short(value)
-        if last < time <= self._to:
-            return f"{shown} is {Duration(time - last + self.ahead)} ahead of this host's clock"
         wrong = (
             f"{shown} in {self.unit} is {_date(time)}" if time != _MISSING else f"{shown} is no time in {self.unit}"
         )

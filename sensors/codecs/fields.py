@@ -17,7 +17,6 @@ from sensors.codecs.explode import Path, explode
 from sensors.codecs.words import Words
 from sensors.source import Counters
 from sensors.times import TimeUnit
-from sensors.units import Duration
 
 Record = dict[str, Any]
 
@@ -40,7 +39,6 @@ class Fields:
         time_zone: of times without an offset, such as `Europe/Berlin`.
         earliest: first believable time; frames before it are refused, as are those after `latest`.
         latest: last believable time.
-        ahead: furthest that a time may be ahead of the host's clock; `0s` = any.
         values: fields that are numbers; empty = all that are.
         texts: fields that are texts.
         explode: path of a nested list with one row an element: `pizzas[].additionalToppings[] as topping`.
@@ -53,14 +51,13 @@ class Fields:
     time_zone: str = ""
     earliest: str = "2000-01-01T00:00:00Z"
     latest: str = "2100-01-01T00:00:00Z"
-    ahead: Duration = field(default_factory=lambda: Duration("1d"))
     values: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     explode: str = ""
 
     def __post_init__(self) -> None:
         self.counters = Counters()
-        self._clock = Clock(self.time_unit, self.time_zone, self.earliest, self.latest, self.ahead)
+        self._clock = Clock(self.time_unit, self.time_zone, self.earliest, self.latest)
         self._machine_path = Path.parse(self.machine) if self.machine else None
         self._time_path = Path.parse(self.time) if self.time else None
         self._list = Path.parse(self.explode) if self.explode else None
@@ -129,11 +126,11 @@ class Fields:
             return fallback, np.ones(n, np.bool_)
         column = self._time_path.column(contexts, exploded=owner is not None)
         if times is None or None not in column:
-            return self._clock.times(column, read_at)
+            return self._clock.times(column)
         own = np.array([value is not None for value in column])
         exact, good = fallback.copy(), np.ones(n, np.bool_)
         if own.any():
-            exact[own], good[own] = self._clock.times([value for value in column if value is not None], read_at)
+            exact[own], good[own] = self._clock.times([value for value in column if value is not None])
         return exact, good
 
     def _machine(self, contexts: list[Any], owner: Ints | None, machines: list[str] | None) -> tuple[Text, Bools]:
