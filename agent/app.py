@@ -143,6 +143,8 @@ class App:
         for (rule, series), saved in decisions.incidents.items():
             mark = {"rule": rule, "series": series, "print": self.parts.fingerprints.get(rule)}
             notes["incident/" + json.dumps([rule, *series])] = orjson.dumps({**saved, **mark})
+        if decisions.silences is not None:
+            notes["silences"] = orjson.dumps(decisions.silences)
         self._noted |= notes.keys()
         return notes
 
@@ -190,7 +192,10 @@ class App:
         if state is not None:
             self._restore(state)
         for name, note in self.outbox.notes().items():
-            if name.startswith("incident/"):
+            if name == "silences":
+                self._noted.add(name)
+                self.engine.silences.restore(orjson.loads(note))
+            elif name.startswith("incident/"):
                 self._noted.add(name)
                 saved = orjson.loads(note)
                 if saved["print"] == self.parts.fingerprints.get(saved["rule"]):

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agent.alerts import Alert, Identity
+from agent.alerts import Alert, Change, Identity, machine_of
+from agent.control import COMMANDS, Command, Reply, Silence, Silences, commands_of, matches
 from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
 from agent.rules import Rule, Transition, Verdict
@@ -26,12 +27,16 @@ class Decisions:
         results: name of a window or detector -> its rows, for whoever looks on.
         incidents: (rule, series) -> what is remembered of an incident that changed; plain JSON. Kept beside the
             alerts until the next check-point, it is what `Engine.adopt` takes after a crash.
+        silences: all silences in force, if they changed; plain JSON, kept likewise.
+        replies: what came of commands.
     """
 
     alerts: list[Alert] = field(default_factory=list)
     raw: Mapping[str, Rows] = field(default_factory=dict)
     results: Mapping[str, Rows] = field(default_factory=dict)
     incidents: Mapping[tuple[str, Name], State] = field(default_factory=dict)
+    silences: State | None = None
+    replies: list[Reply] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Engine:
         self._steps_total = 0  # sum of the clock steps so far, ns
         self._sequence = 0
         self._swept = 0
+        self.silences = Silences()
         sources = set(sources)
         self._order = _ordered(self.steps, sources)
         self.tables: dict[tuple[str, ...], KeyTable] = {}
@@ -121,6 +127,8 @@ class Engine:
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
         self._forget_idle()
+        if batch.source == COMMANDS:
+            return self._obey(batch)
         batch = self._credible(batch)
         self.counts.readings += len(batch)
         at = np.arange(len(batch), dtype=np.int64)
@@ -128,14 +136,53 @@ class Engine:
         results: dict[str, Rows] = {}
         for name in self._order:
             results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
-        found: list[tuple[int, int, Transition]] = []
+        ended = self.silences.ended(self.now)
+        found = [item for silence in ended for item in self._told(silence, Change.UPDATED, "the silence is over")]
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
             verdict = rule.process(self._input(rule, batch, readings, results))
             if verdict.raw is not None and len(verdict.raw):
                 raw[name] = verdict.raw
             found += [(change.at, number, change) for change in verdict.transitions]
-        return Decisions(self._alerts(found, batch.read_at), raw, results, self._incidents(found))
+        alerts = self._alerts(found, batch.read_at)
+        return Decisions(alerts, raw, results, self._incidents(found), self.silences.state() if ended else None)
+
+    def _obey(self, batch: Batch) -> Decisions:
+        """Do what the rows of commands say."""
+        found: list[tuple[int, int, Transition]] = []
+        replies: list[Reply] = []
+        changed = False
+        for command in commands_of(batch):
+            error, count, told = command.wrong(), 0, len(found)
+            if not error and command.verb == "ack":
+                found += self._told(command, Change.ACKED, command.note)
+                count = len(found) - told
+            elif not error and command.verb == "silence":
+                error = self.silences.add(command, self.now)
+                found += [] if error else self._told(command, Change.SILENCED, command.note)
+                count, changed = int(not error), True
+            elif not error:
+                silence = self.silences.by_id.pop(command.id, None)
+                error = "" if silence else f"there is no silence {command.id}"
+                found += self._told(silence, Change.UPDATED, "the silence is over") if silence else []
+                count, changed = int(silence is not None), True
+            replies.append(Reply(command.id, command.verb, count, error))
+        alerts = self._alerts(found, batch.read_at)
+        silences = self.silences.state() if changed else None
+        return Decisions(alerts, incidents=self._incidents(found), silences=silences, replies=replies)
+
+    def _told(self, meant: Command | Silence, change: Change, note: str) -> list[tuple[int, int, Transition]]:
+        """Tell the incidents that fire and are meant; an acknowledged one is not acknowledged again."""
+        found: list[tuple[int, int, Transition]] = []
+        for number, (name, rule) in enumerate(self.rules.items()):
+            if rule.life is None:
+                continue
+            for key in rule.life.firing().tolist():
+                if matches(meant, self.labels[name], self._table_of[name].name(key)):
+                    changes = [rule.life.tell(change, key, note)] if change is not Change.ACKED else []
+                    changes = changes or rule.life.acknowledge(key, note)
+                    found += [(-1, number, item) for item in changes]
+        return found
 
     def finish(self) -> Decisions:
         """The input has ended: what is open closes, as if time went on for ever. Only for streams that do end."""
@@ -190,13 +237,34 @@ class Engine:
         found.sort(key=lambda item: item[:2])  # stable: a rule's own order stays
         names = list(self.rules)
         alerts = []
+        offline = self._offline() if found else {}
         for _, number, change in found:
             self._sequence += 1
             name = names[number]
             series = self._table_of[name].name(change.key)
+            change = self._flagged(name, series, change, offline)
             alerts.append(alert(change, self.labels[name], series, self.identity, self._sequence, recorded))
         self.counts.alerts += len(alerts)
         return alerts
+
+    def _flagged(self, name: str, series: Name, change: Transition, offline: Mapping[str, str]) -> Transition:
+        """The transition with what silences and silent machines add to its flags."""
+        flags = change.flags
+        if self.silences.covers(self.labels[name], series):
+            flags += ("silenced",)
+        if offline.get(machine_of(self.labels[name].by, series), name) != name:
+            flags += ("inhibited",)
+        return replace(change, flags=flags) if flags != change.flags else change
+
+    def _offline(self) -> dict[str, str]:
+        """Machines whose silence inhibits their other alerts, with the rule that says so."""
+        offline = {}
+        for name, rule in self.rules.items():
+            if rule.life is not None and getattr(rule, "inhibits", False):
+                table = self._table_of[name]
+                for key in rule.life.firing().tolist():
+                    offline[machine_of(table.by, table.name(key))] = name
+        return offline
 
     def _incidents(self, found: list[tuple[int, int, Transition]]) -> dict[tuple[str, Name], State]:
         names = list(self.rules)
@@ -257,6 +325,7 @@ class Engine:
             "steps_total": self._steps_total,
             "sequence": self._sequence,
             "swept": self._swept,
+            "silences": self.silences.state(),
             "tables": [{"by": list(by), "keys": table.state()} for by, table in self.tables.items()],
             "steps": {name: step.state() for name, step in self.steps.items()},
             "rules": {name: rule.state() for name, rule in self.rules.items()},
@@ -271,6 +340,7 @@ class Engine:
         """
         self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
         self._sequence, self._swept = int(state["sequence"]), int(state["swept"])
+        self.silences.restore(state["silences"])
         for saved in state["tables"]:
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agent.alerts import Identity, Message
+import orjson
+
+from agent.alerts import Identity, Message, topic_name
 from agent.cloudevents import encode_alert, encode_raw, encode_results
 from agent.engine import Decisions, Engine
 
@@ -19,6 +21,10 @@ def encode(decisions: Decisions, engine: Engine, identity: Identity, metrics: bo
     messages: list[Message] = []
     for alert in decisions.alerts:
         messages += encode_alert(alert, identity, engine.labels[alert.rule].by)
+    for reply in decisions.replies:
+        body = orjson.dumps({"id": reply.id, "ok": not reply.error, "count": reply.count, "error": reply.error})
+        identifier, verb = f"reply/{reply.verb}/{reply.id}", topic_name(reply.verb)
+        messages.append(Message(identifier, "reply", "", verb, body, engine.now))
     for name, rows in decisions.raw.items():
         messages += encode_raw(engine.labels[name], rows, engine.series(name).name, identity)
     if metrics:

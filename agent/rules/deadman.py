@@ -28,6 +28,7 @@ class Deadman:
         on: window or detector whose rows are missed; empty = readings.
         by: columns of the grouping.
         metric: only rows with a value in this column count; empty = all.
+        inhibits: alerts of other rules about a machine that is silent carry the flag `inhibited`.
         cooldown, every, flap_changes, flap_within: as in `Threshold`.
     """
 
@@ -38,6 +39,7 @@ class Deadman:
     metric: str = ""
     signal: str = "silence"
     severity: Severity = "critical"
+    inhibits: bool = True
     cooldown: Duration = NEVER
     every: Duration = NEVER
     flap_changes: int = 0

@@ -150,6 +150,11 @@ class Lifecycle:
         event = self._transition(Change.ACKED, key, -1, int(self._of["end"][key]), *self._last(key))
         return [replace(event, note=note)]
 
+    def tell(self, change: Change, key: int, note: str = "") -> Transition:
+        """Tell an incident that fires once more: it is silenced, or a silence has ended."""
+        self._of["repeat"][key] += 1
+        return replace(self._transition(change, key, -1, int(self._of["end"][key]), *self._last(key)), note=note)
+
     def firing(self) -> Ints:
         """Keys of the series that fire."""
         return np.flatnonzero(self._of["firing"])
