@@ -247,7 +247,7 @@ def _explain(
     explained = options[np.arange(len(x)), best]
     absent = np.abs(constant) <= np.maximum(5 * noise / np.sqrt(count), 0.01 * base)
     flat = (best == 1) | ((best == 0) & (gain < 0.1) & (by_constant > 0.5))
-    short = count <= 0.5 * m
+    short = _longest(_close(strange, max(2, m // 2)))[1] <= 0.5 * m
     name = np.select(
         [
             np.maximum(explained, by_gain) < 0.6,
@@ -266,14 +266,37 @@ def _explain(
     alone = biggest**2 > 0.6 * whole
     reduced = (by_gain > 0.6) & (gain > -0.2) & (gain < 1) & (count >= 3)
     name = np.where(alone | (short & ~reduced), TRANSIENT, np.where(short, NOTCH, name))
+    cut, lost = _notches(x, d, expected, noise, m)
+    notched = cut & np.isin(name, (NOISE, HARMONICS))
+    name = np.where(notched, NOTCH, name)
     spread = np.sqrt(np.maximum((d * d * weight).sum(axis=1) / count - noise**2, 0.0))
     size = np.select(
-        [np.isin(name, (SAG, INTERRUPTION, NOTCH)), name == SWELL, name == TRANSIENT, name == OFFSET, name == STUCK,
-         name == HARMONICS],
-        [1 - gain, gain - 1, biggest, added, constant, np.sqrt((orders * orders).sum(axis=1)) / base],
+        [
+            notched,
+            np.isin(name, (SAG, INTERRUPTION, NOTCH)),
+            name == SWELL,
+            name == TRANSIENT,
+            name == OFFSET,
+            name == STUCK,
+            name == HARMONICS,
+        ],
+        [lost, 1 - gain, gain - 1, biggest, added, constant, np.sqrt((orders * orders).sum(axis=1)) / base],
         spread,
-    )  # fmt: skip
+    )
     return name, size
+
+
+def _notches(x: Floats, d: Floats, expected: Floats, noise: Floats, m: int) -> tuple[Bools, Floats]:
+    """Whether a wave is cut short again and again within its period, `(k,)`, and by what share of itself."""
+    high = np.abs(d) > np.maximum(4 * noise, 0.15 * np.abs(d).max(axis=1))[:, None]
+    weight = high.astype(np.float64)
+    runs = np.count_nonzero(high[:, 1:] & ~high[:, :-1], axis=1)
+    brief = weight.sum(axis=1) <= 0.25 * m * np.maximum(runs, 1)
+    ee = np.maximum((expected * expected * weight).sum(axis=1), 1e-300)
+    gain = (x * expected * weight).sum(axis=1) / ee
+    left = ((x - gain[:, None] * expected) ** 2 * weight).sum(axis=1)
+    cut = (runs >= 3) & brief & (gain < 0.95) & (left < 0.4 * (d * d * weight).sum(axis=1))
+    return cut, 1 - gain
 
 
 def _orders(d: Floats, track: Track, count: Floats) -> Floats:

@@ -72,6 +72,8 @@ def spoil(kind, wave, rate, nominal, level=LEVEL):
             wave[first:last] += 0.12 * level * np.random.default_rng(3).standard_normal(last - first)
         case "frequency deviation":
             wave = level * np.sin(angle * 0.97 + 1)
+        case "notch":
+            wave = np.where((angle / np.pi + 0.3) % 1 < 0.06, 0.4 * wave, wave)
         case "phase jump":
             wave = level * np.sin(angle + np.where(np.arange(n) < n // 2, 0.0, 0.6))
     return wave
@@ -85,6 +87,14 @@ def test_a_disturbance_is_found_and_named_at_any_rate(kind, rate, nominal):
     out = detector.process(stream(wave, rate))
     assert out.values["anomaly"].tolist() == [1.0]
     assert out.texts["disturbance"].tolist() == [kind]
+
+
+def test_commutation_notches_are_named_where_samples_show_them():
+    detector = trained(6400, 60)
+    wave = spoil("notch", sine(6400, 60, detector.size, np.random.default_rng(5)), 6400, 60)
+    out = detector.process(stream(wave, 6400))
+    assert out.texts["disturbance"].tolist() == ["notch"]
+    assert out.values["size"][0] == pytest.approx(0.6, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["none", "none_random_phase", "none_mains_drift_20mHz"])

@@ -1,0 +1,151 @@
+"""Kinds of voltage window: which names are right for each, and sets of them from the generator or from files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sensors.batch import Floats
+from sensors.waveform import WINDOW_KINDS, windows
+
+NORMAL = tuple(name for name, kind in WINDOW_KINDS.items() if kind.normal)
+
+_BY_WORD = (
+    ("interruption", ("interruption",)),
+    ("swell", ("swell",)),
+    ("sag", ("sag",)),
+    ("freq", ("frequency deviation",)),
+    ("dc", ("dc offset",)),
+    ("offset", ("dc offset",)),
+    ("stuck", ("stuck",)),
+    ("spike", ("transient",)),
+    ("transient", ("transient",)),
+    ("impuls", ("transient",)),
+    ("noise", ("noise",)),
+    ("phase", ("phase jump",)),
+    ("harmonic", ("harmonics",)),
+    ("thd", ("harmonics",)),
+    ("notch", ("notch",)),
+)
+
+
+def right_names(kind: str, half_period: float) -> tuple[str, ...]:
+    """Names of a disturbance that are right for a kind; empty where its word is not known.
+
+    IEEE 1159 calls less than half the voltage's period neither sag nor interruption, so for a drop of fewer samples
+    both `notch` and `sag` count. Below 10 % of the voltage it is an interruption.
+
+    Args:
+        kind: such as `drop0.2_100`: factor and samples.
+        half_period: samples of half a period.
+    """
+    drop = re.search(r"drops?([\d.]+)_(\d+|full)", kind)
+    if drop:
+        factor = float(drop[1])
+        samples = np.inf if drop[2] == "full" else int(drop[2])
+        deep = "interruption" if factor < 0.1 else "swell" if factor > 1 else "sag"
+        return (deep, "notch") if samples < half_period else (deep,)
+    for word, names in _BY_WORD:
+        if word in kind.lower():
+            return names
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waves:
+    """Windows of one sampling rate and noise level.
+
+    Attributes:
+        waves: `(k, n)` V.
+        kind: `(k,)` names.
+        truth: `(k,)` whether a window is anomalous.
+        noise: V of white noise.
+        rate: samples a second.
+        reference: `(r, n)` normal windows to learn from, of all the normal kinds.
+        clean: `(n,)` the noiseless wave that the tutorial's method compares with.
+    """
+
+    waves: Floats
+    kind: npt.NDArray[np.str_]
+    truth: npt.NDArray[np.bool_]
+    noise: float
+    rate: float
+    reference: Floats
+    clean: Floats
+
+
+def without_voltage(waves: Waves, level: Floats, period: float) -> npt.NDArray[np.bool_]:
+    """`(k,)` whether a window stays below a tenth of the normal voltage for a period: by definition an interruption.
+
+    So does a sensor that is stuck just when the wave crosses zero; no observer can tell the two apart.
+    """
+    low = np.abs(waves.waves) <= 0.1 * level + 4 * waves.noise
+    total = np.concatenate([np.zeros((len(low), 1), np.int64), np.cumsum(low, axis=1)], axis=1)
+    span = round(period)
+    result: npt.NDArray[np.bool_] = (total[:, span:] - total[:, :-span] >= span).any(axis=1)
+    return result
+
+
+def generated(trials: int, levels: tuple[float, ...], seed: int) -> Iterator[Waves]:
+    """The kinds of `sensors.waveform`, `trials` windows each; the reference is drawn apart."""
+    for level in levels:
+        random = np.random.default_rng([seed, int(1000 * level)])
+        reference = np.concatenate([windows(kind, max(trials, 100), random, level).waves for kind in NORMAL])
+        waves = np.concatenate([windows(kind, trials, random, level).waves for kind in WINDOW_KINDS])
+        kind = np.repeat(list(WINDOW_KINDS), trials)
+        clean = windows("none", 1, random).waves[0]
+        yield Waves(waves, kind, ~np.isin(kind, NORMAL), level, 1000.0, reference, clean)
+
+
+def from_files(folder: Path) -> Iterator[Waves]:
+    """Windows from NPZ files, a set for each file and noise level.
+
+    Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, `noise (k,)` and `fs`; `reference.npz` (or any file whose
+    name begins so) holds normal `waves`, with `noise` and `fs` if it likes. Of the reference those of the same sampling
+    rate and the nearest noise level are taken.
+
+    Raises:
+        SystemExit: if there is no reference, or nothing to test.
+    """
+    references = [dict(np.load(path, allow_pickle=False)) for path in sorted(folder.glob("reference*.npz"))]
+    files = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith("reference")]
+    if not references or not files:
+        raise SystemExit(f"{folder}: wanted are reference.npz with normal waves and NPZ files with waves to test")
+    for path in files:
+        with np.load(path, allow_pickle=False) as archive:
+            waves = np.atleast_2d(np.asarray(archive["waves"], np.float64))
+            k = len(waves)
+            kind = np.broadcast_to(archive["kind"], k).astype(str)
+            truth = np.broadcast_to(archive["truth"], k) != 0
+            noise = np.broadcast_to(archive["noise"] if "noise" in archive.files else 0.0, k).astype(float)
+            rate = float(np.ravel(archive["fs"])[0]) if "fs" in archive.files else 1000.0
+        for level in np.unique(noise).tolist():
+            some = noise == level
+            reference = _reference(references, rate, level, path)
+            clean = _reference(references, rate, 0.0, path)[0]
+            yield Waves(waves[some], kind[some], truth[some], level, rate, reference, clean)
+
+
+def _reference(
+    references: list[dict[str, npt.NDArray[np.float64]]], rate: float, level: float, path: Path
+) -> Floats:
+    """Normal windows of a sampling rate, of the noise level nearest to the one wanted."""
+    for reference in references:
+        if "fs" in reference and float(np.ravel(reference["fs"])[0]) != rate:
+            continue
+        waves = np.atleast_2d(np.asarray(reference["waves"], np.float64))
+        if "truth" in reference:
+            waves = waves[np.broadcast_to(reference["truth"], len(waves)) == 0]
+        if "noise" not in reference:
+            return waves
+        noise = np.broadcast_to(reference["noise"], len(reference["waves"])).astype(float)
+        if "truth" in reference:
+            noise = noise[np.broadcast_to(reference["truth"], len(noise)) == 0]
+        nearest: Floats = waves[noise == noise[np.argmin(np.abs(noise - level))]]
+        return nearest
+    raise SystemExit(f"{path}: no reference for {rate:g} samples a second")

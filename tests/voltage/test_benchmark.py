@@ -1,0 +1,64 @@
+"""The benchmark of voltage disturbances runs on generated windows and on files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.voltage import main
+from benchmarks.voltage_kinds import right_names
+from sensors.waveform import windows
+
+
+def figures(capsys):
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {(line["figure"], line.get("noise_v")): line for line in lines}
+
+
+def test_files_are_judged_by_their_own_reference(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+
+    def waves(kinds, noise, trials):
+        return np.concatenate([windows(kind, trials, rng, noise, 600, 1500, 60).waves for kind in kinds])
+
+    normal = ("none", "none_random_phase", "none_mains_drift_20mHz")
+    kinds = (*normal, "drop0.5_100", "spike+100_1", "harmonic5_10pct")
+    np.savez(
+        tmp_path / "waves.npz",
+        waves=np.concatenate([waves(kinds, noise, 10) for noise in (0.0, 5.0)]),
+        kind=np.tile(np.repeat(kinds, 10), 2),
+        truth=np.tile(np.repeat([0, 0, 0, 1, 1, 1], 10), 2),
+        noise=np.repeat([0.0, 5.0], 60),
+        fs=1500,
+    )
+    reference = np.concatenate([waves(normal, noise, 40) for noise in (0.0, 5.0)])
+    np.savez(tmp_path / "reference.npz", waves=reference, noise=np.repeat([0.0, 5.0], 120), fs=1500)
+    assert main(["--waves", str(tmp_path)]) == 0
+    found = figures(capsys)
+    for noise in (0.0, 5.0):
+        assert found["lowest detection of an anomalous kind", noise]["value"] == 1
+        assert found["lowest share named right", noise]["value"] >= 0.9
+        assert found["false positives, normal kinds pooled", noise]["value"] <= 0.1
+        assert found["detection spike+100_1", noise]["peer"] == "tutorial"
+
+
+def test_a_folder_without_a_reference_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match=r"reference\.npz"):
+        main(["--waves", str(tmp_path)])
+
+
+@pytest.mark.slow
+def test_generated_kinds_are_found(capsys):
+    assert main(["--trials", "5"]) == 0
+    found = figures(capsys)
+    for noise in (0.0, 1.0, 5.0):
+        assert found["lowest detection of an anomalous kind", noise]["value"] == 1
+    assert found["latency drop0.5_100", 1.0]["value"] < 3
+
+
+def test_right_names_follow_the_standard():
+    assert right_names("drop0.2_5", 10) == ("sag", "notch")
+    assert right_names("two_drops0.2_100", 10) == ("sag",)
+    assert right_names("drop0.05_100", 10) == ("interruption",)
+    assert right_names("freq49.5_full", 10) == ("frequency deviation",)
+    assert right_names("something else", 10) == ()
