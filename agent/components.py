@@ -55,6 +55,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "count": "agent.rules.count:Count",
         "deadman": "agent.rules.deadman:Deadman",
         "filter": "agent.rules.filter:Filter",
+        "pattern": "agent.rules.pattern:Pattern",
         "rate": "agent.rules.rate:Rate",
         "stuck": "agent.rules.stuck:Stuck",
         "threshold": "agent.rules.threshold:Threshold",

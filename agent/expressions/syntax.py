@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["number", "text", "condition"]
@@ -145,3 +145,17 @@ def walk(node: Node) -> Iterator[Node]:
     yield node
     for child in children(node):
         yield from walk(child)
+
+
+def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with `change` made to each of its parts, not to itself."""
+    match node:
+        case Negative() | Not() | IsNull() | Membership():
+            return replace(node, operand=change(node.operand))
+        case Arithmetic() | Comparison():
+            return replace(node, left=change(node.left), right=change(node.right))
+        case Logic():
+            return replace(node, operands=tuple(change(part) for part in node.operands))
+        case Call():
+            return replace(node, arguments=tuple(change(part) for part in node.arguments))
+    return node

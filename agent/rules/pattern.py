@@ -1,0 +1,243 @@
+"""Patterns over consecutive rows of a series: MATCH_RECOGNIZE as a person would write it.
+
+    steps = ["start", "up: > start", "down: (up - down) / up > 30 %"]
+
+Each step takes one row, or by its quantifier `* + ? {n} {n,} {n,m} {,m}` several, greedy unless followed by `?`; rows of
+a match follow each other without a gap. Every match is an event of its own. The semantics are those of Flink 2.3 SQL,
+but for: `after_match` left out means past the last row (Flink: to the next row); division by zero is unknown, not
+infinite; a text is no number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.alerts import Severity
+from agent.expressions import Expression
+from agent.expressions.parser import parse
+from agent.expressions.syntax import ExpressionError, Truth
+from agent.rows import Rows, State
+from agent.rules import Verdict
+from agent.rules.emissions import Emissions
+from agent.rules.patterns.mapped import Compiler, Function, Mapped
+from agent.rules.patterns.matcher import Matcher, Thread
+from agent.rules.patterns.prefix import Prefix, own_row
+from agent.rules.patterns.release import END, Release
+from agent.rules.patterns.search import Match, Search, Skip
+from agent.rules.patterns.steps import Step, parse_steps
+from agent.rules.patterns.table import TIMES, Table, encoded
+from sensors.batch import Floats, Ints, Text
+from sensors.units import Duration
+
+NEVER = Duration(0)
+_AFTER = re.compile(r"(?:skip\s+)?(?:(past last|to next)(?:\s+row)?|to (first|last)\s+(\w+))", re.IGNORECASE)
+
+
+@dataclass
+class Pattern:
+    """Tells each match of the steps as an event with the measures.
+
+    Attributes:
+        steps: names, quantifiers and conditions, see `agent.rules.patterns.steps` and `.mapped`.
+        on: window or detector whose rows it reads; empty = readings.
+        by: columns of the grouping.
+        metric: column that a step's bare name stands for.
+        where: rows for which this does not hold are left out; they still move time.
+        within: from the first row of a match to its last less than this; 0 = no limit.
+        most_rows: most rows of a match; 0 = no limit. A quantifier without bound needs this or `within`.
+        after_match: where the next match may start: `past last row`, `to next row`, `to first X`, `to last X`.
+        delay: rows are judged in order of their time; this is how late a row may be, for all series together. Left
+            out: in order of arrival, as the rows of a window come.
+        measures: name -> what to tell of a match, `first(down)`, `count(down)`, `list(mean)`; left out: the metric
+            of the last row of each step.
+    """
+
+    steps: list[str]
+    metric: str
+    _: KW_ONLY
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    where: Expression | None = None
+    within: Duration = NEVER
+    most_rows: int = 0
+    after_match: str = "past last row"
+    delay: Duration | None = None
+    measures: Mapping[str, str] = field(default_factory=dict)
+    signal: str = ""
+    unit: str = ""
+    severity: Severity = "warning"
+
+    type = "pattern"
+    clear_limit = ""
+
+    def __post_init__(self) -> None:
+        steps = parse_steps(self.steps)
+        if self.where is not None:
+            self.where.condition()
+        if any(step.most is None for step in steps) and not self.within and not self.most_rows:
+            raise ValueError("steps: a quantifier has no bound; set within or most_rows, so that memory is bounded")
+        if self.most_rows and self.most_rows < sum(step.least for step in steps):
+            raise ValueError(f"most_rows: the steps need more than {self.most_rows} rows")
+        self._compiler = Compiler(tuple(step.name for step in steps), self.metric)
+        conditions: list[Function | None] = []
+        for own, step in enumerate(steps):
+            if isinstance(step.condition, Truth) and step.condition.value:
+                conditions.append(None)
+                continue
+            try:
+                conditions.append(self._compiler.condition(step.condition, own, step.text))
+            except ExpressionError as error:
+                raise ValueError(f"step {step.name!r}: {error}") from error
+        self._measures = {name: self._measure(name, text) for name, text in self._told(steps).items()}
+        self._search = Search(
+            Matcher(steps, conditions),
+            Prefix.of(steps, self._compiler),
+            [
+                None if isinstance(s.condition, Truth) else own_row(s.condition, k, self._compiler)
+                for k, s in enumerate(steps)
+            ],
+            _skip(self.after_match, steps),
+            int(self.within),
+            self.most_rows,
+        )
+        self._release = None if self.delay is None else Release(int(self.delay))
+        self._emissions = Emissions()
+
+    @staticmethod
+    def _names(steps: tuple[Step, ...]) -> dict[str, str]:
+        return {step.name: step.name for step in steps}
+
+    def _told(self, steps: tuple[Step, ...]) -> Mapping[str, str]:
+        return self.measures or self._names(steps)
+
+    def _measure(self, name: str, text: str) -> Any:
+        try:
+            return self._compiler.measure(parse(text), text)
+        except ExpressionError as error:
+            raise ValueError(f"measures.{name}: {error}") from error
+
+    @property
+    def raise_limit(self) -> str:
+        """The steps as written."""
+        return ", ".join(self.steps)
+
+    @property
+    def limit(self) -> str:
+        """For people."""
+        return "matches " + " ".join(text.split(":")[0].strip() for text in self.steps)
+
+    @property
+    def late(self) -> int:
+        """Rows dropped because they came too late."""
+        return 0 if self._release is None else self._release.late
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        needed = {name: None for name in self._compiler.kinds if name not in TIMES}
+        return tuple(needed | ({} if self.where is None else dict.fromkeys(self.where.columns)))
+
+    def process(self, rows: Rows) -> Verdict:
+        if len(rows) == 0:
+            return Verdict()
+        usable = rows.key >= 0
+        if self.where is not None:
+            usable = usable & self.where.holds(rows)
+        positions = np.flatnonzero(usable)
+        table = Table.of(rows if len(positions) == len(rows) else rows.take(positions), self._compiler.kinds)
+        watermark = None
+        if self._release is not None:
+            table, after = self._release.pass_on(rows, table, positions)
+            watermark = (after, rows.at)
+        return self._verdict(table, watermark, rows.now)
+
+    def finish(self, now: int) -> Verdict:
+        """End of input: what waits for the watermark is judged, as if time had come to an end."""
+        if self._release is None:
+            return Verdict()
+        table = self._release.drain()
+        if table is None:
+            nothing = np.zeros(0, np.int64)
+            table = Table.of(Rows(nothing, nothing, nothing, nothing, {}, now), self._compiler.kinds)
+        return self._verdict(table, (np.array([END]), np.array([-1])), now)
+
+    def _verdict(self, table: Table, watermark: tuple[Ints, Ints] | None, now: int) -> Verdict:
+        table, matches, mapped = self._search.advance(table, watermark)
+        if not matches:
+            return Verdict()
+        return Verdict(raw=self._emissions.numbered(self._rows(table, matches, mapped, now)))
+
+    def _rows(self, table: Table, matches: list[Match], mapped: Mapped, now: int) -> Rows:
+        """One row a match, with the measures."""
+        told: dict[str, list[Any]] = {name: [] for name in self._measures}
+        for match in matches:
+            self._search.matcher.place(mapped, match.thread, match.start, match.stop)
+            for name, measure in self._measures.items():
+                told[name].append(measure(mapped))
+        values: dict[str, Floats] = {}
+        texts: dict[str, Text] = {}
+        lists: dict[str, list[Any]] = {}
+        for name, column in told.items():
+            if any(isinstance(value, str) for value in column):
+                strings: npt.NDArray[Any] = np.array([*column, None], dtype=object)[:-1]
+                texts[name] = encoded(strings)
+            elif any(isinstance(value, list) for value in column):
+                lists[name] = [tuple(value) for value in column]
+            else:
+                values[name] = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+        first = np.array([match.start for match in matches])
+        last = np.array([match.stop for match in matches])
+        at = np.array([match.at for match in matches])
+        return Rows(table.key[first], table.start[first], table.end[last], at, values, now, texts, lists)
+
+    def state(self) -> State:
+        release = None if self._release is None else self._release.state()
+        return {"search": self._search.state(), "release": release, "emissions": self._emissions.state()}
+
+    def restore(self, state: State) -> None:
+        self._search.restore(state["search"])
+        if self._release is not None and state["release"] is not None:
+            self._release.restore(state["release"])
+        self._emissions.restore(state["emissions"])
+
+    def forget(self, keys: Ints) -> None:
+        self._search.forget(keys)
+        self._emissions.forget(keys)
+        if self._release is not None and self._release.waiting is not None:
+            self._release.waiting = self._release.waiting.take(~np.isin(self._release.waiting.key, keys))
+
+
+def _skip(text: str, steps: tuple[Step, ...]) -> Skip:
+    """Where the next match may start.
+
+    Raises:
+        ValueError: an unknown way, an unknown step, or one that would start the same match again.
+    """
+    ways = '"past last row", "to next row", "to first X" or "to last X"'
+    match = _AFTER.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"after_match: {text!r} is not {ways}")
+    if match[1] is not None:
+        past = match[1].lower() == "past last"
+        return lambda thread, last: last + 1 if past else thread[0] + 1
+    names = [step.name for step in steps]
+    if match[3] not in names:
+        raise ValueError(f"after_match: there is no step {match[3]!r}; the steps are {', '.join(names)}")
+    index, first = names.index(match[3]), match[2].lower() == "first"
+    step = steps[index]
+    if step.least == 0:
+        raise ValueError(f"after_match: step {step.name!r} may have no row; choose one that always has")
+    if all(before.least == 0 for before in steps[:index]) and (first or step.least == 1):
+        raise ValueError(f"after_match: {text!r} would start the same match again; choose a later step")
+
+    def row(thread: Thread, last: int) -> int:
+        if first:
+            return thread[index]
+        return thread[index + 1] - 1 if index + 1 < len(thread) else last
+
+    return row

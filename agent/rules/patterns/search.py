@@ -1,0 +1,257 @@
+"""Finds the matches of all series, start by start.
+
+Starts are taken in order. A start is settled when it has matched, cannot match any more, or has timed out; what
+began later waits for it, since its match would take their rows away (Flink emits a finished match only when nothing
+older is open). So each series has at most one open start, and keeps the rows from there on; without one, only as many
+rows as a pattern's beginning needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agent.expressions.syntax import Node
+from agent.rows import State
+from agent.rules.grouped import grown
+from agent.rules.patterns.mapped import Function, Mapped
+from agent.rules.patterns.matcher import Matcher, Thread
+from agent.rules.patterns.prefix import Prefix, on_rows
+from agent.rules.patterns.table import Table
+from sensors.batch import Ints
+
+Skip = Callable[[Thread, int], int]
+"""First row that may start the next match, given a match's thread and last row."""
+
+
+class Match(NamedTuple):
+    """A match: where it is decided (`at`), its rows as positions of the table, its series."""
+
+    at: int
+    time: int
+    key: int
+    start: int
+    stop: int
+    thread: Thread
+
+
+@dataclass(slots=True)
+class Search:
+    """The open start, the kept rows and the count of rows of each series.
+
+    Attributes:
+        matcher: of the pattern; `prefix` its beginning; `own` the conditions about the judged row alone.
+        skip: where to go on after a match.
+        within: a match must be shorter than this, ns; 0 = no limit.
+        most_rows: a match has at most so many rows; 0 = no limit.
+    """
+
+    matcher: Matcher
+    prefix: Prefix
+    own: Sequence[Node | None]
+    skip: Skip
+    within: int
+    most_rows: int
+    _kept: Table | None = None
+    _count: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _bound: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _open: dict[int, tuple[int, int, list[Thread]]] = field(default_factory=dict)  # start time, rows fed, threads
+
+    def advance(self, new: Table, watermark: tuple[Ints, Ints] | None) -> tuple[Table, list[Match], Mapped]:
+        """Take rows in order of time and find what they complete.
+
+        Args:
+            new: released rows.
+            watermark: its value after each row of the batch and these rows' `at`; None where rows come as they are.
+
+        Returns:
+            The table the matches are about, the matches in order of decision, and what measures look at.
+        """
+        expired = self._expired(watermark)
+        table = self._with_kept(new, expired)
+        matches: list[Match] = []
+        mapped = Mapped({}, [0] * (len(self.matcher.steps) + 1), [0] * (len(self.matcher.steps) + 1))
+        if len(table) == 0:
+            return table, matches, mapped
+        starts = self.prefix.starts(table)
+        bounds = np.append(np.flatnonzero(np.append(True, table.key[1:] != table.key[:-1])), len(table))
+        keys = table.key[bounds[:-1]]
+        cuts = np.searchsorted(starts, bounds)
+        keep = np.maximum(bounds[1:] - max(len(self.prefix) - 1, 0), bounds[:-1])
+        busy = np.flatnonzero((np.diff(cuts) > 0) | np.isin(keys, list(self._open)))
+        if len(busy):
+            mapped.columns = {name: column.tolist() for name, column in table.columns.items()}
+            series = _Series(self, table, mapped, watermark)
+            for which in busy.tolist():
+                low, high = int(bounds[which]), int(bounds[which + 1])
+                candidates = starts[cuts[which] : cuts[which + 1]].tolist()
+                kept_from = series.search(int(keys[which]), low, high, candidates, matches)
+                if kept_from >= 0:
+                    keep[which] = kept_from
+        length = bounds[1:] - keep
+        rows = np.repeat(keep - np.append(0, np.cumsum(length)[:-1]), length) + np.arange(int(length.sum()))
+        self._kept = table.take(rows) if self._kept is None else self._kept.joined(table.take(rows))
+        matches.sort(key=lambda match: match[:4])
+        return table, matches, mapped
+
+    def _expired(self, watermark: tuple[Ints, Ints] | None) -> list[int]:
+        """Series whose open start the watermark has overtaken."""
+        if watermark is None or not self.within or len(watermark[0]) == 0:
+            return []
+        reached = int(watermark[0][-1]) - self.within
+        return [key for key, (time, _, _) in self._open.items() if time <= reached]
+
+    def _with_kept(self, new: Table, expired: list[int]) -> Table:
+        """The new rows with the kept ones of their series before them, by series; what is not touched stays kept."""
+        if len(new):
+            size = int(new.key.max()) + 1
+            self._count, self._bound = grown(self._count, size, 0), grown(self._bound, size, 0)
+            order = np.argsort(new.key, kind="stable")
+            new = new.take(order)
+            first = np.flatnonzero(np.append(True, new.key[1:] != new.key[:-1]))
+            length = np.diff(np.append(first, len(new)))
+            new.number = np.arange(len(new)) - np.repeat(first, length) + self._count[new.key]
+            self._count[new.key[first]] += length
+        if self._kept is None or len(self._kept) == 0:
+            return new
+        touched = np.zeros(len(self._count), np.bool_)
+        touched[new.key] = True
+        touched[expired] = True
+        mine = touched[self._kept.key]
+        old = self._kept.take(mine)
+        self._kept = self._kept.take(~mine)
+        if len(old) == 0:
+            return new
+        old.at = np.full(len(old), -1)
+        table = old.joined(new)
+        return table.take(np.argsort(table.key, kind="stable"))
+
+    def state(self) -> State:
+        return {
+            "kept": self._kept.state() if self._kept is not None and len(self._kept) else None,
+            "count": self._count.copy(),
+            "bound": self._bound.copy(),
+            "open": [
+                [key, time, fed, [list(thread) for thread in threads]]
+                for key, (time, fed, threads) in self._open.items()
+            ],
+        }
+
+    def restore(self, state: State) -> None:
+        self._kept = None if state["kept"] is None else Table.restored(state["kept"])
+        self._count, self._bound = np.array(state["count"], np.int64), np.array(state["bound"], np.int64)
+        self._open = {
+            int(key): (int(time), int(fed), [tuple(int(row) for row in thread) for thread in threads])
+            for key, time, fed, threads in state["open"]
+        }
+
+    def forget(self, keys: Ints) -> None:
+        """Forget these series."""
+        if self._kept is not None:
+            self._kept = self._kept.take(~np.isin(self._kept.key, keys))
+        known = keys[keys < len(self._count)]
+        self._count[known] = self._bound[known] = 0
+        for key in keys.tolist():
+            self._open.pop(key, None)
+
+
+class _Series:
+    """The search in one call, with the table as plain lists."""
+
+    def __init__(self, search: Search, table: Table, mapped: Mapped, watermark: tuple[Ints, Ints] | None) -> None:
+        self.s, self.mapped, self.watermark = search, mapped, watermark
+        self.end: list[int] = table.end.tolist()
+        self.at: list[int] = table.at.tolist()
+        self.number: list[int] = table.number.tolist()
+        self.truth: list[Any] = [None if node is None else on_rows(node, table).tolist() for node in search.own]
+        self.reached = int(watermark[0][-1]) if watermark is not None and len(watermark[0]) else None
+
+    def fits(self, step: int, mapped: Mapped) -> bool:
+        """Whether the row being judged fits the step."""
+        truth = self.truth[step]
+        if truth is not None:
+            return bool(truth[mapped.end[-1] - 1] == 1.0)
+        condition: Function | None = self.s.matcher.conditions[step]
+        return condition is None or condition(mapped) is True
+
+    def search(self, key: int, low: int, high: int, candidates: list[int], matches: list[Match]) -> int:
+        """Settle the starts of a series; the first row to keep for an open one, else -1."""
+        search, base = self.s, self.number[low]
+        settled = -1  # where in the batch the starts so far were settled
+        bound = int(search._bound[key]) - base + low
+        opened = search._open.pop(key, None)
+        if opened is not None:
+            _, fed, relative = opened
+            threads = [tuple(low + row for row in thread) for thread in relative]
+            candidates = [low, *(row for row in candidates if row > low)]
+        for start in candidates:
+            if start < bound:
+                continue
+            if opened is not None and start == low:
+                row = low + fed
+                complete = None
+                opened = None
+            else:
+                row, threads, complete = self.begun(start)
+                if row < 0:
+                    continue
+            end, thread, threads = self.run(start, row, high, threads, complete)
+            if thread is not None:
+                settled = max(settled, self.at[end])
+                matches.append(Match(settled, self.end[end], key, start, end, thread))
+                bound = max(bound, search.skip(thread, end), start + 1)
+            elif threads:
+                time = self.end[start] + search.within
+                if search.within and self.reached is not None and self.reached >= time:
+                    settled = max(settled, self.expiry(time))
+                    continue
+                search._open[key] = (self.end[start], high - start, [tuple(r - start for r in t) for t in threads])
+                search._bound[key] = bound - low + base
+                return start
+            else:
+                settled = max(settled, self.at[end] if end >= 0 else self.expiry(self.end[start] + search.within))
+        search._bound[key] = bound - low + base
+        return -1
+
+    def begun(self, start: int) -> tuple[int, list[Thread], Thread | None]:
+        """The next row to feed and the states after the pattern's beginning; row -1 if it is too long."""
+        search, length = self.s, len(self.s.prefix)
+        if length == 0:
+            threads, complete = search.matcher.opened(start, self.fits, self.mapped)
+            return start + 1, threads, complete
+        last = start + length - 1
+        if search.within and any(
+            self.end[row] - self.end[start] >= search.within for row in range(start, last + 1)
+        ):
+            return -1, [], None
+        thread = tuple(range(start, last + 1))
+        return last + 1, [thread], thread if search.matcher.complete(thread, last) else None
+
+    def run(
+        self, start: int, row: int, high: int, threads: list[Thread], complete: Thread | None
+    ) -> tuple[int, Thread | None, list[Thread]]:
+        """Feed rows: (last row, match, []), or (row at which it failed, None, []), or (.., None, open states)."""
+        search = self.s
+        if complete is not None:
+            return row - 1, complete, []
+        while threads and row < high:
+            if search.within and self.end[row] - self.end[start] >= search.within:
+                return (row if self.watermark is None else -1), None, []
+            if search.most_rows and row - start >= search.most_rows:
+                return row, None, []
+            threads, complete = search.matcher.fed(threads, row, self.fits, self.mapped)
+            if complete is not None:
+                return row, complete, []
+            row += 1
+        return row - 1, None, threads
+
+    def expiry(self, time: int) -> int:
+        """Where in the batch the watermark reached the time; -1 if it was before."""
+        if self.watermark is None:
+            return -1
+        values, at = self.watermark
+        spot = int(np.searchsorted(values, time))
+        return int(at[spot]) if spot < len(at) and spot > 0 else (int(at[0]) if len(at) and spot == 0 else -1)
