@@ -69,7 +69,9 @@ def main(arguments: list[str]) -> int:
         first = running.ready_seconds + _first_line(running.folder / "alerts.jsonl") - started
         emit("footprint", "ready", running.ready_seconds, "s")
         emit("footprint", "first_window", first, "s")
-    with agent(CONFIGURATION.format(emit="final", limit=90) + DETECTOR.format(counts=", ".join(["4"] * 52))) as running:
+    with agent(
+        CONFIGURATION.format(emit="final", limit=90) + DETECTOR.format(counts=", ".join(["4"] * 52))
+    ) as running:
         time.sleep(5)
         before, at = running.cpu_seconds(), time.perf_counter()
         time.sleep(options.seconds)
