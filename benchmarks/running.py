@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Running:
     folder: Path
 
     def cpu_seconds(self) -> float:
-        """Processor time used so far, of all its threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Processor time used so far by the threads it has, exact (`stat` counts ticks, and so mostly the timers)."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def memory(self, which: str = "VmRSS") -> float:
         """Resident memory, MB: `VmRSS` now, `VmHWM` at most."""
