@@ -21,6 +21,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "source": {
         "serial": "sensors.serial_port:SerialSource",
         "tcp": "sensors.tcp:TcpSource",
+        "file": "sensors.file:FileSource",
         "recording": "sensors.recording:RecordingSource",
         "mqtt": "sensors.mqtt:MqttSource",
         "kafka": "sensors.kafka:KafkaSource",

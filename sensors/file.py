@@ -1,0 +1,96 @@
+"""Readings from a file of lines or frames, at the pace of their times: CSV exports, JSON lines, captures of a port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+from sensors.batch import Batch
+from sensors.codecs import Codec
+from sensors.codecs.csv import Csv
+from sensors.pace import Pace, Speed, factor
+from sensors.source import SourceError
+from sensors.times import from_iso
+
+_READ_SIZE = 65_536
+
+
+@dataclass(kw_only=True)
+class FileSource:
+    """A file whose lines the codec reads; their times are the clock, as in a recording.
+
+    Attributes:
+        path: of the file.
+        codec: how lines are written; CSV with a header line unless configured.
+        speed: seconds of the file a second; `"max"` = as fast as it is taken.
+        start: event time of the first row, ISO 8601 with offset; all times are moved with it. Empty = as written.
+            Times since the start of a measurement need `earliest = "1970-01-01T00:00:00Z"` in the codec, too.
+    """
+
+    path: Path
+    codec: Codec = field(default_factory=Csv)
+    speed: Speed = "max"
+    start: str = ""
+
+    keeps_time: ClassVar[bool] = True
+    """`read_at` is the time of the file: who reads must not mix in the time of the host."""
+
+    def __post_init__(self) -> None:
+        self.counters = self.codec.counters
+        self._factor = factor(self.speed)
+        self._start = from_iso(self.start) if self.start else None
+        self._pace: Pace | None = None
+        self._rows: Iterator[Batch] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.codec.reset()
+        self._rows = self.rows()
+        first = next(self._rows, None)
+        if first is not None:
+            self._pace = Pace(_chain(first, self._rows), int(first.time[0]), self._factor)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._pace, self._rows = None, None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._pace is None:
+            if self._rows is None:
+                raise RuntimeError("read a source inside `async with`")
+            raise StopAsyncIteration
+        return await self._pace.take()
+
+    def rows(self) -> Iterator[Batch]:
+        """All rows, in blocks.
+
+        Raises:
+            SourceError: if the file cannot be read.
+        """
+        shift: int | None = None
+        for data in self._blocks():
+            batch = self.codec.feed(data, 0)
+            if batch is None:
+                continue
+            if shift is None:
+                shift = 0 if self._start is None else self._start - int(batch.time[0])
+            yield replace(batch, time=batch.time + shift) if shift else batch
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                while data := file.read(_READ_SIZE):
+                    self.counters.bytes_read += len(data)
+                    yield data
+        except OSError as error:
+            raise SourceError(f"{self.path}: {error.strerror or error}") from error
+        yield getattr(self.codec, "delimiter", "\0").encode()  # a last line may lack its end
+
+
+def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
+    yield first
+    yield from rest
