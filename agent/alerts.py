@@ -168,6 +168,7 @@ class Label:
         metric: the column judged, e.g. `mean`; the same as the signal where readings are judged.
         raise_limit: condition to raise, as written; `clear_limit` likewise.
         limit: short form for people, e.g. `>= 90`; empty if there is none.
+        payload: of raw events: `event` or `value`.
     """
 
     rule: str
@@ -180,6 +181,7 @@ class Label:
     clear_limit: str = ""
     limit: str = ""
     severity: Severity = "warning"
+    payload: str = "event"
 
     def quantity(self) -> str:
         """What a person calls it: `mean Temperature_C`."""

@@ -129,6 +129,8 @@ def encode_raw(label: Label, rows: Rows, names: Callable[[int], Name], identity:
         names: the name of a row of the key table, as `KeyTable.name`.
         identity: of the agent.
     """
+    if label.payload == "value":
+        return _encode_values(label, rows, names, identity)
     text, number = SEVERITIES[label.severity]
     fixed = _fields(
         type="io.edge-agent.alert.raw",
@@ -176,6 +178,23 @@ def encode_raw(label: Label, rows: Rows, names: Callable[[int], Name], identity:
     texts = [(head[0][27:] + rest).decode() for head, rest in zip(mine, ids, strict=True)]
     machines, names_ = [head[3] for head in mine], [head[4] for head in mine]
     return list(map(Message, texts, repeat("raw"), machines, names_, bodies, rows.end.tolist()))
+
+
+def _encode_values(label: Label, rows: Rows, names: Callable[[int], Name], identity: Identity) -> list[Message]:
+    """One message a row whose body is the number alone and whose time is the start of the window."""
+    heads: dict[int, tuple[str, str, str]] = {}
+    for key in np.unique(rows.key).tolist():
+        series = names(key)
+        alert_key = identity.alert_key(label.rule, label.signal, series)
+        topic = topic_name(machine_of(label.by, series))
+        heads[key] = (alert_key, topic, alert_name(label.signal, label.rule, label.by, series))
+    counts = rows.values["emission"].astype(np.int64).tolist()
+    columns = zip(rows.key.tolist(), counts, _tokens(rows, label.metric), rows.start.tolist(), strict=True)
+    messages = []
+    for key, count, body, start in columns:
+        alert_key, machine, name = heads[key]
+        messages.append(Message(f"{alert_key}/{count}", "raw", machine, name, body, start))
+    return messages
 
 
 def encode_results(

@@ -17,7 +17,7 @@ from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
 from agent.engine import Decisions, Engine
-from agent.service import Notifier, feed_watchdog, log_to_stderr
+from agent.service import Notifier, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
 from sensors.batch import Batch
 
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
+    tune_garbage_collector()
     asyncio.run(serve(parts, arguments))
     return 0
 

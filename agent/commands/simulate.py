@@ -18,7 +18,7 @@ from agent.compose import compose
 from agent.engine import Decisions, Engine
 from agent.messages import encode
 from agent.notices import Lines
-from agent.service import log_to_stderr
+from agent.service import log_to_stderr, tune_garbage_collector
 from agent.settings import Settings, load
 from sensors.batch import Batch
 from sensors.units import Duration
@@ -48,6 +48,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         return 2
     live = sys.stdout.isatty() and not arguments.no_tui and not arguments.json
     log_to_stderr("ERROR" if live else "WARNING")
+    tune_garbage_collector()
     try:
         asyncio.run(_simulate(arguments, live))
     except KeyboardInterrupt:

@@ -27,6 +27,7 @@ def label(name: str, rule: Rule, signal: str = "") -> Label:
         clear_limit=rule.clear_limit,
         limit=rule.limit,
         severity=rule.severity,
+        payload=getattr(rule, "payload", "event"),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from agent.alerts import Severity
 from agent.expressions import Expression
+from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import Comparison, Negative, Number
 from agent.rows import Rows, State
 from agent.rules import Transition, Verdict
@@ -48,6 +49,9 @@ class Threshold:
         no_data: silence, by the clock, after which a firing incident becomes `no_data`; 0 = never.
         flap_changes: so many raises within `flap_within` make it `flapping`: it then resolves only after
             `flap_within` without a crossing; 0 = never.
+        digits: decimals to which the value told is rounded, as Python's `round`; left out: as it is.
+        payload: of raw events: `event`, a whole CloudEvent, or `value`, the bare number, as the tutorial of Quix
+            Streams publishes it.
         mode: `incident`, or `raw`: each row for which `when` holds is an event of its own, without a life.
     """
 
@@ -68,6 +72,8 @@ class Threshold:
     no_data: Duration = NEVER
     flap_changes: int = 0
     flap_within: Duration = TEN_MINUTES
+    digits: int | None = None
+    payload: Literal["event", "value"] = "event"
     mode: Literal["incident", "raw"] = "incident"
 
     type = "threshold"
@@ -121,13 +127,22 @@ class Threshold:
         rows = self._prepared(rows)
         drive, known = self._drive(rows)
         if self.mode == "raw":
-            return Verdict(raw=self._emissions.numbered(rows.take(known & (drive > 0))))
+            return Verdict(raw=self._emissions.numbered(self._rounded(rows.take(known & (drive > 0)))))
         if not known.all():
             rows, drive = rows.take(known), drive[known]
+        rows = self._rounded(rows)
         value = rows.values.get(self.metric)
         level = self._level(rows) if self._levels else None
         return Verdict(
             self.life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
+        )
+
+    def _rounded(self, rows: Rows) -> Rows:
+        """The rows with the value told rounded, where that is wanted."""
+        if self.digits is None or self.metric not in rows.values:
+            return rows
+        return replace(
+            rows, values={**rows.values, self.metric: round_half_even(rows.values[self.metric], self.digits)}
         )
 
     def _prepared(self, rows: Rows) -> Rows:

@@ -223,3 +223,15 @@ def test_times_are_written_alike_one_by_one_and_in_columns(time):
     moved = Rows(rows.key, np.array([time]), np.array([time]), rows.at, rows.values, 0)
     document = json.loads(encode_raw(LABEL, moved, [("0",)].__getitem__, IDENTITY)[0].body)
     assert document["time"] == rfc3339(time)
+
+
+def test_a_raw_rule_may_publish_the_bare_value_as_quix_does():
+    from tests.core.streams import parts, said
+    from tests.core.test_control import reading
+
+    found = parts(
+        {"rule": {"hot": {"when": "round(x, 2) >= 90", "mode": "raw", "digits": 2, "payload": "value"}}}
+    )
+    messages = said(found.engine(), found.identity, [reading(89.9951, 0), reading(89.9, 1), reading(95, 2)])["raw"]
+    assert [(machine, body) for _, machine, _, body in messages] == [("m", b"90.0"), ("m", b"95.0")]
+    assert len({identifier for identifier, *_ in messages}) == 2
