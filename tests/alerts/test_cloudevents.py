@@ -229,9 +229,7 @@ def test_a_raw_rule_may_publish_the_bare_value_as_quix_does():
     from tests.core.streams import parts, said
     from tests.core.test_control import reading
 
-    found = parts(
-        {"rule": {"hot": {"when": "round(x, 2) >= 90", "mode": "raw", "digits": 2, "payload": "value"}}}
-    )
+    found = parts({"rule": {"hot": {"when": "round(x, 2) >= 90", "mode": "raw", "digits": 2, "payload": "value"}}})
     messages = said(found.engine(), found.identity, [reading(89.9951, 0), reading(89.9, 1), reading(95, 2)])["raw"]
     assert [(machine, body) for _, machine, _, body in messages] == [("m", b"90.0"), ("m", b"95.0")]
     assert len({identifier for identifier, *_ in messages}) == 2
