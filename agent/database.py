@@ -33,6 +33,7 @@ _SETTINGS = (
     "PRAGMA auto_vacuum=INCREMENTAL",  # first: it holds only if set before the first table
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=OFF",  # some builds write zeros over what is deleted: flash wear for nothing
     "PRAGMA journal_size_limit=1048576",
     "PRAGMA cache_size=-1024",
     "PRAGMA temp_store=MEMORY",
@@ -93,13 +94,16 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
-    async def tidy(self, pages: int = 1024, *, checkpoint: bool = False) -> None:
-        """Give up to `pages` free pages back; `checkpoint` also empties the write-ahead log."""
+    async def tidy(self, *, spare: int = 256, pages: int = 1024, checkpoint: bool = False) -> None:
+        """Give up to `pages` free pages back if there are more than `spare`, which the next rows will want.
+
+        `checkpoint` also empties the write-ahead log.
+        """
 
         def work() -> None:
             connection = self._open()
             try:
-                if connection.execute("PRAGMA freelist_count").fetchone()[0]:
+                if connection.execute("PRAGMA freelist_count").fetchone()[0] > spare:
                     # `execute` would free one page only: the statement wants to be stepped to its end
                     connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
                 if checkpoint:

@@ -100,6 +100,8 @@ class Delivery:
                 return
             else:
                 await self.outbox.wait(self.name, 0.02 if self._left() else 0.5)
+                if not self._left():
+                    await self.sink.send(())  # a lost connection is found out also while there is nothing to send
 
     async def _send(self, portion: Portion) -> None:
         messages: list[Message] = portion.messages

@@ -287,7 +287,7 @@ class Outbox:
                 await self._write()
         self._next_cursors = 0.0
         await self._write()
-        await self._log.shrink()
+        await self._log.shrink(closing=True)
 
     async def _write(self) -> None:
         """One transaction with everything that waits for one."""

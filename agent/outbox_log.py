@@ -221,9 +221,11 @@ class Log:
             self._next_word = self.monotonic() + 60.0
             log.error("%d messages of kind %s were dropped: %s", messages, kind, reason)
 
-    async def shrink(self) -> None:
-        """Give the room of what was removed back to the file system."""
+    async def shrink(self, *, closing: bool = False) -> None:
+        """Give the room of what was removed back to the file system; at the end, all of it."""
         try:
-            await self.database.tidy(checkpoint=not any(held.messages for held in self.held.values()))
+            await self.database.tidy(
+                spare=0 if closing else 256, pages=1 << 20 if closing else 1024, checkpoint=closing
+            )
         except DatabaseError as error:
             self.failed(error)

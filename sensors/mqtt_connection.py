@@ -94,7 +94,7 @@ class Connection(aiomqtt.Client):
             max_queued_outgoing_messages=WINDOW,
             **options,
         )
-        self._client.connect_timeout = timeout
+        self._client.connect_timeout = min(timeout, 5.0)  # it blocks a thread, which the end of the agent waits for
         self.protocol: aiomqtt.ProtocolVersion = options["protocol"]
         self._window = WINDOW
         self._under_way: dict[int, int] = {}

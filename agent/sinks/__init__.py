@@ -39,4 +39,7 @@ class Sink(Protocol):
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Return when the receiver has confirmed all of them, in order per machine."""
+        """Return when the receiver has confirmed all of them, in order per machine.
+
+        Called without messages now and then: a chance to notice that the connection is lost.
+        """
