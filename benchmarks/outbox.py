@@ -18,9 +18,10 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,8 @@ async def append(directory: Path, options: argparse.Namespace) -> None:
 async def delivery(directory: Path, options: argparse.Namespace) -> None:
     """From append to confirmation, and what the library alone does."""
     with mosquitto() as port:
+        if port is None:
+            return
         rate = await _through(directory / "mqtt.db", _mqtt(port), options.messages)
         await asyncio.to_thread(_paho_loop, port, min(options.messages, 20_000), rate)
         await _robmqtt(port, min(options.messages, 20_000), rate)
@@ -101,13 +104,11 @@ async def _through(path: Path, sink: Sink, count: int, name: str = "mosquitto") 
         tasks.create_task(Delivery(box, "sink", sink).run(stop))
         began = time.perf_counter()
         for start in range(0, count, 100):
-            while box.behind("sink") > 5_000:
-                await asyncio.sleep(0.001)
+            await _until(lambda: box.behind("sink") <= 5_000)
             before = time.perf_counter()
             await box.append(messages(start, 100))
             taken.append(time.perf_counter() - before)
-        while box.behind("sink"):
-            await asyncio.sleep(0.002)
+        await _until(lambda: not box.behind("sink"))
         seconds = time.perf_counter() - began
         stop.set()
     emit("outbox", f"durable and delivered to {name}", count / seconds, "alerts/s")
@@ -119,13 +120,15 @@ async def _through(path: Path, sink: Sink, count: int, name: str = "mosquitto") 
 async def drain(directory: Path, options: argparse.Namespace) -> None:
     """After an outage: how fast the backlog goes, and whether memory stays flat."""
     with mosquitto() as port:
+        if port is None:
+            return
         path = directory / "drain.db"
         async with Outbox(path, {"sink": ALERT}) as box:
             for start in range(0, options.backlog, 500):
                 await box.append(messages(start, 500))
-        full = path.stat().st_size  # noqa: ASYNC240 a benchmark
+        full = path.stat().st_size
         stop = asyncio.Event()
-        before, peak = _rss(), 0
+        before, peak = _rss(), 0.0
         opening = time.perf_counter()
         async with Outbox(path, {"sink": ALERT}, late_seconds=0.0) as box, asyncio.TaskGroup() as tasks:
             emit("outbox", f"opening with {options.backlog} held", time.perf_counter() - opening, "s")
@@ -141,7 +144,7 @@ async def drain(directory: Path, options: argparse.Namespace) -> None:
         emit("outbox", "memory for the ids held", opened - before, "MB")
         emit("outbox", "memory added during the drain", peak - opened, "MB")
         emit("outbox", "file before the drain", full / 1e6, "MB")
-        emit("outbox", "file after the drain", path.stat().st_size / 1e6, "MB")  # noqa: ASYNC240 a benchmark
+        emit("outbox", "file after the drain", path.stat().st_size / 1e6, "MB")
 
 
 async def wear(directory: Path, options: argparse.Namespace) -> None:
@@ -188,7 +191,7 @@ def _paho_loop(port: int, count: int, ours: float) -> None:
     for window in (1, 20):
         client = paho.Client(CallbackAPIVersion.VERSION2, f"plain-{window}", protocol=paho.MQTTv5)
         done = threading.Semaphore(window)
-        client.on_publish = lambda *_, done=done: done.release()  # type: ignore[misc]
+        client.on_publish = lambda *_, done=done: done.release()
         client.connect("127.0.0.1", port)
         client.loop_start()
         part = count if window > 1 else count // 10
@@ -220,6 +223,11 @@ async def _robmqtt(port: int, count: int, ours: float) -> None:
     emit("outbox", "beside robmqtt", ours, "alerts/s", peer="robmqtt", peer_value=rate, ratio=ours / rate)
 
 
+async def _until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.001)
+
+
 def _rss() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -230,7 +238,7 @@ def _written() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("write_bytes")))
 
 
-PARTS: dict[str, Callable[[Path, argparse.Namespace], object]] = {
+PARTS: dict[str, Callable[[Path, argparse.Namespace], Coroutine[Any, Any, None]]] = {
     "append": append,
     "delivery": delivery,
     "drain": drain,
