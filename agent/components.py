@@ -40,7 +40,9 @@ REGISTRY: dict[str, dict[str, str]] = {
     "window": {
         "tumbling": "agent.windows.aligned:Tumbling",
         "hopping": "agent.windows.aligned:Hopping",
+        "count": "agent.windows.count:CountWindow",
         "cumulate": "agent.windows.aligned:Cumulate",
+        "sliding": "agent.windows.sliding:Sliding",
     },
     "detector": {
         "cusum": "agent.detectors.cusum:Cusum",

@@ -110,3 +110,56 @@ def aligned(readings, windows, emit="final", grace=0, closing="key", resolution=
             horizon[scope] = 2**62
         close(-1, None)
     return told, late
+
+
+def counted(readings, count, step, emit):
+    """Windows of so many readings, as (at, key, start, end, readings)."""
+    open_: dict = {}
+    number: dict = {}
+    told = []
+    for at, (key, time, value) in enumerate(readings):
+        if key is None:
+            continue
+        windows = open_.setdefault(key, [])
+        if number.get(key, 0) % step == 0:
+            windows.append([])
+        number[key] = number.get(key, 0) + 1
+        for window in windows:
+            window.append((at, time, value))
+            if emit == "current" or len(window) == count:
+                times = [t for _, t, _ in window]
+                told.append((at, key, min(times), max(times), list(window)))
+        open_[key] = [window for window in windows if len(window) < count]
+    return told
+
+
+def sliding(readings, size, grace, emit, finish=False):
+    """Windows that end with each reading, both ends inclusive; and late readings as (at, key, start, end, late by)."""
+    state: dict = {}
+    told, late = [], []
+
+    def inside(kept, time):
+        return sorted((r for r in kept if max(0, time - size) <= r[1] <= time), key=lambda r: r[0])
+
+    for at, (key, time, value) in enumerate(readings):
+        if key is None:
+            continue
+        s = state.setdefault(key, {"latest": NEVER, "kept": [], "ends": set()})
+        now = max(time, s["latest"])
+        least = now - grace - size  # a window that starts before is closed
+        if time < least:
+            late.append((at, key, max(0, time - size), time, now - grace - time))
+            continue
+        s["latest"] = now
+        s["kept"].append((at, time, value))
+        if max(0, time - size) >= least:
+            s["ends"].add(time)
+        due = [t for t in sorted(s["ends"]) if max(0, t - size) < least]
+        if emit == "current":
+            due = [t for t in sorted(s["ends"]) if time <= t <= time + size and max(0, t - size) >= least]
+        told += [(at, key, max(0, t - size), t, inside(s["kept"], t)) for t in due]
+        s["ends"] = {t for t in s["ends"] if max(0, t - size) >= least}
+    if finish and emit == "final":
+        rest = sorted((t, key) for key, s in state.items() for t in s["ends"])
+        told += [(-1, key, max(0, t - size), t, inside(state[key]["kept"], t)) for t, key in rest]
+    return told, late

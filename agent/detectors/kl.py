@@ -164,6 +164,14 @@ class Kl:
                       np.array(self.reference.counts)[:, None])  # fmt: skip
         self._told: Told | None = None
 
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return ("score", "count", "missing", "outside")
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,)
+
     def process(self, rows: Rows) -> Rows:
         """Scores of the windows that closed."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

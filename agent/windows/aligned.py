@@ -90,6 +90,14 @@ class Aligned:
 
     # --- the operator -----------------------------------------------------------------------------------------
 
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return self.layout.names
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return self.layout.columns
+
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
         self.panes.late.clear()

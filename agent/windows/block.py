@@ -73,9 +73,8 @@ def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints]
     Raises:
         TooWideError: if the block has to be cut; nothing has been changed then.
     """
-    order = None
-    if len(key) > 1 and bool((key[1:] < key[:-1]).any()):
-        order = np.argsort(key.astype(np.uint16) if int(key.max()) < _SMALL_KEYS else key, kind="stable")
+    order = by_key(key)
+    if order is not None:
         key, time = key.take(order), time.take(order)
     fresh = np.empty(len(key), np.bool_)
     fresh[0] = True
@@ -95,7 +94,7 @@ def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints]
         after = time - horizon.lag
         tidy = bool((after[starts] >= carried).all())
     if not tidy:
-        after = _running_maximum(time, fresh, starts) - horizon.lag
+        after = running_maximum(time, fresh, starts) - horizon.lag
         after = np.maximum(after, np.repeat(carried, np.diff(starts, append=len(key))))
     before = np.empty_like(after)
     before[1:] = after[:-1]
@@ -104,7 +103,12 @@ def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints]
     return Sorted(order, key, time, tidy, before, after, starts)
 
 
-def _running_maximum(time: Ints, fresh: Any, starts: Ints) -> Ints:
+def running_maximum(time: Ints, fresh: Any, starts: Ints) -> Ints:
+    """Highest time so far of each series, `(n,)`; `fresh` marks the first row of each, `starts` are their indices.
+
+    Raises:
+        TooWideError: if the block has to be cut.
+    """
     least = int(time.min())
     span = int(time.max()) - least + 1
     if span * len(starts) >= _ROOM:
@@ -172,3 +176,26 @@ def column(values: Mapping[str, Floats], name: str, part: slice, number: int) ->
     """A column of the block; one that the rows do not have is all missing."""
     found = values.get(name)
     return np.full(number, np.nan) if found is None else found[part]
+
+
+def places(key: Ints) -> tuple[Ints, Ints, Ints]:
+    """Place of each row among those of its series, from 0; the series there are, and how many rows each has."""
+    if len(key) == 0:
+        return key, key, key
+    order = by_key(key)
+    sorted_key = key if order is None else key.take(order)
+    first = np.flatnonzero(np.append(True, sorted_key[1:] != sorted_key[:-1]))
+    length = np.diff(first, append=len(key))
+    place = np.arange(len(key)) - np.repeat(first, length)
+    if order is not None:
+        unsorted = np.empty_like(place)
+        unsorted[order] = place
+        place = unsorted
+    return place, sorted_key[first], length
+
+
+def by_key(key: Ints) -> Ints | None:
+    """Order of the rows by series, arrival kept within each; None where they are in it already."""
+    if len(key) < 2 or not bool((key[1:] < key[:-1]).any()):
+        return None
+    return np.argsort(key.astype(np.uint16) if int(key.max()) < _SMALL_KEYS else key, kind="stable")

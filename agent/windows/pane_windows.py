@@ -24,7 +24,7 @@ from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
-from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows
+from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows, together
 from sensors.batch import Floats, Ints, Text
 from sensors.units import SECOND
 
@@ -320,19 +320,12 @@ class PaneWindows:
 
     def join(self, told: list[tuple[Told, int]]) -> Told:
         """All windows of a call, positions counted from its start."""
-        told = [item for item in told if len(item[0].key)]
-        if not told:
-            empty = np.zeros(0, np.int64)
-            return Told(empty, empty, empty, np.zeros((self.layout.size, 0)))
-        if len(told) == 1:
-            found, start = told[0]
-            return found._replace(position=found.position + start) if start else found
-        return Told(
-            np.concatenate([item.key for item, _ in told]),
-            np.concatenate([item.window for item, _ in told]),
-            np.concatenate([item.position + (item.position >= 0) * start for item, start in told]),
-            np.concatenate([item.partial for item, _ in told], axis=1),
-        )
+        found = [
+            item._replace(position=item.position + (item.position >= 0) * start) if start else item
+            for item, start in told
+            if len(item.key)
+        ]
+        return together(*found, size=self.layout.size)
 
     def rows(self, told: Told, rows: Rows, values: dict[str, Floats]) -> Rows:
         """Windows as rows; `at` is that of the reading that caused each."""

@@ -39,6 +39,8 @@ class Readings:
         order: `(n,)` number of arrival, for `first` and `last`; float64, exact to 2**53.
         offset: `(n,)` time since the start of the pane, ns; float64.
         pane: `(g,)` number of the pane; float64.
+        by_time: rows of a segment are in order of time, not of arrival.
+        backwards: rows of a segment run from the last to the first.
     """
 
     values: dict[str, Floats]
@@ -50,6 +52,8 @@ class Readings:
     order: Floats
     offset: Floats
     pane: Floats
+    by_time: bool = False
+    backwards: bool = False
 
 
 class Partials(Protocol):
@@ -122,6 +126,7 @@ class Layout:
             self.neutral[row + 2] = np.nan
         self.simple = not self.moment and not self.end
         self.ends = bool(self.end)
+        self.names = tuple(dict.fromkeys([*(a.name for a in aggregates if a.name[0] != "\0"), "count", "missing"]))
         self.whole = False
         self.overflows = 0
 
@@ -161,7 +166,7 @@ class Layout:
             which = _end_row(kind, r, valid)
             order = r.order if kind in ("first", "last") else r.offset
             new = _at(order, which, _LEAST if kind in ("first", "earliest") else _MOST)
-            better = _BETTER[kind](new, carry[row]) & (which >= 0)
+            better = _better(kind, r)(new, carry[row]) & (which >= 0)
             carry[row] = np.where(better, new, carry[row])
             carry[row + 1] = np.where(better, r.pane, carry[row + 1])
             carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
@@ -213,7 +218,7 @@ class Layout:
         before = np.empty_like(best)
         before[1:] = best[:-1]
         before[r.first] = carry[row]
-        taken = _BETTER[kind](order, before)
+        taken = _better(kind, r)(order, before)
         if r.valid[column] is not None:
             taken &= r.valid[column]
         source = np.maximum.accumulate(np.where(taken, np.arange(len(taken)), -1))
@@ -279,6 +284,13 @@ _BETTER: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
+def _better(kind: str, r: Readings) -> Callable[[Any, Any], Any]:
+    """Whether a reading takes the place of one met before it; of equal times the earliest arrival is the earliest."""
+    if r.backwards and kind in ("earliest", "latest"):
+        return np.less_equal if kind == "earliest" else np.greater
+    return _BETTER[kind]
+
+
 class _Padding:
     """Segments as rows of padded matrices, grouped by length, so that `accumulate` runs along each."""
 
@@ -328,19 +340,20 @@ def _first(r: Readings, valid: Any) -> Ints:
 def _end_row(kind: str, r: Readings, valid: Any) -> Ints:
     """Row of each segment that is its first, last, earliest or latest valid one; -1 where there is none."""
     n = len(r.segment)
-    if kind == "first":
+    if kind == "first" and not r.by_time:
         return _first(r, valid)
     rows = np.arange(n)
-    if kind == "last":
+    if kind == "last" and not r.by_time:
         mask = valid
     else:
-        least = kind == "earliest"
-        offset = _masked(r.offset, valid, _LEAST if least else _MOST)
+        least = kind in ("first", "earliest")
+        offset = r.order if kind in ("first", "last") else r.offset
+        offset = _masked(offset, valid, _LEAST if least else _MOST)
         best = (np.minimum if least else np.maximum).reduceat(offset, r.first)
         mask = offset == best[r.segment]
         if valid is not None:
             mask &= valid
-        if least:
+        if least != r.backwards:
             row: Ints = np.minimum.reduceat(np.where(mask, rows, n), r.first)
             return np.where(row < n, row, -1)
     if mask is None:

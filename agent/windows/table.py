@@ -24,6 +24,21 @@ class Told(NamedTuple):
         return Told(self.key[index], self.window[index], self.position[index], self.partial.take(index, axis=1))
 
 
+def together(*told: Told, size: int = 0) -> Told:
+    """One after the other; of partials of this size where there is none."""
+    if not told:
+        empty = np.zeros(0, np.int64)
+        return Told(empty, empty, empty, np.zeros((size, 0)))
+    if len(told) == 1:
+        return told[0]
+    return Told(
+        np.concatenate([item.key for item in told]),
+        np.concatenate([item.window for item in told]),
+        np.concatenate([item.position for item in told]),
+        np.concatenate([item.partial for item in told], axis=1),
+    )
+
+
 class Ledger:
     """Every state each pane has been in during a block, to look up what it was when a certain reading came.
 

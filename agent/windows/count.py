@@ -1,0 +1,135 @@
+"""Windows of a number of readings, in order of arrival: tumbling, hopping and sliding (a step of 1).
+
+They are aligned windows over the number of the reading in its series instead of its time, so they share the panes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.windows.aggregates import STREAMED, Aggregate, parse
+from agent.windows.block import places
+from agent.windows.calls import Windows
+from agent.windows.horizon import Horizon
+from agent.windows.pane_windows import PaneWindows
+from agent.windows.panes import Hops, PaneRing, pane_length
+from agent.windows.partials import Layout
+from agent.windows.results import results
+from agent.windows.table import Told
+from sensors.batch import Floats, Ints
+
+_BY_TIME = ("earliest", "latest", "rate")
+_TIME = "\0time"  # no column of a source is called so
+
+
+@dataclass(kw_only=True)
+class CountWindow:
+    """Windows of `count` readings of a series, one each `step` readings (default: `count`, tumbling; 1: sliding).
+
+    The start and end of a result are the lowest and highest time inside, both inclusive. A reading without a value
+    counts. Nothing is late, and nothing is closed by the clock.
+
+    Attributes:
+        metric, aggregates, where, on, by: see `agent.windows.aligned.Aligned`.
+        emit: `current`: every open window at every reading, oldest first; `final`: a window when it is full.
+    """
+
+    count: int
+    step: int = 0
+    metric: str = ""
+    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
+    emit: Literal["current", "final"] = "final"
+    where: Expression | None = None
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+
+    def __post_init__(self) -> None:
+        step = self.step or self.count
+        if self.count < 2:
+            raise ValueError(f"count is {self.count}; a window has 2 readings or more")
+        if not 1 <= step <= self.count:
+            raise ValueError(f"step {step} must lie between 1 and count {self.count}")
+        wanted = parse(self.aggregates, self.metric)
+        for item in wanted:
+            if item.function not in STREAMED or item.function in _BY_TIME:
+                raise ValueError(f"{item.function} is not available in a window by count")
+        bounds = (Aggregate("\0start", "min", _TIME), Aggregate("\0end", "max", _TIME))
+        pane = pane_length(self.count, step)
+        self.layout = Layout((*wanted, *bounds), self.metric)
+        shape = Hops(self.count // pane, step // pane)
+        self.panes = PaneWindows(
+            geometry=shape,
+            layout=self.layout,
+            horizon=Horizon("key", -1, 0, None),  # full with its last reading, not with the one after
+            ring=PaneRing(shape.wide + 2, self.layout.neutral),
+            pane=pane,
+            shift=0,
+            current=self.emit == "current",
+            where=None,
+            resolution=0,
+            tell_late=False,
+        )
+        self.windows = Windows(self.panes, max(256, (1 << 16) // max(4, shape.wide)))
+        self._number: Ints = np.zeros(0, np.int64)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return self.layout.names
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return tuple(name for name in self.layout.columns if name != _TIME)
+
+    def process(self, rows: Rows) -> Rows:
+        """Windows that the rows changed (`current`) or filled (`final`), in order."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            keep = rows.key >= 0
+            if self.where is not None and len(rows):
+                keep &= self.where.holds(rows)
+            if not keep.all():
+                rows = rows.take(keep)
+            told = self.windows.process(self._numbered(rows))
+            return self._rows(told, rows)
+
+    def _numbered(self, rows: Rows) -> Rows:
+        """The rows with their number in the series for a time, and their time for a column."""
+        highest = int(rows.key.max(initial=-1))
+        if highest >= len(self._number):
+            more = max(highest + 1, 2 * len(self._number)) - len(self._number)
+            self._number = np.append(self._number, np.zeros(more, np.int64))
+        place, owner, length = places(rows.key)
+        number = self._number[rows.key] + place
+        self._number[owner] += length
+        # A time is 0 or more and below 2**62: its bits are a number too, and both are ordered alike.
+        bits: Floats = np.ascontiguousarray(rows.end).view(np.float64)
+        return Rows(rows.key, number, number, rows.at, {**rows.values, _TIME: bits}, rows.now)
+
+    def _rows(self, told: Told, rows: Rows) -> Rows:
+        values = results(self.layout, told.partial, self.panes.pane)
+        start = np.ascontiguousarray(values.pop("\0start")).view(np.int64)
+        end = np.ascontiguousarray(values.pop("\0end")).view(np.int64)
+        return Rows(told.key, start, end, rows.at[told.position], values, rows.now)
+
+    def state(self) -> State:
+        return {
+            "panes": self.panes.state(),
+            "horizon": self.panes.horizon.state(),
+            "number": self._number.copy(),
+            "overflows": self.layout.overflows,
+        }
+
+    def restore(self, state: State) -> None:
+        self.panes.horizon.restore(state["horizon"])
+        self.panes.restore(state["panes"])
+        self._number = np.array(state["number"], np.int64)
+        self.layout.overflows = int(state["overflows"])
+
+    def forget(self, keys: Ints) -> None:
+        self.panes.ring.forget(keys)
+        self.panes.horizon.forget(keys)
+        self._number[keys[keys < len(self._number)]] = 0

@@ -1,0 +1,263 @@
+"""Sliding windows over time: one for each time at which a reading came, `[time - size, time]`, both ends inclusive.
+
+The readings of the open windows are kept (`Journal`). Time is cut into panes of one `size`, so a window is the end of
+one pane and the beginning of the next: two running aggregates, forward and backward, give every window of an orderly
+stream at constant cost (van Herk 1992, Gil and Werman 1993). Readings behind others of their series take the same two
+sums over the readings that had come by then, at a cost of the readings in the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.windows import block
+from agent.windows.aggregates import STREAMED, parse
+from agent.windows.journal import Journal
+from agent.windows.partials import Layout
+from agent.windows.results import results
+from agent.windows.search import first_at_least
+from agent.windows.story import Story
+from agent.windows.table import Told, together
+from sensors.batch import Ints
+from sensors.units import SECOND, Duration
+
+_NEVER = -(2**62)
+_END = 1 << 62
+_BLOCK = 1 << 15
+_ZERO = Duration(0)
+
+
+@dataclass(kw_only=True)
+class Sliding:
+    """Windows of `size` that end with each reading.
+
+    Attributes:
+        size: of a window; both ends belong to it.
+        metric, aggregates, grace, where, on, by, tell_late: see `agent.windows.aligned.Aligned`.
+        emit: `current`: a reading tells the window that ends with it, and those after it that contain it; `final`: a
+            window is told when the series has gone on by more than `grace`.
+        most: readings kept of a series; the oldest beyond it are dropped and counted.
+    """
+
+    size: Duration
+    metric: str = ""
+    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
+    emit: Literal["current", "final"] = "final"
+    grace: Duration = _ZERO
+    where: Expression | None = None
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    tell_late: bool = False
+    most: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.size <= 0:
+            raise ValueError("size must be longer than zero")
+        wanted = parse(self.aggregates, self.metric)
+        for item in wanted:
+            if item.function not in STREAMED:
+                raise ValueError(f"{item.function} is not available in a sliding window")
+        self.layout = Layout(wanted, self.metric)
+        fields = {"time": np.int64, "arrival": np.int64, "window": np.bool_}
+        self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.layout.columns))}, self.most)
+        self.refused = 0
+        self.late: list[Rows] = []
+        self._horizon: Ints = np.full(0, _NEVER, np.int64)
+        self._arrived = 0
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return self.layout.names
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return self.layout.columns
+
+    def process(self, rows: Rows) -> Rows:
+        """Windows that the rows changed (`current`) or closed (`final`), in order."""
+        self.late.clear()
+        told: list[Told] = []
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for start in range(0, len(rows), _BLOCK):
+                told += self._block(rows, start, min(start + _BLOCK, len(rows)))
+            return self._rows(told, rows)
+
+    def finish(self, now: int) -> Rows:
+        """End of input: tell every window that is open (`final` only)."""
+        empty = np.zeros(0, np.int64)
+        none = Rows(empty, empty, empty, empty, {}, now)
+        who = np.flatnonzero(self.journal.count > 0)
+        if self.emit == "current" or len(who) == 0:
+            return self._rows([], none)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            story = Story(self.layout, int(self.size), *self.journal.read(who))
+            rows = story.windows()
+            told = Told(story.key[rows], story.time[rows], np.full(len(rows), -1), story.tidy(rows))
+            order = np.lexsort((told.key, told.window))
+            self.journal.forget(who)
+            self._horizon[who] = _END
+            return self._rows([told.take(order)], none)
+
+    def _block(self, rows: Rows, start: int, stop: int) -> list[Told]:
+        key, time = rows.key[start:stop], rows.end[start:stop]
+        keep = key >= 0
+        if self.where is not None:
+            keep &= self.where.holds(rows.take(np.arange(start, stop)))
+        position = np.flatnonzero(keep)
+        key, time = key[position], time[position]
+        if len(key) == 0:
+            return []
+        order = block.by_key(key)
+        if order is not None:
+            position, key, time = position[order], key[order], time[order]
+        fresh = np.append(True, key[1:] != key[:-1])
+        first = np.flatnonzero(fresh)
+        try:
+            latest = block.running_maximum(time, fresh, first)
+        except block.TooWideError:
+            middle = (start + stop) // 2
+            return self._block(rows, start, middle) + self._block(rows, middle, stop)
+        owner, length = key[first], np.diff(first, append=len(key))
+        self._grow(int(owner[-1]) + 1)
+        horizon = np.maximum(latest - self.grace, np.repeat(self._horizon[owner], length))
+        self._horizon[owner] = horizon[first + length - 1]
+        told = self._new(rows, start, position, key, time, horizon, first, length)
+        self._arrived += stop - start
+        return told
+
+    def _new(
+        self,
+        rows: Rows,
+        start: int,
+        position: Ints,
+        key: Ints,
+        time: Ints,
+        horizon: Ints,
+        first: Ints,
+        length: Ints,
+    ) -> list[Told]:
+        """Add readings, sorted by series, to the kept ones and tell windows."""
+        size, owner = int(self.size), key[first]
+        accepted = time >= horizon - size
+        fits = np.maximum(time - size, 0) >= horizon - size
+        if not accepted.all():
+            self._refuse(rows, start, position, key, time, horizon, np.flatnonzero(~accepted))
+        chosen = np.flatnonzero(accepted)
+        kept_key, kept = self.journal.read(owner)
+        new: dict[str, Any] = {
+            "time": time[chosen],
+            "arrival": self._arrived + position[chosen],
+            "window": fits[chosen],
+        }
+        for i, name in enumerate(self.layout.columns):
+            new[f"x{i}"] = block.column(rows.values, name, slice(None), len(rows))[start + position[chosen]]
+        columns = {name: np.concatenate((kept[name], new[name])) for name in kept}
+        story = Story(self.layout, size, np.concatenate((kept_key, key[chosen])), columns)
+        inside = story.place[len(kept_key) :]
+        orderly = horizon == time - self.grace
+        strays = np.zeros(len(self._horizon), np.bool_)
+        strays[key[~orderly]] = True
+        if self.emit == "current":
+            told = self._current(
+                story, strays, inside, key[chosen], time[chosen], horizon[chosen], position[chosen]
+            )
+        else:
+            told = self._final(story, strays, owner, first, length, horizon, position)
+        self._keep(story, owner)
+        return [item._replace(position=item.position + start) for item in told]
+
+    def _current(
+        self, story: Story, strays: Any, inside: Ints, key: Ints, time: Ints, horizon: Ints, position: Ints
+    ) -> list[Told]:
+        simple = np.flatnonzero(~strays[key])
+        told = Told(key[simple], time[simple], position[simple], story.tidy(inside[simple]))
+        hard = np.flatnonzero(strays[key])
+        if len(hard):
+            reading, window = story.after(inside[hard], horizon[hard])
+            row = hard[reading]
+            partial = story.as_of(window, story.arrival[inside[row]])
+            told = together(told, Told(key[row], story.time[window], position[row], partial))
+        return [_sorted(told)]
+
+    def _final(
+        self, story: Story, strays: Any, owner: Ints, first: Ints, length: Ints, horizon: Ints, position: Ints
+    ) -> list[Told]:
+        window = story.windows()
+        number = np.searchsorted(owner, story.key[window])
+        begin, end = first[number], first[number] + length[number]
+        closes = np.maximum(story.time[window], self.size) + 1  # the horizon at which it closes
+        cause = first_at_least(horizon, begin, end, closes)
+        done = np.flatnonzero(cause < end)
+        window, cause = window[done], cause[done]
+        story.close(window)
+        simple = np.flatnonzero(~strays[story.key[window]])
+        row = window[simple]
+        told = Told(story.key[row], story.time[row], position[cause[simple]], story.tidy(row))
+        hard = np.flatnonzero(strays[story.key[window]])
+        if len(hard):
+            row = window[hard]
+            partial = story.as_of(row, self._arrived + position[cause[hard]])
+            told = together(told, Told(story.key[row], story.time[row], position[cause[hard]], partial))
+        return [_sorted(told)]
+
+    def _keep(self, story: Story, owner: Ints) -> None:
+        """Put back what open windows need."""
+        least = (self._horizon - self.size)[story.key]
+        open_ = story.window & (np.maximum(story.time - self.size, 0) >= least)
+        keep = np.flatnonzero(story.time >= least)
+        columns = {name: column[keep] for name, column in story.columns.items()}
+        columns["window"] = open_[keep]
+        number = np.bincount(np.searchsorted(owner, story.key[keep]), minlength=len(owner))
+        self.journal.write(owner, number, columns)
+
+    def _refuse(
+        self, rows: Rows, start: int, position: Ints, key: Ints, time: Ints, horizon: Ints, late: Ints
+    ) -> None:
+        self.refused += len(late)
+        if self.tell_late:
+            late = late[np.argsort(position[late], kind="stable")]
+            by = {"late_by": (horizon[late] - time[late]) / SECOND}
+            begin = np.maximum(time[late] - self.size, 0)
+            self.late.append(Rows(key[late], begin, time[late], rows.at[start + position[late]], by, rows.now))
+
+    def _grow(self, series: int) -> None:
+        self.journal.grow(series)
+        if series > len(self._horizon):
+            more = max(series, 2 * len(self._horizon)) - len(self._horizon)
+            self._horizon = np.append(self._horizon, np.full(more, _NEVER))
+
+    def _rows(self, told: list[Told], rows: Rows) -> Rows:
+        key, time, position, partial = together(*told, size=self.layout.size)
+        at = position if len(position) and position[0] < 0 else rows.at[position]
+        values = results(self.layout, partial, int(self.size))
+        return Rows(key, np.maximum(time - self.size, 0), time, at, values, rows.now)
+
+    def state(self) -> State:
+        return {
+            "journal": self.journal.state(),
+            "horizon": self._horizon.copy(),
+            "arrived": self._arrived,
+            "refused": self.refused,
+            "overflows": self.layout.overflows,
+        }
+
+    def restore(self, state: State) -> None:
+        self.journal.restore(state["journal"])
+        self._horizon = np.array(state["horizon"], np.int64)
+        self.journal.grow(len(self._horizon))
+        self._arrived, self.refused = int(state["arrived"]), int(state["refused"])
+        self.layout.overflows = int(state["overflows"])
+
+    def forget(self, keys: Ints) -> None:
+        self.journal.forget(keys)
+        self._horizon[keys[keys < len(self._horizon)]] = _NEVER
+
+
+def _sorted(told: Told) -> Told:
+    """In order of cause, then time."""
+    return told.take(np.lexsort((told.window, told.position)))

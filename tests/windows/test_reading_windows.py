@@ -1,0 +1,117 @@
+"""Windows by count and sliding windows against the naive versions, and the laws of the house."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.windows.count import CountWindow
+from agent.windows.sliding import Sliding
+from sensors.units import Duration
+from tests import naive
+from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told
+from tests.windows.test_aligned import CALLS, STREAMED, close
+
+
+def finished(window, names):
+    return told(window.finish(0), names) if hasattr(window, "finish") else []
+
+
+def check(window, readings, expected, names=STREAMED):
+    got = told(window.process(rows_of(readings)), names) + finished(window, names)
+    assert [row[:4] for row in got] == [row[:4] for row in expected]
+    for row, (*_, inside) in zip(got, expected, strict=True):
+        for name, value in zip(names, row[4:], strict=True):
+            assert close(value, naive.aggregate(name, inside)), (name, value, inside)
+
+
+def check_cuts(make, readings, places, names=STREAMED):
+    whole = make()
+    expected = told(whole.process(rows_of(readings)), names) + finished(whole, names)
+    got, window = [], make()
+    for start, stop in itertools.pairwise([0, *places, len(readings)]):
+        got += told(window.process(rows_of(readings[start:stop], at0=start)), names)
+        again = make()
+        again.restore(window.state())
+        window = again
+    assert same_bytes(got + finished(window, names), expected)
+    single, window = [], make()
+    for i, reading in enumerate(readings):
+        single += told(window.process(rows_of([reading], at0=i)), names)
+    assert same_bytes(single + finished(window, names), expected)
+
+
+counts = st.sampled_from([(4, 0), (4, 1), (4, 3), (5, 2), (6, 3)])
+emits = st.sampled_from(["current", "final"])
+BY_COUNT = [name for name in STREAMED if name not in ("earliest", "latest", "rate")]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), streams(refused=True), counts, emits)
+def test_windows_by_count(data, readings, made, emit):
+    count, step = made
+
+    def make():
+        return CountWindow(
+            count=count, step=step, metric="x", emit=emit, aggregates={name: CALLS[name] for name in BY_COUNT}
+        )
+
+    check(make(), readings, naive.counted(readings, count, step or count, emit), BY_COUNT)
+    check_cuts(make, readings, cuts(data.draw, len(readings)), BY_COUNT)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), streams(refused=True), st.sampled_from([1000, 5000]), st.sampled_from([0, 0, 700, 3000]), emits)
+def test_sliding_windows(data, readings, size, grace, emit):
+    def make():
+        return Sliding(
+            size=Duration(size * MS),
+            grace=Duration(grace * MS),
+            metric="x",
+            emit=emit,
+            aggregates=CALLS,
+            tell_late=True,
+        )
+
+    expected, refused = naive.sliding(readings, size * MS, grace * MS, emit, finish=True)
+    window = make()
+    check(window, readings, expected)
+    late = make()
+    late.process(rows_of(readings))
+    got = [row[:4] for rows in late.late for row in told(rows, ["late_by"])]
+    assert got == [row[:4] for row in refused]
+    assert late.refused == len(refused)
+    check_cuts(make, readings, cuts(data.draw, len(readings)))
+
+
+def test_a_series_keeps_a_bounded_number_of_readings():
+    window = Sliding(size=Duration("1h"), metric="x", emit="current", most=10, aggregates=["count"])
+    for i in range(30):
+        window.process(rows_of([(0, i * MS, 1.0), (1, i * MS, 2.0)]))
+    assert window.journal.count.tolist()[:2] == [10, 10]
+    assert window.journal.dropped == 40
+
+
+def test_what_is_kept_of_readings_does_not_grow_with_time():
+    window = Sliding(size=Duration("1s"), metric="x", emit="current")
+    rng = np.random.default_rng(3)
+    for i in range(200):
+        keys = rng.integers(0, 30, 50)
+        window.process(rows_of([(int(k), (i * 100 + j) * MS, 1.0) for j, k in enumerate(keys)]))
+    assert int(window.journal.count.sum()) < 700
+    assert len(window.journal._data["time"]) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CountWindow(count=1, metric="x"), "2 readings"),
+        (lambda: CountWindow(count=3, step=4, metric="x"), "between 1 and count"),
+        (lambda: Sliding(size=Duration(0), metric="x"), "longer than zero"),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
