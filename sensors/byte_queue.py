@@ -13,7 +13,7 @@ from sensors.units import MILLISECOND, SECOND, Duration
 
 WhenFull = Literal["pause", "drop"]
 
-_GRAIN = 2 * MILLISECOND / SECOND
+_GRAIN = 1 * MILLISECOND / SECOND
 """Shortest time between two batches, s: a single line goes at once, a flood goes in blocks."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import termios
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,7 @@ _READ_SIZE = 65_536
 class SerialSource:
     """Lines or frames from a serial port.
 
-    What has arrived is handed over at once; at high rates, at most every 2 ms, all that has arrived together.
+    What has arrived is handed over at once; at high rates, at most every millisecond, all that has arrived together.
 
     Attributes:
         port: path; a name under `/dev/serial/by-id` or `by-path` outlives replugging, `/dev/ttyUSB0` does not.
@@ -76,9 +78,9 @@ class SerialSource:
             if self.settle:
                 await asyncio.sleep(self.settle.seconds)
                 port.reset_input_buffer()
-        except (OSError, serial.SerialException) as error:
+        except (OSError, termios.error) as error:
             port.close()
-            raise SourceError(f"{self.port}: {error}") from error
+            raise SourceError(f"{self.port}: {_reason(error)}") from error
         except BaseException:
             port.close()
             raise
@@ -111,7 +113,7 @@ class SerialSource:
             port.stopbits, port.rtscts, port.xonxoff = self.stopbits, self.rtscts, self.xonxoff
             port.timeout, port.exclusive, port.dtr = 0, self.exclusive, self.dtr_on_open
             port.open()
-        except (OSError, ValueError) as error:  # SerialException is an OSError
+        except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError, termios.error none
             port.close()
             raise SourceError(f"{self.port}: {_reason(error)}") from error
         return port
@@ -183,7 +185,10 @@ def _alias(folder: Path, device: str) -> str:
     return next((str(link) for link in sorted(folder.iterdir()) if link.resolve() == target), "")
 
 
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    return str(error)
+def _reason(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else error.args[0] if error.args else None
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return "another program has it open"
+    if number == errno.EACCES:
+        return "permission denied; the user of the agent has to be in the group of the port (dialout, as a rule)"
+    return os.strerror(number) if isinstance(number, int) else str(error)

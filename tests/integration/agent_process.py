@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -35,11 +36,11 @@ class AgentProcess:
                 self.lines.append(line.decode().rstrip("\n"))
                 self._seen.notify_all()
 
-    async def says(self, text, seconds=20):
-        """Wait until a line contains the text; returns the line."""
+    async def says(self, text, seconds=20, times=1):
+        """Wait until a line (or that many) contains the text; returns the last of them."""
 
         def found():
-            return next((line for line in self.lines if text in line), None)
+            return next(islice((line for line in self.lines if text in line), times - 1, None), None)
 
         try:
             async with asyncio.timeout(seconds), self._seen:

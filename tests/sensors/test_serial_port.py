@@ -166,6 +166,28 @@ async def test_an_absent_port_is_a_source_error_that_names_it(tmp_path: Path) ->
             pass
 
 
+async def test_what_a_board_says_while_it_restarts_is_thrown_away(device: Device) -> None:
+    source = source_of(device, settle=Duration("50ms"), dtr_on_open=False)
+    opening = asyncio.create_task(source.__aenter__())
+    await asyncio.sleep(0)
+    await device.write(b'{"Temperature_C": 1, "Timestamp": 1710856626905833677}\n' * 3)
+    await opening
+    await device.write(LINE)
+    (batch,) = await take(source, 1)
+    assert batch.values["Temperature_C"].tolist() == [65.0]
+    await source.__aexit__()
+
+
+async def test_a_cancelled_opening_lets_go_of_the_port(device: Device) -> None:
+    opening = asyncio.create_task(source_of(device, settle=Duration("1h")).__aenter__())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with source_of(device):
+        pass
+
+
 async def test_something_that_is_no_port_is_a_source_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(LINE)
     with pytest.raises(SourceError, match="file"):
@@ -175,7 +197,7 @@ async def test_something_that_is_no_port_is_a_source_error(tmp_path: Path) -> No
 
 async def test_two_readers_do_not_share_a_port(device: Device) -> None:
     async with source_of(device):
-        with pytest.raises(SourceError, match="usb-sensor"):
+        with pytest.raises(SourceError, match="usb-sensor: another program has it open"):
             async with source_of(device):
                 pass
     async with source_of(device) as source:  # closed: free again
