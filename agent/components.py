@@ -52,6 +52,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "page_hinkley": "agent.detectors.page_hinkley:PageHinkley",
         "robust_z": "agent.detectors.robust_z:RobustZ",
         "spatial": "agent.detectors.spatial:Spatial",
+        "spectral": "agent.detectors.spectral:Spectral",
         "tutorial_kl": "agent.detectors.tutorial_kl:TutorialKL",
     },
     "rule": {

@@ -10,8 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from agent.detectors.measures import MEASURES
+from agent.detectors.wave_model import measures_of
+from agent.offline.waves import find_nominal
 from sensors.batch import Floats
 from sensors.waveform import WINDOW_KINDS, windows
+
+FEW = 40
+"""Waves of a noise level that are enough to learn from."""
 
 NORMAL = tuple(name for name, kind in WINDOW_KINDS.items() if kind.normal)
 
@@ -107,7 +113,7 @@ def from_files(folder: Path) -> Iterator[Waves]:
 
     Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, `noise (k,)` and `fs`; `reference.npz` (or any file whose
     name begins so) holds normal `waves`, with `noise` and `fs` if it likes. Of the reference those of the same sampling
-    rate and the nearest noise level are taken.
+    rate and noise level are taken; where it has too few, noise is added to quieter ones.
 
     Raises:
         SystemExit: if there is no reference, or nothing to test.
@@ -134,18 +140,38 @@ def from_files(folder: Path) -> Iterator[Waves]:
 def _reference(
     references: list[dict[str, npt.NDArray[np.float64]]], rate: float, level: float, path: Path
 ) -> Floats:
-    """Normal windows of a sampling rate, of the noise level nearest to the one wanted."""
+    """Normal windows of a sampling rate, as noisy as wanted."""
     for reference in references:
         if "fs" in reference and float(np.ravel(reference["fs"])[0]) != rate:
             continue
         waves = np.atleast_2d(np.asarray(reference["waves"], np.float64))
+        noise = reference.get("noise")
+        noise = _noise_of(waves, rate) if noise is None else np.broadcast_to(noise, len(waves)).astype(float)
         if "truth" in reference:
-            waves = waves[np.broadcast_to(reference["truth"], len(waves)) == 0]
-        if "noise" not in reference:
-            return waves
-        noise = np.broadcast_to(reference["noise"], len(reference["waves"])).astype(float)
-        if "truth" in reference:
-            noise = noise[np.broadcast_to(reference["truth"], len(noise)) == 0]
-        nearest: Floats = waves[noise == noise[np.argmin(np.abs(noise - level))]]
-        return nearest
+            normal = np.broadcast_to(reference["truth"], len(waves)) == 0
+            waves, noise = waves[normal], noise[normal]
+        return as_noisy(waves, noise, level)
     raise SystemExit(f"{path}: no reference for {rate:g} samples a second")
+
+
+def _noise_of(waves: Floats, rate: float) -> Floats:
+    """`(k,)` white noise of each wave by what a sine over one period leaves, V."""
+    nominal = find_nominal(waves[np.isfinite(waves).all(axis=1)][0], rate) / rate
+    measures = measures_of(waves, nominal)[:, MEASURES.index("noise")]
+    length = max(4, round(1 / nominal))
+    result: Floats = measures * np.sqrt(length / max(1, length - 3))
+    return result
+
+
+def as_noisy(waves: Floats, noise: Floats, level: float) -> Floats:
+    """The waves whose noise is about `level`; if there are few, others too, with the noise added that they lack."""
+    near = np.abs(noise - level) <= 0.2 * level + 0.05
+    if np.count_nonzero(near) >= min(FEW, len(waves)):
+        return waves[near]
+    quiet = noise <= level + 0.2 * level + 0.05
+    if not quiet.any():
+        return waves
+    lack = np.sqrt(np.maximum(level**2 - noise[quiet] ** 2, 0.0))
+    random = np.random.default_rng(5)
+    result: Floats = waves[quiet] + lack[:, None] * random.standard_normal(waves[quiet].shape)
+    return result

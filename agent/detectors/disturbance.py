@@ -30,8 +30,9 @@ NAMES = (
     "noise",
     "stuck",
 )
-UNITS = ("1", "1", "1", "V", "1", "1", "Hz", "deg", "V", "V", "V")
-"""Unit of `Disturbance.size` by name: depth as a share of the normal voltage, volts for the unit of the metric."""
+UNITS = ("of normal", "of normal", "of normal", "of the metric", "of normal", "of the fundamental", "Hz", "deg",
+         "of the metric", "of the metric", "of the metric")  # fmt: skip
+"""Unit of `Disturbance.size` by name: a share of the normal voltage or of the fundamental, or the unit of the metric."""
 
 SAG, SWELL, INTERRUPTION, TRANSIENT, NOTCH, HARMONICS, FREQUENCY, PHASE, OFFSET, NOISE, STUCK = range(11)
 
@@ -190,7 +191,7 @@ def _where(d: Floats, m: int, noise: Floats, peak: Floats) -> Bools:
     n, half = d.shape[1], max(2, m // 2)
     mean = running(d * d, half) / half
     around = np.clip(np.arange(n) - half // 2, 0, mean.shape[1] - 1)
-    power = mean[:, around]
+    power = np.take(mean, around, axis=1)
     usual = 3 * noise**2 + (0.1 * peak) ** 2
     strange = power > np.maximum(usual, 0.3 * power.max(axis=1))[:, None]
     strange = _close(strange, half)

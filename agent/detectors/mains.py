@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.detectors.disturbance import NAMES, name_disturbances
+from agent.detectors.disturbance import NAMES, UNITS, name_disturbances
 from agent.detectors.measures import measure
 from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
@@ -131,6 +131,9 @@ class Mains:
         numbers = np.concatenate([np.empty((0, len(_VALUES))), *(values for values, _, _ in scored)])[order]
         reason = np.concatenate([np.empty(0, np.int32), *(codes for _, codes, _ in scored)])[order]
         what = np.concatenate([np.empty(0, np.int32), *(names for _, _, names in scored)])[order]
+        told: list[dict[str, object] | None] = [None] * len(at)
+        for i in np.flatnonzero(what >= 0).tolist():
+            told[i] = _evidence(numbers[i], int(what[i]))
         return Rows(
             key=np.concatenate([empty, *(block.key for block in blocks)])[order],
             start=np.concatenate([empty, *(block.times[:, 0] for block in blocks)])[order],
@@ -139,6 +142,7 @@ class Mains:
             values={name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(_VALUES)},
             now=rows.now,
             texts={"reason": Text(REASONS, reason), "disturbance": Text(NAMES, what)},
+            lists={"evidence": told},
         )
 
     def _blocks(self, cut: Cut) -> list[Cut]:
@@ -205,6 +209,13 @@ class Mains:
     def forget(self, keys: Ints) -> None:
         self._rings.forget(keys)
         self._learning.forget(keys)
+
+
+def _evidence(values: Floats, what: int) -> dict[str, object]:
+    """What an alert says beside the name of the disturbance."""
+    score, _, size, duration, *figures = values.tolist()
+    named = {name: figure for name, figure in zip(COLUMNS, figures, strict=True) if np.isfinite(figure)}
+    return {"score": score, "size": size, "size_unit": UNITS[what], "duration_s": duration, **named}
 
 
 _VALUES = ("score", "anomaly", "size", "duration", *COLUMNS)

@@ -129,7 +129,9 @@ def _fit(x: Floats, frequency: Floats, m: int) -> tuple[Floats, Floats, Floats, 
     c = (y1 - a * c1 - b * s1) / m
     left = np.maximum(yy - y1 * y1 / m - a * yc - b * ys, 0.0)
     around = np.clip(np.arange(n) - m // 2, 0, n - m)
-    residual = y - (a[:, around] * cos + b[:, around] * sin + c[:, around])
+    residual = y - (
+        np.take(a, around, axis=1) * cos + np.take(b, around, axis=1) * sin + np.take(c, around, axis=1)
+    )
     return a, b, c + middle, np.sqrt(left / m), residual
 
 

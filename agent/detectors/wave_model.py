@@ -66,7 +66,7 @@ class WaveModel:
 
     @classmethod
     def fit(cls, windows: Floats, nominal: float) -> Self:
-        """Learn from normal windows `(k, n)`.
+        """Learn from normal windows `(k, n)`; see `learn`.
 
         Raises:
             ValueError: if there are fewer than two finite ones, or no sine in them.
@@ -74,8 +74,26 @@ class WaveModel:
         return cls.learn(measures_of(windows, nominal), windows.shape[1], nominal)
 
     @classmethod
-    def learn(cls, measures: Floats, length: int, nominal: float) -> Self:
-        """As `fit`, from the measures `(k, m)` of the windows."""
+    def learn(
+        cls,
+        measures: Floats,
+        length: int,
+        nominal: float,
+        level_tolerance: float = 0.0,
+        frequency_tolerance: float = 0.0,
+    ) -> Self:
+        """Learn from the measures `(k, m)` of normal windows.
+
+        Args:
+            measures: one row a window; rows with NaN are left out.
+            length: samples in a window.
+            nominal: cycles a sample.
+            level_tolerance: share of the level by which it may differ from the median, whatever the windows show.
+            frequency_tolerance: the same of the frequency.
+
+        Raises:
+            ValueError: if there are fewer than two whole rows, or no sine in them.
+        """
         measures = measures[np.isfinite(measures).all(axis=1)]
         if len(measures) < 2:
             raise ValueError(f"{len(measures)} whole windows to learn from; at least 2 are needed")
@@ -84,7 +102,8 @@ class WaveModel:
         if level <= 0 or level < centre[MEASURES.index("noise")]:
             raise ValueError(f"no sine near {nominal:.6g} cycles a sample in the reference")
         floor = np.full(len(MEASURES), FLOOR * level)
-        floor[MEASURES.index("frequency")] = FLOOR * nominal
+        floor[MEASURES.index("level")] = max(FLOOR, MARGIN * level_tolerance) * level
+        floor[MEASURES.index("frequency")] = max(FLOOR, MARGIN * frequency_tolerance) * nominal
         floor[MEASURES.index("flat")] = 2.0
         # Of few windows the quantile is about their largest value; widen it as the spread of a maximum asks for.
         margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, len(measures)))))

@@ -1,0 +1,178 @@
+"""How far the spectrum of the last samples is from the one learned: bearings, pumps, fans, a changed load.
+
+The power under a Hann window is summed in bands and normalised; the score is the Kullback-Leibler divergence of the
+learned shares from those of the window, in nats. A gain does not move it, an offset is taken out, a phase does not
+enter; a new tone, a tone that wanders into another band and a rise of the noise floor do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.rows import Rows, State
+from agent.windows.rings import Cut, Rings
+from sensors.batch import Floats, Ints, Text
+
+REASONS = ("still learning the spectrum", "a sample is not finite", "no power")
+LEARNING, INFINITE, SILENT = range(3)
+FLOOR = 1e-6
+"""Share of the power added to each band, so that an empty one divides and rounding does not count."""
+
+COLUMNS = ("score", "power", "peak", "centroid", "moved")
+
+
+def spectra(windows: Floats) -> Floats:
+    """`(k, n // 2 + 1)` one-sided power of windows `(k, n)` under a Hann window; sums to about the mean square.
+
+    The mean is taken out. Parseval: the sum over the bins is the mean square of a stationary signal without offset.
+    """
+    n = windows.shape[1]
+    taper = np.hanning(n + 1)[:-1]
+    centred = windows - windows.mean(axis=1, keepdims=True)
+    power = np.abs(np.fft.rfft(centred * taper, axis=1)) ** 2
+    power *= 2.0 / (n * (taper * taper).sum())
+    power[:, 0] *= 0.5
+    if n % 2 == 0:
+        power[:, -1] *= 0.5
+    result: Floats = power
+    return result
+
+
+@dataclass(slots=True)
+class Spectral:
+    """KL divergence between spectra, live.
+
+    Score: nats, 0 or more; blind to gain and offset. NaN with a reason while it learns, for windows with infinite
+    samples and for windows without any variation.
+
+    Attributes:
+        metric: column of the readings.
+        sampling_rate: samples a second.
+        window: samples in a window; the resolution is `sampling_rate / window` Hz.
+        hop: samples between windows; 0 = half a window.
+        low: Hz from which bands are counted.
+        high: Hz to which they are; 0 = half the sampling rate.
+        bands: number of bands of equal width.
+        learn: windows whose mean is the reference; take them from normal operation.
+        on: name of the window whose rows it reads; empty = readings.
+        by: columns that make a series.
+    """
+
+    metric: str
+    sampling_rate: float
+    window: int = 1024
+    hop: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    bands: int = 32
+    learn: int = 20
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    _rings: Rings = field(init=False, repr=False)
+    _sum: Floats = field(init=False, repr=False)
+    _seen: Ints = field(init=False, repr=False)
+    _band: Ints = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        high = self.high or self.sampling_rate / 2
+        if self.window < 8 or self.learn < 1 or self.bands < 2 or not self.sampling_rate > 0:
+            raise ValueError("window 8, bands 2, learn 1 and sampling_rate > 0 are the least")
+        frequency = np.arange(self.window // 2 + 1) * (self.sampling_rate / self.window)
+        band = (
+            np.floor((frequency - self.low) / (high - self.low) * self.bands) if high > self.low else frequency * -1
+        )
+        band = np.where(frequency == high, self.bands - 1, band)
+        self._band = np.where((band >= 0) & (band < self.bands), band, -1).astype(np.int64)
+        if len(np.unique(self._band[self._band >= 0])) < self.bands:
+            raise ValueError(
+                f"{self.bands} bands from {self.low:g} to {high:g} Hz are narrower than the resolution of "
+                f"{self.sampling_rate / self.window:g} Hz; take a longer window or fewer bands"
+            )
+        self._rings = Rings(self.window, self.hop or self.window // 2)
+        self._sum = np.empty((0, self.bands))
+        self._seen = np.empty(0, np.int64)
+
+    def process(self, rows: Rows) -> Rows:
+        """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""
+        cuts = list(self._rings.feed(rows, self.metric))
+        scored = [self._score(cut) for cut in cuts]
+        none = np.empty(0, np.int64)
+        at = np.concatenate([none, *(cut.at for cut in cuts)])
+        order = np.argsort(at, kind="stable")
+        numbers = np.concatenate([np.empty((0, len(COLUMNS))), *(values for values, _ in scored)])[order]
+        return Rows(
+            key=np.concatenate([none, *(cut.key for cut in cuts)])[order],
+            start=np.concatenate([none, *(cut.times[:, 0] for cut in cuts)])[order],
+            end=np.concatenate([none, *(cut.times[:, -1] for cut in cuts)])[order],
+            at=at[order],
+            values={name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(COLUMNS)},
+            now=rows.now,
+            texts={
+                "reason": Text(REASONS, np.concatenate([none, *(why for _, why in scored)])[order].astype(np.int32))
+            },
+        )
+
+    def _score(self, cut: Cut) -> tuple[Floats, Ints]:
+        """Values `(k, len(COLUMNS))` and code of the reason `(k,)`, -1 = none."""
+        values = np.full((len(cut), len(COLUMNS)), np.nan)
+        why = np.where(np.isfinite(cut.samples).all(axis=1), -1, INFINITE)
+        whole = np.flatnonzero(why < 0)
+        power = spectra(np.ascontiguousarray(cut.samples[whole]))
+        inside = np.flatnonzero(self._band >= 0)
+        power = np.ascontiguousarray(power[:, inside[0] : inside[-1] + 1])  # a sum's order follows the layout
+        share = np.add.reduceat(power, np.flatnonzero(np.diff(self._band[inside], prepend=-1)), axis=1)
+        total = share.sum(axis=1)
+        loud = total > 1e-24 * np.square(np.abs(cut.samples[whole]).max(axis=1, initial=0.0))
+        why[whole[~loud]] = SILENT
+        whole, power, share, total = whole[loud], power[loud], share[loud], total[loud]
+        if not len(whole):
+            return values, why
+        share = share / total[:, None]
+        frequency = inside * (self.sampling_rate / self.window)
+        values[whole, 1] = total
+        values[whole, 2] = frequency[np.argmax(power, axis=1)]
+        values[whole, 3] = (power * frequency).sum(axis=1) / total
+        reference, ready = self._learned(cut.key[whole], share)
+        why[whole[~ready]] = LEARNING
+        p, q = reference + FLOOR, share + FLOOR
+        p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+        parts = p * np.log(p / q)
+        width = ((self.high or self.sampling_rate / 2) - self.low) / self.bands
+        moved = self.low + width * (np.argmax(np.abs(p - q), axis=1) + 0.5)
+        values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1), 0.0), np.nan)
+        values[whole, 4] = np.where(ready, moved, np.nan)
+        return values, why
+
+    def _learned(self, key: Ints, share: Floats) -> tuple[Floats, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+        """Mean shares of the first `learn` windows of each series, and whether there were so many before."""
+        more = int(key.max()) + 1 - len(self._seen)
+        if more > 0:
+            more = max(more, len(self._seen))
+            self._sum = np.concatenate([self._sum, np.zeros((more, self.bands))])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
+        order = np.argsort(key, kind="stable")
+        opens = np.append(True, key[order][1:] != key[order][:-1])
+        place = np.arange(len(key))
+        number = np.empty(len(key), np.int64)
+        number[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
+        number += self._seen[key]
+        self._seen += np.bincount(key, minlength=len(self._seen))
+        early = order[number[order] < self.learn]
+        np.add.at(self._sum, key[early], share[early])  # in order of the windows, so a cut changes no bit
+        return self._sum[key] / self.learn, number >= self.learn
+
+    def state(self) -> State:
+        return {"rings": self._rings.state(), "sum": self._sum.copy(), "seen": self._seen.copy()}
+
+    def restore(self, state: State) -> None:
+        if np.shape(state["sum"])[1] != self.bands:
+            raise ValueError(f"the state holds {np.shape(state['sum'])[1]} bands, here are {self.bands}")
+        self._rings.restore(state["rings"])
+        self._sum, self._seen = np.array(state["sum"], np.float64), np.array(state["seen"], np.int64)
+
+    def forget(self, keys: Ints) -> None:
+        self._rings.forget(keys)
+        known = keys[(keys >= 0) & (keys < len(self._seen))]
+        self._sum[known], self._seen[known] = 0.0, 0

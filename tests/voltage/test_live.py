@@ -1,0 +1,57 @@
+"""The waveform detectors in the engine, from configuration to alert."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.alerts import Change, Identity
+from agent.components import build
+from agent.engine import Engine
+from sensors.batch import Batch
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def engine(name, detector, rule):
+    table = tomllib.loads((CONFIG / name).read_text())
+    return Engine(
+        {detector: build("detector", f"detector.{detector}", table["detector"][detector])},
+        {rule: build("rule", f"rule.{rule}", table["rule"][rule])},
+        Identity("site", "agent"),
+    )
+
+
+def batch(wave, first, last, machines=("m1",)):
+    time = np.arange(first, last) * 10**6
+    return Batch(machines, np.zeros(last - first, np.int32), time, {"voltage": wave[first:last]}, int(time[-1]))
+
+
+def alerts(engine, wave, piece):
+    found = []
+    for first in range(0, len(wave), piece):
+        found += engine.process(batch(wave, first, min(first + piece, len(wave)))).alerts
+    return found
+
+
+@pytest.mark.parametrize("piece", [30_000, 777])
+def test_an_alert_names_the_disturbance_with_depth_and_duration(piece):
+    rng = np.random.default_rng(6)
+    wave = 325 * np.sin(2 * np.pi * 50 * np.arange(30_000) / 1000 + 1) + rng.standard_normal(30_000)
+    wave[20_000:20_100] *= 0.2
+    found = alerts(engine("voltage.toml", "wave", "disturbance"), wave, piece)
+    assert [alert.change for alert in found] == [Change.RAISED, Change.RESOLVED]
+    said = found[0].evidence
+    assert said["disturbance"] == "sag"
+    assert said["size"] == pytest.approx(0.8, abs=0.01)
+    assert said["size_unit"] == "of normal"
+    assert said["duration_s"] == pytest.approx(0.1, abs=0.01)
+    assert 20 < found[0].started_at / 1e9 < 20.03
+
+
+def test_the_tutorial_live():
+    wave = 230 * np.sqrt(2) * np.sin(2 * np.pi * 50 * np.arange(0, 5, 1 / 1000))
+    wave[2300:2400] *= 0.2
+    found = alerts(engine("voltage_tutorial.toml", "kl", "anomaly"), wave, 500)
+    assert [(alert.change, alert.time // 10**9) for alert in found] == [(Change.RAISED, 2), (Change.RESOLVED, 3)]
