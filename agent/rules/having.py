@@ -1,0 +1,179 @@
+"""HAVING over a result that changes: which rows pass now, told as an update stream."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.alerts import Severity
+from agent.expressions import Expression
+from agent.rows import Rows, State
+from agent.rules import Verdict
+from agent.rules.emissions import Emissions
+from agent.rules.grouped import Grouped, grown
+from agent.rules.threshold import short
+from sensors.batch import Ints, Text
+
+
+@dataclass
+class Having:
+    """Takes back the row of a series that passed before, and tells the new one if it passes.
+
+    As Flink does it for a running aggregate: each raw row has a column `retract`, 1 for a row that does not hold any
+    more (-U) and 0 for one that holds now (+U, to be taken as insert or update). A row that is the same as the one
+    before it tells nothing.
+
+    Attributes:
+        when: condition over the columns of its rows; unknown is not true.
+        on: window or detector whose rows it sees; empty = readings.
+        by: columns of the grouping.
+        columns: told; these and the columns of `when` are compared. Empty = all.
+        metric: column whose value the event tells; left out: the first number that `when` names.
+    """
+
+    when: Expression
+    _: KW_ONLY
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    columns: list[str] = field(default_factory=list)
+    metric: str = ""
+    signal: str = ""
+    unit: str = ""
+    severity: Severity = "info"
+
+    type = "having"
+    clear_limit = ""
+
+    def __post_init__(self) -> None:
+        self.when.condition()
+        self.metric = self.metric or next(iter(self.when.numbers), "")
+        self._emissions = Emissions()
+        self._last: Rows | None = None  # the last row of each series, in order of `_place`
+        self._place = np.zeros(0, np.int64)  # of each series in `_last`, -1 = none
+
+    @property
+    def raise_limit(self) -> str:
+        """The condition as written."""
+        return self.when.text
+
+    @property
+    def limit(self) -> str:
+        """`> 3` where the condition compares with a number."""
+        return short(self.when)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return tuple(dict.fromkeys((*self.when.columns, *self.columns)))
+
+    def process(self, rows: Rows) -> Verdict:
+        if len(rows) and rows.key.min() < 0:
+            rows = rows.take(rows.key >= 0)
+        if len(rows) == 0:
+            return Verdict()
+        self._place = grown(self._place, int(rows.key.max()) + 1, -1)
+        spots = Grouped.of(rows.key)
+        known = self._place[spots.key[spots.first]]
+        old = None if self._last is None else self._last.take(known[known >= 0])
+        table = rows if old is None or len(old) == 0 else old.then(rows)
+        shift = len(table) - len(rows)
+        before = np.empty(len(rows), np.int64)  # place in the table of the row before, -1 = none
+        row_before = np.append(-1, spots.order[:-1] + shift)
+        carried = np.full(len(known), -1)
+        carried[known >= 0] = np.arange(shift)
+        row_before[spots.first] = carried
+        before[spots.order] = row_before
+        here = np.arange(len(rows)) + shift
+        passes = self.when.holds(table)
+        changed = (before < 0) | ~self._same(table, here, before)
+        back = changed & (before >= 0) & passes[before]
+        told = changed & passes[here]
+        picked = np.stack([np.where(back, before, -1), np.where(told, here, -1)], axis=1).ravel()
+        owner = np.repeat(np.arange(len(rows)), 2)
+        retract = np.tile([1.0, 0.0], len(rows))
+        chosen = picked >= 0
+        out = replace(self._told(table.take(picked[chosen])), at=rows.at[owner[chosen]])
+        out = replace(out, values={**out.values, "retract": retract[chosen]})
+        self._remember(rows, spots)
+        return Verdict(raw=self._emissions.numbered(out))
+
+    def _told(self, rows: Rows, more: tuple[str, ...] = ()) -> Rows:
+        if not self.columns:
+            return rows
+        wanted = {*self.columns, *more}
+        return replace(
+            rows,
+            values={name: column for name, column in rows.values.items() if name in wanted},
+            texts={name: column for name, column in rows.texts.items() if name in wanted},
+            lists={name: column for name, column in rows.lists.items() if name in wanted},
+        )
+
+    def _same(self, table: Rows, here: Ints, before: Ints) -> npt.NDArray[np.bool_]:
+        """Whether the told columns of the two places are equal; missing equals missing."""
+        told = self._told(table, self.when.columns)
+        same = np.ones(len(here), np.bool_)
+        for column in told.values.values():
+            a, b = column[here], column[before]
+            same &= (a == b) | (np.isnan(a) & np.isnan(b))
+        for text in told.texts.values():
+            same &= text.codes[here] == text.codes[before]
+        for values in told.lists.values():
+            for i in np.flatnonzero(same).tolist():
+                same[i] = values[int(here[i])] == values[int(before[i])]
+        return same
+
+    def _remember(self, rows: Rows, spots: Grouped) -> None:
+        """Keep the last row of each series."""
+        newest = rows.take(np.sort(spots.order[spots.last]))
+        if self._last is not None:
+            others = np.ones(len(self._last), np.bool_)
+            gone = self._place[newest.key]
+            others[gone[gone >= 0]] = False
+            newest = self._last.take(others).then(newest)
+        self._last = newest
+        self._place[newest.key] = np.arange(len(newest))
+
+    def state(self) -> State:
+        last = self._last
+        kept: Any = None
+        if last is not None:
+            kept = {
+                "key": last.key.copy(),
+                "start": last.start.copy(),
+                "end": last.end.copy(),
+                "values": {name: column.copy() for name, column in last.values.items()},
+                "texts": {name: text.tolist() for name, text in last.texts.items()},
+                "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
+            }
+        return {"last": kept, "emissions": self._emissions.state()}
+
+    def restore(self, state: State) -> None:
+        self._emissions.restore(state["emissions"])
+        self._last, self._place = None, np.zeros(0, np.int64)
+        kept = state["last"]
+        if kept is None:
+            return
+        key, start, end = (np.array(kept[name], np.int64) for name in ("key", "start", "end"))
+        self._last = Rows(
+            key, start, end, np.full(len(key), -1),
+            {name: np.array(column, np.float64) for name, column in kept["values"].items()}, 0,
+            {name: _text(words) for name, words in kept["texts"].items()},
+            {name: [tuple(value) for value in column] for name, column in kept["lists"].items()},
+        )  # fmt: skip
+        self._place = grown(self._place, int(key.max(initial=-1)) + 1, -1)
+        self._place[key] = np.arange(len(key))
+
+    def forget(self, keys: Ints) -> None:
+        self._emissions.forget(keys)
+        if self._last is not None:
+            self._last = self._last.take(~np.isin(self._last.key, keys))
+            self._place[:] = -1
+            self._place[self._last.key] = np.arange(len(self._last))
+
+
+def _text(strings: list[str | None]) -> Text:
+    words: dict[str, int] = {}
+    codes = [-1 if word is None else words.setdefault(word, len(words)) for word in strings]
+    return Text(tuple(words), np.array(codes, np.int32))
