@@ -255,7 +255,7 @@ def test_cuts_and_restarts_change_nothing(made, items, delay, within, data):
 
     def fresh():
         return Pattern(
-            texts, "v", most_rows=6, within=Duration(within * S), after_match=skip, measures={"n": "count(*)", "l": "list(v)"},
+            texts, "v", most_rows=9, within=Duration(within * S), after_match=skip, measures={"n": "count(*)", "l": "list(v)"},
             delay=None if delay is None else Duration(delay * S),
         )  # fmt: skip
 
