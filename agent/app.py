@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import time
@@ -17,7 +18,8 @@ import orjson
 from agent import checkpoint, health
 from agent.alerts import Message
 from agent.clock import HostClock
-from agent.compose import Parts
+from agent.compose import Parts, command_sources
+from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.engine import Decisions, Engine
 from agent.messages import encode
@@ -102,10 +104,18 @@ class App:
         """Read all sources, save the state now and then, until every source has ended."""
         reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(self._save_now_and_then()), tasks.create_task(self._report_now_and_then())]
+            commands = Reading(command_sources(self.parts.sinks), self._obey, 0, self.progress, self.clock)
+            beside = [
+                tasks.create_task(self._save_now_and_then()),
+                tasks.create_task(self._report_now_and_then()),
+                tasks.create_task(commands.run()),
+            ]
             await reading.run()
             for task in beside:
                 task.cancel()
+
+    async def _obey(self, batch: Batch) -> None:
+        await self.decide(dataclasses.replace(batch, source=COMMANDS))
 
     async def decide(self, batch: Batch) -> None:
         """Decide on one batch; when this returns, its alerts are safe on disk."""

@@ -29,6 +29,7 @@ _COMMANDS = {
     "record": "agent.commands.record",
     "sensors": "agent.commands.sensors",
     "tail": "agent.commands.tail",
+    "alerts": "agent.commands.alerts",
     "generate": "agent.offline.generate",
     "calibrate": "agent.offline.calibrate",
     "detect": "agent.offline.detect",

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.alerts import Identity
+from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
 from agent.engine import Engine, Limits, Step
 from agent.rules import Rule
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
+from sensors.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,32 @@ def _signed(sink: Any, identity: Identity) -> Any:
     fields = {field.name for field in dataclasses.fields(sink) if field.init}
     mine = {"site": identity.site, "agent": identity.agent}
     return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
+
+
+def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
+    """A source of commands for each MQTT sink that takes them: `<base>/cmd/<verb>`, JSON."""
+    sources: dict[str, Source] = {}
+    for name, sink in sinks.items():
+        if not getattr(sink, "commands", False):
+            continue
+        from sensors.mqtt import MqttSource  # aiomqtt is imported only where there is such a sink
+
+        mqtt: Any = sink
+        sources[f"commands of {name}"] = MqttSource(
+            url=mqtt.url,
+            topic=f"{mqtt.base}/cmd/+",
+            codec=CommandCodec(),
+            machine_level=-1,
+            user=mqtt.user,
+            password_file=mqtt.password_file,
+            tls=mqtt.tls,
+            client_id=f"{mqtt.client_id or mqtt.base.replace('/', '-')}-commands",
+            session=Duration("0s"),
+            protocol=mqtt.protocol,
+            keepalive=mqtt.keepalive,
+            waiting=100,
+        )
+    return sources
 
 
 def _fingerprints(settings: Settings) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Reading:
     Attributes:
         sources: by name.
         take: what is done with a batch; the next is read when it returns.
-        tick_seconds: how often the clock is told.
+        tick_seconds: how often the clock is told; 0 = never.
     """
 
     sources: Mapping[str, Source]
@@ -71,7 +71,7 @@ class Reading:
             source.counters.reopened += 1
 
     async def _tick(self) -> None:
-        if any(keeps_time(source) for source in self.sources.values()):
+        if not self.tick_seconds or any(keeps_time(source) for source in self.sources.values()):
             return
         while True:
             await asyncio.sleep(self.tick_seconds)

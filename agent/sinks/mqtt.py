@@ -48,6 +48,8 @@ class MqttSink:
         will_delay: how long the broker waits before it tells that we are gone (MQTT 5).
         discovery: first level of Home Assistant's discovery topics.
         max_body: longest body, bytes; longer ones are dead-lettered.
+        commands: obey what is published under `cmd/` (acknowledge, silence); who may publish there is the
+            broker's business.
         kinds: the classes of message it takes.
     """
 
@@ -63,6 +65,7 @@ class MqttSink:
     will_delay: Duration = Duration("10s")
     discovery: str = "homeassistant"
     max_body: int = 256 * 1024
+    commands: bool = True
     kinds: frozenset[Kind] = frozenset(
         {"alert", "raw", "state", "status", "health", "metric", "reply", "discovery"}
     )

@@ -1,0 +1,156 @@
+"""`agent alerts`: what is open on a broker; acknowledge it, silence it for a while."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from agent.commands import Commands, add_command
+from agent.notices import Notice
+from sensors.units import Duration
+
+_EXAMPLES = """  agent alerts list
+  agent alerts ack press-1 --note "Ana looks into it"
+  agent alerts silence press-1 --rule "overheating" --for 2h --note "maintenance"
+  agent alerts unsilence 0f1c7c0a
+  agent alerts list --json | jq -r .data.message"""
+QUIET_SECONDS = 0.5  # so long without a retained message means that all have come
+REPLY_SECONDS = 5.0
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    command = add_command(commands, "alerts", run, "Show open alerts; acknowledge or silence them.", _EXAMPLES)
+    command.add_argument("verb", choices=["list", "ack", "silence", "unsilence"])
+    command.add_argument(
+        "target", nargs="?", default="*", help="machine (pattern); of unsilence the id of the silence"
+    )
+    command.add_argument("--rule", default="*", help="rule (pattern), default: all")
+    command.add_argument("--for", dest="lasts", type=Duration, metavar="TIME", help="of a silence, e.g. 2h")
+    command.add_argument("--note", default="", help="why, for whoever reads the event")
+    command.add_argument("--agent", default="", metavar="SITE/NAME", help="default: the only one on the broker")
+    command.add_argument("--broker", default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s")
+    command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
+    command.add_argument("--json", action="store_true", help="JSON lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, or send a command and wait for the reply."""
+    if arguments.verb == "silence" and arguments.lasts is None:
+        print("agent: a silence ends: add --for, e.g. --for 2h", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return asyncio.run(_run(arguments))
+    except (TimeoutError, LookupError, OSError) as error:
+        print(f"agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+@dataclass(slots=True)
+class Broker:
+    """A connection for one command."""
+
+    client: Any
+    root: str
+
+    async def retained(self, topic: str) -> list[tuple[str, bytes]]:
+        """What is retained under a topic filter."""
+        await self.client.subscribe(topic, qos=1)
+        found: list[tuple[str, bytes]] = []
+        messages = self.client.messages
+        while True:
+            try:
+                message = await asyncio.wait_for(anext(messages), QUIET_SECONDS)
+            except TimeoutError:
+                await self.client.unsubscribe(topic)
+                return found
+            if message.retain and message.payload:
+                found.append((str(message.topic), bytes(message.payload)))
+
+    async def ask(self, base: str, verb: str, command: dict[str, Any]) -> dict[str, Any]:
+        """Send a command and wait for its reply.
+
+        Raises:
+            TimeoutError: the agent did not answer.
+        """
+        await self.client.subscribe(f"{base}/cmd/{verb}/result", qos=1)
+        await self.client.publish(f"{base}/cmd/{verb}", json.dumps(command), qos=1)
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                async for message in self.client.messages:
+                    reply: dict[str, Any] = json.loads(message.payload)
+                    if reply.get("id") == command["id"]:
+                        return reply
+        except TimeoutError:
+            pass
+        raise TimeoutError(f"{base} did not answer within {REPLY_SECONDS:g} s; is the agent connected?")
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    import aiomqtt  # its import takes longer than those of all other commands
+
+    url = urlsplit(arguments.broker)
+    try:
+        async with aiomqtt.Client(url.hostname or "127.0.0.1", url.port or 1883, timeout=5) as client:
+            broker = Broker(client, arguments.root)
+            if arguments.verb == "list":
+                return await _list(broker, arguments)
+            return await _send(broker, arguments)
+    except aiomqtt.MqttError as error:
+        raise OSError(f"{arguments.broker}: {error}") from error
+
+
+async def _list(broker: Broker, arguments: argparse.Namespace) -> int:
+    found = await broker.retained(f"{broker.root}/v1/+/+/+/alert/+")
+    for _, body in sorted(found):
+        if arguments.json:
+            print(body.decode())  # noqa: T201
+            continue
+        try:
+            print(Notice.parse(body).line(colour=sys.stdout.isatty()))  # noqa: T201
+        except ValueError as error:
+            print(f"not an alert: {error}", file=sys.stderr)  # noqa: T201
+    if not found and not arguments.json:
+        print("no open alert")  # noqa: T201
+    return 0
+
+
+async def _send(broker: Broker, arguments: argparse.Namespace) -> int:
+    base = f"{broker.root}/v1/{arguments.agent}" if arguments.agent else await _only_agent(broker)
+    verb = arguments.verb
+    command: dict[str, Any] = {"id": uuid.uuid4().hex[:8], "note": arguments.note}
+    if verb == "unsilence":
+        command["id"] = arguments.target
+    else:
+        command |= {"machine": arguments.target, "rule": arguments.rule}
+    if verb == "silence":
+        command["for"] = str(arguments.lasts)
+    reply = await broker.ask(base, verb, command)
+    if arguments.json:
+        print(json.dumps(reply))  # noqa: T201
+    elif reply.get("ok"):
+        what = {"ack": "incidents acknowledged", "silence": "silence", "unsilence": "silence ended"}[verb]
+        print(f"{reply.get('count')} {what}; id {reply.get('id')}")  # noqa: T201
+    else:
+        print(f"agent: refused: {reply.get('error')}", file=sys.stderr)  # noqa: T201
+    return 0 if reply.get("ok") else 1
+
+
+async def _only_agent(broker: Broker) -> str:
+    """Topic base of the one agent of the broker.
+
+    Raises:
+        LookupError: there is none, or there are several.
+    """
+    found = await broker.retained(f"{broker.root}/v1/+/+/status")
+    bases = sorted(topic.removesuffix("/status") for topic, _ in found)
+    if len(bases) != 1:
+        names = ", ".join("/".join(base.split("/")[-2:]) for base in bases) or "none"
+        raise LookupError(f"which agent? add --agent SITE/NAME; on this broker: {names}")
+    return bases[0]

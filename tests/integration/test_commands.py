@@ -1,0 +1,76 @@
+"""Somebody acknowledges and silences an alert over MQTT while the agent runs."""
+
+import asyncio
+import json
+import sys
+
+from tests.integration.agent_process import ROOT, AgentProcess
+
+CONFIG = """
+[agent]
+site = "hall"
+name = "a"
+state = "{state}"
+tick = "100ms"
+
+[source.machines]
+type = "temperature"
+at_limit = "hold"
+rate = 20.0
+speed = 20.0
+
+[rule.hot]
+when = "Temperature_C >= 90"
+severity = "critical"
+
+[sink.broker]
+type = "mqtt"
+url = "{url}"
+"""
+
+
+async def alerts(url, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agent", "alerts", *arguments, "--broker", url, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, error = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, out.decode(), error.decode()
+
+
+async def open_alert(url):
+    async with asyncio.timeout(30):
+        while True:
+            code, out, _ = await alerts(url, "list", "--json")
+            assert code == 0
+            if out.strip():
+                return json.loads(out.splitlines()[0])
+
+
+async def test_an_open_alert_is_listed_acknowledged_and_silenced(tmp_path, mosquitto):
+    file = tmp_path / "agent.toml"
+    file.write_text(CONFIG.format(state=tmp_path / "state", url=mosquitto.url))
+    async with AgentProcess("run", "-c", file) as agent:
+        event = await open_alert(mosquitto.url)
+        assert event["data"]["machine"] == "2"
+
+        code, out, error = await alerts(mosquitto.url, "ack", "2", "--note", "Ana looks")
+        assert (code, error) == (0, "")
+        assert out.startswith("1 incidents acknowledged")
+        assert "acked" in (await open_alert(mosquitto.url))["data"]["flags"]
+
+        code, out, error = await alerts(mosquitto.url, "silence", "2", "--rule", "hot", "--for", "1h")
+        assert (code, error) == (0, "")
+        silence = out.split()[-1]
+        assert "silenced" in (await open_alert(mosquitto.url))["data"]["flags"]
+        assert (await alerts(mosquitto.url, "unsilence", silence))[0] == 0
+        code, _, error = await alerts(mosquitto.url, "unsilence", silence)
+        assert code == 1
+        assert "there is no silence" in error or "did not answer" in error
+        assert await agent.stop() == 0
+
+
+async def test_without_an_agent_on_the_broker_it_says_so(mosquitto):
+    code, _, error = await alerts(mosquitto.url, "ack", "2")
+    assert code == 1
+    assert "which agent?" in error
