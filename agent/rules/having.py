@@ -45,6 +45,7 @@ class Having:
     severity: Severity = "info"
 
     type = "having"
+    life = None
     clear_limit = ""
 
     def __post_init__(self) -> None:

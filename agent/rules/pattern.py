@@ -74,6 +74,7 @@ class Pattern:
     severity: Severity = "warning"
 
     type = "pattern"
+    life = None
     clear_limit = ""
 
     def __post_init__(self) -> None:

@@ -65,6 +65,10 @@ class Running:
         needed = {item.column: None for item in wanted if item.column}
         return tuple(needed | ({} if self.where is None else dict.fromkeys(self.where.columns)))
 
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its rows."""
+        return (*self._window.outputs(), *self._lists)
+
     def process(self, rows: Rows) -> Rows:
         usable = rows.key >= 0
         if self.where is not None and len(rows):
