@@ -26,6 +26,7 @@ from agent.messages import encode
 from agent.outbox import Outbox
 from agent.reading import Reading
 from agent.service import Progress
+from agent.summary import Summary
 from sensors.batch import Batch
 from sensors.source import Positioned
 
@@ -59,6 +60,7 @@ class App:
         self.engine = self.parts.engine()
         kinds = {name: sink.kinds for name, sink in self.parts.sinks.items()}
         self.outbox = Outbox(self.parts.settings.agent.state / "outbox.db", kinds)
+        self.summary = Summary(self.parts.identity)
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
         self._appending: set[asyncio.Task[Any]] = set()
@@ -145,7 +147,8 @@ class App:
 
     def messages(self, decisions: Decisions) -> list[Message]:
         """What goes out for these decisions, in order."""
-        return encode(decisions, self.engine, self.parts.identity, metrics=self._agent.metrics)
+        out = encode(decisions, self.engine, self.parts.identity, metrics=self._agent.metrics)
+        return out + self.summary.update(decisions.alerts) if decisions.alerts else out
 
     def _notes(self, decisions: Decisions) -> dict[str, bytes]:
         """What is remembered of the incidents that changed, to be kept with their alerts."""
@@ -210,6 +213,8 @@ class App:
                 saved = orjson.loads(note)
                 if saved["print"] == self.parts.fingerprints.get(saved["rule"]):
                     self.engine.adopt(saved["rule"], tuple(saved["series"]), saved)
+
+        self.summary.resume(self.engine)
 
     def _restore(self, state: dict[str, Any]) -> None:
         same = {name: state["prints"].get(name) == mark for name, mark in self.parts.fingerprints.items()}

@@ -57,6 +57,9 @@ class Verdict:
 class Life(Protocol):
     """The incidents of a rule, one series each. See `agent.rules.lifecycle`."""
 
+    @property
+    def severities(self) -> tuple[Severity, ...]: ...
+
     def incident(self, key: int) -> State: ...
 
     def adopt(self, key: int, saved: State) -> None: ...

@@ -1,0 +1,43 @@
+"""A machine in short: the worst of what is open, offline, stale or ok; the same after a restart."""
+
+import json
+
+from agent.summary import Summary
+from sensors.batch import tick
+from tests.core.streams import parts
+from tests.core.test_control import SECOND, START, reading
+
+TABLES = {
+    "rule": {
+        "hot": {"when": "x >= 90", "severity": "critical", "no_data": "60s"},
+        "warm": {"when": "x >= 80", "severity": "warning", "no_data": "60s"},
+    }
+}
+
+
+def told(summary, decisions):
+    return [(message.machine, json.loads(message.body)["state"]) for message in summary.update(decisions.alerts)]
+
+
+def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
+    found = parts(TABLES)
+    engine, summary = found.engine(), Summary(found.identity)
+    assert told(summary, engine.process(reading(95, 0))) == [("m", "critical")]
+    assert told(summary, engine.process(reading(85, 1))) == [("m", "warning")]
+    assert told(summary, engine.process(tick(START + 120 * SECOND))) == [("m", "stale")]
+    assert told(summary, engine.process(reading(50, 121)))[-1] == ("m", "ok")
+
+
+def test_a_silent_machine_is_offline_and_a_restart_knows_it():
+    tables = {"rule": {**TABLES["rule"], "quiet": {"type": "deadman", "after": "10s"}}}
+    found = parts(tables)
+    engine, summary = found.engine(), Summary(found.identity)
+    told(summary, engine.process(reading(95, 0)))
+    assert told(summary, engine.process(tick(START + 20 * SECOND))) == [("m", "offline")]
+    after = parts(tables)
+    resumed, other = after.engine(), Summary(after.identity)
+    resumed.restore(engine.state())
+    other.resume(resumed)
+    back = other.update(resumed.process(reading(95, 30)).alerts)
+    assert json.loads(back[-1].body)["open_count"] == 2
+    assert json.loads(back[-1].body)["state"] == "critical"
