@@ -63,7 +63,15 @@ def main(arguments: list[str]) -> int:
         "--nominal", type=float, default=0.0, help="Hz; 0 = the strongest frequency of the reference"
     )
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument(
+        "--pictures", type=Path, help="only draw the pictures of the documentation, into this folder"
+    )
     args = parser.parse_args(arguments)
+    if args.pictures:
+        from benchmarks.voltage_picture import draw  # needs matplotlib
+
+        print("\n".join(str(path) for path in draw(args.pictures)))
+        return 0
     sets = from_files(args.waves) if args.waves else generated(args.trials, LEVELS, args.seed)
     table = [
         "| kind | noise V | detected | tutorial | tutorial at 1 % | named | as |",

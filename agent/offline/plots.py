@@ -31,7 +31,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
 
 def _save(figure: Any, path: Path) -> None:
     try:
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=90)
     except (OSError, ValueError) as error:
         raise NoPlotError(f"cannot write {path}: {error}") from error
 
@@ -93,7 +93,7 @@ def plot_windows(path: Path, panels: list[tuple[str, Floats, Floats, Floats]], t
         threshold: drawn in the panels of the score.
         name: of the score.
     """
-    figure, axes = _figure(2 * len(panels), 1, (10, 2.6 * len(panels)))
+    figure, axes = _figure(2 * len(panels), 1, (8, 2.2 * len(panels)))
     for index, (title, signal, place, score) in enumerate(panels):
         top, bottom = axes[2 * index, 0], axes[2 * index + 1, 0]
         top.plot(signal, color=NORMAL, linewidth=0.6)
