@@ -31,6 +31,7 @@ class Rows:
         texts: column name -> strings.
         lists: column name -> one tuple a row (`collect`, evidence of a detector); rarely used.
         now: host time of the batch, ns.
+        memo: what operators have worked out about these rows, such as their order by series, for the next operator.
     """
 
     key: Ints
@@ -41,6 +42,7 @@ class Rows:
     now: int
     texts: Mapping[str, Text] = field(default_factory=dict)
     lists: Mapping[str, list[Any]] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.key)

@@ -17,7 +17,7 @@ import numpy as np
 from agent.detectors.lessons import Lessons
 from agent.expressions import Expression
 from agent.rows import Rows, State
-from agent.windows.calls import Windows
+from agent.windows.calls import Windows, block_length
 from agent.windows.histogram import Histograms
 from agent.windows.horizon import Closing, Horizon
 from agent.windows.pane_windows import PaneWindows
@@ -155,7 +155,7 @@ class Kl:
                 resolution=self.resolution,
                 tell_late=False,
             ),
-            max(256, (1 << 18) // max(4, shape.wide)),
+            block_length(shape.wide, False),
         )
         self._share: Floats = np.zeros((self.bins + 2, 0))
         self._lessons = Lessons(self.learn, self.learn_most)
@@ -163,6 +163,7 @@ class Kl:
             self._set(None, np.array([self.reference.low]), np.array([self.reference.high]),
                       np.array(self.reference.counts)[:, None])  # fmt: skip
         self._told: Told | None = None
+        self._no_values = {name: np.zeros(0) for name in self.outputs()}
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
@@ -171,6 +172,11 @@ class Kl:
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
         return (self.metric,)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of one series that has learnt."""
+        return self.windows.panes.ring.bytes + 24 + 24 + 16 + 8 * (self.bins + 2)
 
     def process(self, rows: Rows) -> Rows:
         """Scores of the windows that closed."""
@@ -187,6 +193,8 @@ class Kl:
 
     def _scored(self, told: Told, rows: Rows) -> Rows:
         self._told = told
+        if len(told.key) == 0:
+            return Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
         counts = told.partial[1:]
         n = told.partial[1:].sum(axis=0)  # whole numbers: any order will do
         score = divergence(self._shares(told.key), counts, self.prior, self.direction)

@@ -10,7 +10,7 @@ import numpy as np
 from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows import aggregates as spelling
-from agent.windows.calls import Windows
+from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Closing, Horizon
 from agent.windows.pane_windows import Counts, PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
@@ -84,11 +84,11 @@ class Aligned:
             resolution=self.resolution,
             tell_late=self.tell_late,
         )
-        self.windows = Windows(
-            self.panes, max(256, (1 << 18 if self.emit == "final" else 1 << 16) // max(4, shape.wide))
-        )
+        self.windows = Windows(self.panes, block_length(shape.wide, self.emit == "current"))
 
-    # --- the operator -----------------------------------------------------------------------------------------
+        # --- the operator -----------------------------------------------------------------------------------------
+
+        self._no_values = {name: np.zeros(0) for name in layout.names}
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
@@ -111,7 +111,14 @@ class Aligned:
             return self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
 
     def _rows(self, told: Told, rows: Rows) -> Rows:
+        if len(told.key) == 0:
+            return Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
         return self.panes.rows(told, rows, results(self.layout, told.partial, self.panes.pane))
+
+    @property
+    def bytes(self) -> int:
+        """Memory of one series."""
+        return self.panes.ring.bytes + 24
 
     @property
     def counts(self) -> Counts:

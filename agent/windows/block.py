@@ -13,6 +13,8 @@ from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62
 _SMALL_KEYS = 1 << 16
+_ZERO = np.zeros(1, np.int64)
+_ONE = np.ones(1, np.int64)
 
 
 class TooWideError(Exception):
@@ -128,6 +130,7 @@ class Segments:
         first: `(g,)` first of each segment; `length` their number.
         number: `(m,)` segment of each.
         key: `(g,)` series of each segment, `panes` `(g,)` its pane.
+        heads: `(s,)` first segment of each series, `tails` its last.
     """
 
     row: Ints | None
@@ -137,6 +140,8 @@ class Segments:
     number: Ints
     key: Ints
     panes: Ints
+    heads: Ints
+    tails: Ints
 
 
 def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | None:
@@ -147,7 +152,6 @@ def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | Non
         pane: `(n,)` pane of each.
         accepted: `(n,)` bool; None for all.
         tidy: panes ascend within each series.
-
     """
     row = None
     if accepted is not None:
@@ -163,13 +167,75 @@ def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | Non
             order = np.argsort(code, kind="stable")
             row = order if row is None else row[order]
             key, pane = key[order], pane[order]
+    if len(key) == 1:
+        return Segments(row, pane, _ZERO, _ONE, _ZERO, key, pane, _ZERO, _ZERO)
     fresh = np.empty(len(key), np.bool_)
     fresh[0] = True
     np.not_equal(pane[1:], pane[:-1], out=fresh[1:])
     fresh[1:] |= key[1:] != key[:-1]
-    first = np.flatnonzero(fresh)
-    length = np.diff(first, append=len(key))
-    return Segments(row, pane, first, length, np.cumsum(fresh) - 1, key[first], pane[first])
+    first = fresh.nonzero()[0]
+    length = lengths(first, len(key))
+    owner = key[first]
+    heads = starts_of(owner)
+    tails = heads + lengths(heads, len(owner)) - 1
+    return Segments(
+        row, pane, first, length, np.repeat(np.arange(len(first)), length), owner, pane[first], heads, tails
+    )
+
+
+@dataclass(slots=True)
+class Series:
+    """Rows by series, in order of arrival within each.
+
+    Attributes:
+        order: `(n,)` index of each into the unsorted rows; None where they came sorted.
+        key: `(n,)` series of each; `time` ns.
+        starts: `(s,)` first row of each series, `length` their number, `owner` which series it is.
+        back: some reading is behind an earlier one of its series.
+        opens: `(s,)` time of the first reading of each series, `ends` of the last.
+    """
+
+    order: Ints | None
+    key: Ints
+    time: Ints
+    starts: Ints
+    length: Ints
+    owner: Ints
+    back: bool
+    opens: Ints
+    ends: Ints
+
+
+def series_of(key: Ints, time: Ints) -> Series:
+    """Sort rows, all of series 0 or above, by series."""
+    if len(key) == 1:
+        return Series(None, key, time, _ZERO, _ONE, key, False, time, time)
+    order = by_key(key)
+    if order is not None:
+        key, time = key.take(order), time.take(order)
+    starts = starts_of(key)
+    length = lengths(starts, len(key))
+    back = time[1:] < time[:-1]
+    back[starts[1:] - 1] = False
+    return Series(
+        order, key, time, starts, length, key[starts], bool(back.any()), time[starts], time[starts + length - 1]
+    )
+
+
+def starts_of(key: Ints) -> Ints:
+    """First index of each run of equal keys."""
+    fresh = np.empty(len(key), np.bool_)
+    fresh[:1] = True
+    np.not_equal(key[1:], key[:-1], out=fresh[1:])
+    return fresh.nonzero()[0]
+
+
+def lengths(first: Ints, number: int) -> Ints:
+    """Length of each stretch of `number` rows that starts at `first`."""
+    length = np.empty_like(first)
+    np.subtract(first[1:], first[:-1], out=length[:-1])
+    length[-1:] = number - first[-1:]
+    return length
 
 
 def column(values: Mapping[str, Floats], name: str, part: slice, number: int) -> Floats:

@@ -14,6 +14,11 @@ from agent.windows.table import Told
 _END = 1 << 62
 
 
+def block_length(wide: int, current: bool) -> int:
+    """Most readings of a block: what keeps its arrays within some megabytes for windows `wide` panes."""
+    return max(256, (1 << 16) // max(4, wide)) if current else max(4096, (1 << 20) // max(16, wide))
+
+
 @dataclass(slots=True)
 class Windows:
     """Calls cut into blocks of at most `length` readings, the clock first.

@@ -14,7 +14,7 @@ from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows.aggregates import STREAMED, Aggregate, parse
 from agent.windows.block import places
-from agent.windows.calls import Windows
+from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Horizon
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
@@ -74,7 +74,7 @@ class CountWindow:
             resolution=0,
             tell_late=False,
         )
-        self.windows = Windows(self.panes, max(256, (1 << 16) // max(4, shape.wide)))
+        self.windows = Windows(self.panes, block_length(shape.wide, True))
         self._number: Ints = np.zeros(0, np.int64)
 
     def outputs(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def current_tidy_rows(
     """
     n, wide, hop = len(position), hops.wide, hops.hop
     times = -(-wide // hop)
-    source = np.concatenate((table.partial, layout.neutral), axis=1)
+    source = np.concatenate((table.partial(), layout.neutral), axis=1)
     own = table.before(segments.key, segments.panes)
     older = own - 1
     out = np.empty((len(running), n, times))

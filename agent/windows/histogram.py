@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from agent.windows.partials import Readings
@@ -31,6 +33,7 @@ class Histograms:
         self.neutral: Floats = np.zeros((self.size, 1))
         self.ends = False
         self.whole = True
+        self.simple = True
         self.shared = False
         self.low: Floats = np.zeros(0)
         self.high: Floats = np.zeros(0)
@@ -50,18 +53,44 @@ class Histograms:
         self.low[keys], self.high[keys] = low, high
         self.scale[keys] = self.bins / (high - low)
 
-    def bin(self, key: Ints, value: Floats) -> Ints:
-        """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside."""
+    def bin(self, key: Ints, value: Floats, number: Ints | None = None) -> Ints:
+        """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside.
+
+        Args:
+            key: `(n,)` series of each; `(g,)` of each segment if `number` is given.
+            value: `(n,)`; finite.
+            number: `(n,)` segment of each.
+        """
+        low: Any
+        high: Any
+        scale: Any
         if self.shared:
             low, high, scale = self.low[0], self.high[0], self.scale[0]
         else:
             low, high, scale = self.low[key], self.high[key], self.scale[key]
-        place = np.clip((value - low) * scale, -1.0, self.bins)  # numbers too great for int64 end here
-        found: Ints = np.floor(place).astype(np.int64) + 1
+            if number is not None:
+                low, high, scale = low.take(number), high.take(number), scale.take(number)
+        place = value - low
+        place *= scale
+        place += 1.0
+        np.clip(place, 0.0, self.bins + 1.0, out=place)  # numbers too great for int64 end here
+        found: Ints = place.astype(np.int64)
         top = found > self.bins
         if top.any():
             found[top & (value <= high)] = self.bins
         return found
+
+    def add(self, data: Floats, slot: Ints, r: Readings) -> None:
+        """Count readings where the histograms lie: segments in the columns `slot` of `data`."""
+        data[0][slot] += r.length
+        value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
+        if valid is not None:
+            value, segment = value[valid], segment[valid]
+        cell = self.bin(r.key, value, segment)
+        cell += 1
+        cell *= data.shape[1]
+        cell += slot.take(segment)
+        np.add.at(data.reshape(-1), cell, 1.0)
 
     def reduce(self, carry: Floats, r: Readings) -> Floats:
         """Counts `(C, g)` of the segments with their readings; `carry` is changed and returned."""
@@ -69,14 +98,14 @@ class Histograms:
         value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
         if valid is not None:
             value, segment = value[valid], segment[valid]
-        segments = len(r.length)
-        cell = self.bin(segment if self.shared else r.key[segment], value) * segments + segment
-        counts = carry[1:].reshape(-1)
+        cell = self.bin(r.key, value, segment)
+        cell *= len(r.length)
+        cell += segment
+        counts = carry[1:].reshape(-1)  # a view
         if len(cell) * 8 < len(counts):
             np.add.at(counts, cell, 1.0)
         else:
             counts += np.bincount(cell, minlength=len(counts))
-        carry[1:] = counts.reshape(self.size - 1, segments)
         return carry
 
     def running(self, carry: Floats, r: Readings) -> Floats:

@@ -24,9 +24,12 @@ from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
+from agent.windows.sight import Column, Sight, columns, event_time
 from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows, together
 from sensors.batch import Floats, Ints, Text
 from sensors.units import SECOND
+
+_NOTHING = np.zeros(0)
 
 
 @dataclass(slots=True)
@@ -104,10 +107,12 @@ class PaneWindows:
     def advance(self, rows: Rows, start: int, stop: int) -> Iterator[tuple[Told, int]]:
         """What readings `start` to `stop` lead to, with the position that positions count from."""
         part = slice(start, stop)
-        key, time = rows.key[part], _time(rows, part, self.resolution)
         try:
-            block.check_width(key, time, self.pane)
-            told = list(self._sorted_block(rows, part, key, time))
+            told = self._orderly_block(rows, part)
+            if told is None:
+                key, time = rows.key[part], event_time(rows, part, self.resolution)
+                block.check_width(key, time, self.pane)
+                told = list(self._sorted_block(rows, part, key, time))
         except block.TooWideError:
             middle = (start + stop) // 2
             yield from self.advance(rows, start, middle)
@@ -116,6 +121,64 @@ class PaneWindows:
         self.arrived += stop - start
         for item in told:
             yield item, start
+
+    def _orderly_block(self, rows: Rows, part: slice) -> list[Told] | None:
+        """The common case: every series on its own, no reading left out, none behind another; None if it is not so."""
+        horizon = self.horizon
+        if not horizon.each or self.where is not None or self.shift:
+            return None
+        sight = Sight.of(rows, part, self.resolution)
+        s = sight.series
+        if s is None or s.back:
+            return None
+        sight.check_width(self.pane)
+        self.ring.grow(sight.highest + 1)
+        horizon.grow(sight.highest + 1)
+        carried = horizon.at[s.owner]
+        if (s.opens - horizon.lag < carried).any():
+            return None
+        segments = sight.segments(self.pane)
+        horizon.at[s.owner] = s.ends - horizon.lag
+        if horizon.idle is not None:
+            horizon.heard(s.owner, s.ends, rows.now)
+        turns = None if self.current else self._own_turns(s, segments, carried)
+        readings = self._readings(sight.columns(self.layout.columns), s.time, s.order, segments)
+        if not self.current and self.layout.simple and self._fits(segments, carried):
+            slot = self.ring.slots_of(segments.key, segments.panes)
+            self.ring.open(slot, segments.panes)
+            self.layout.add(self.ring.data, slot, readings)
+            self.ring.newest[s.owner] = segments.panes[segments.tails]
+            return list(self._finals(turns))
+        return list(self._add(segments, readings, s.order, turns, None, True, False))
+
+    def _fits(self, segments: block.Segments, carried: Ints) -> bool:
+        """Whether the ring can take the panes of a block without losing any that a window still needs."""
+        newest = segments.panes[segments.tails]
+        had = self.ring.newest[segments.key[segments.heads]]
+        if len(segments.panes) == len(newest) and (newest == had).all():
+            return True
+        oldest = segments.panes[segments.heads]
+        needed = self.geometry.first(self.closed(carried) + 1)
+        oldest = np.where(had >= needed, np.minimum(needed, oldest), oldest)
+        return bool((newest - oldest < self.ring.slots).all())
+
+    def _own_turns(self, s: block.Series, segments: block.Segments, carried: Ints) -> Turns | None:
+        """Readings that close windows of their series, in series that are in order."""
+        lag = self.horizon.lag
+        if lag % self.pane == 0:  # windows close where a pane begins
+            first, heads = segments.first, segments.heads
+            after = np.maximum(self.geometry.closed(segments.panes - lag // self.pane), -1)
+        else:
+            first, heads = np.arange(len(s.key)), s.starts
+            after = self.closed(s.time - lag)
+        before = np.empty_like(after)
+        before[1:] = after[:-1]
+        before[heads] = self.closed(carried)
+        moved = (after > before).nonzero()[0]
+        if len(moved) == 0:
+            return None
+        row = first[moved]
+        return Turns(s.key[row], before[moved], after[moved], row if s.order is None else s.order[row])
 
     def _sorted_block(self, rows: Rows, part: slice, key: Ints, time: Ints) -> Iterator[Told]:
         horizon, n = self.horizon, len(key)
@@ -184,12 +247,29 @@ class PaneWindows:
         if row is not None:
             position, time = position[row], time[row]
             closed = None if closed is None else closed[row]
-        readings = self._readings(rows, part, time, position, segments)
-        carry = self.ring.carry(segments.key, segments.panes)
+        sorted_columns = columns(rows, part, self.layout.columns, position)
+        readings = self._readings(sorted_columns, time, position, segments)
+        yield from self._add(segments, readings, position, turns, closed, trusted, partly)
+
+    def _add(
+        self,
+        segments: block.Segments,
+        readings: Readings,
+        position: Ints | None,
+        turns: Turns | None,
+        closed: Ints | None,
+        trusted: bool,
+        partly: bool,
+    ) -> Iterator[Told]:
+        """Add readings to panes and tell the windows that change or close."""
+        slot = self.ring.slots_of(segments.key, segments.panes)
+        carry = self.ring.carry(slot, segments.panes)
         if not self.current and not partly:
             partial = self.layout.reduce(carry, readings)
             yield from self._finals(turns, segments, partial)
         else:
+            if position is None:
+                position = np.arange(len(segments.pane))
             running = self.layout.running(carry, readings)
             partial = running.take(segments.first + segments.length - 1, axis=1)
             running, carry = self.layout.load(running), self.layout.load(carry)
@@ -197,7 +277,7 @@ class PaneWindows:
                 yield from self._finals(turns, segments, partial, (running, position, carry))
             else:
                 yield self._currents(segments, partial, (running, position, carry), closed, trusted)
-        self.ring.write(segments.key, segments.panes, partial)
+        self.ring.write(segments.key, segments.panes, slot, segments.tails, partial)
 
     def _finals(
         self,
@@ -241,9 +321,9 @@ class PaneWindows:
         trusted: bool,
     ) -> Told:
         """Windows that the readings of the block change."""
-        first = np.flatnonzero(np.append(True, segments.key[1:] != segments.key[:-1]))
-        since = self.geometry.first(np.maximum(self.geometry.oldest(segments.panes[first]), 0))
-        key, pane, carried = self.ring.live(segments.key[first], since)
+        heads = segments.heads
+        since = self.geometry.first(np.maximum(self.geometry.oldest(segments.panes[heads]), 0))
+        key, pane, carried = self.ring.live(segments.key[heads], since)
         self.layout.load(carried)
         panes = (
             np.concatenate((segments.key, key)),
@@ -257,30 +337,26 @@ class PaneWindows:
         table = PaneTable(*panes, ledger)
         return current_rows(table, ledger, self.geometry, self.layout, segments, story[1], closed)
 
-    def _readings(self, rows: Rows, part: slice, time: Ints, position: Ints, segments: block.Segments) -> Readings:
+    def _readings(
+        self, values: dict[str, Column], time: Ints, position: Ints | None, segments: block.Segments
+    ) -> Readings:
         """The columns the aggregates need, in segments."""
-        number = part.stop - part.start
-        values: dict[str, Floats] = {}
-        valid: dict[str, Any] = {}
-        for name in self.layout.columns:
-            value = block.column(rows.values, name, part, number).take(position)
-            finite = np.isfinite(value)
-            if finite.all():
-                values[name], valid[name] = value, None
-            else:
-                values[name], valid[name] = np.where(finite, value, 0.0), finite
-        ends = self.layout.ends
-        nothing = np.zeros(0)
+        order = offset = pane = _NOTHING
+        if self.layout.ends:
+            at = np.arange(len(time)) if position is None else position
+            order = (at + (self.arrived + 1)).astype(np.float64)
+            offset = (time - self.shift - segments.pane * self.pane).astype(np.float64)
+            pane = segments.panes.astype(np.float64)
         return Readings(
-            values,
-            valid,
+            {name: column.value for name, column in values.items()},
+            {name: column.valid for name, column in values.items()},
             segments.number,
             segments.first,
             segments.length,
             segments.key,
-            (position + (self.arrived + 1)).astype(np.float64) if ends else nothing,
-            (time - self.shift - segments.pane * self.pane).astype(np.float64) if ends else nothing,
-            segments.panes.astype(np.float64) if ends else nothing,
+            order,
+            offset,
+            pane,
         )
 
     def _count_late(
@@ -353,14 +429,6 @@ def _ledger(segments: block.Segments, story: tuple[Floats, Ints, Floats], carrie
         np.concatenate((segments.length, none)),
         np.concatenate((carry, carried), axis=1),
     )
-
-
-def _time(rows: Rows, part: slice, resolution: int) -> Ints:
-    """Event time of each row: of a reading its time, of a window its last instant."""
-    if rows.start is rows.end:
-        return rows.end[part]
-    start, end = rows.start[part], rows.end[part]
-    return np.where(end > start, end - resolution, end)
 
 
 def _cut(rows: Rows, part: slice) -> Rows:

@@ -121,17 +121,27 @@ class PaneRing:
         self.pane = np.concatenate((self.pane, np.full(more * self.slots, -1, np.int64)))
         self.data = np.concatenate((self.data, np.empty((len(self.neutral), more * self.slots))), axis=1)
 
-    def carry(self, key: Ints, pane: Ints) -> Floats:
+    def slots_of(self, key: Ints, pane: Ints) -> Ints:
+        """Where each pane lies if it is there."""
+        return key * self.slots + pane % self.slots
+
+    def carry(self, slot: Ints, pane: Ints) -> Floats:
         """What is there already of each pane `(C, g)`; it is taken out, to be put back by `write`."""
-        slot = key * self.slots + pane % self.slots
         there = self.pane[slot] == pane
-        carry = self.data.take(slot, axis=1)
-        if there.all():
-            self.pane[slot] = -1
-        else:
+        carry: Floats = self.data.take(slot, axis=1)
+        if not there.all():
             carry[:, ~there] = self.neutral
-            self.pane[slot[there]] = -1
+            slot = slot[there]
+        self.pane[slot] = -1
         return carry
+
+    def open(self, slot: Ints, pane: Ints) -> None:
+        """Have these panes there, empty if they are new; no two of them share a slot."""
+        there = self.pane[slot] == pane
+        if not there.all():
+            new = slot[~there]
+            self.data[:, new] = self.neutral
+            self.pane[slot] = pane
 
     def live(self, keys: Ints, since: Ints) -> tuple[Ints, Ints, Floats]:
         """Panes of these series from pane `since` of each on: key, pane and partials `(C, m)`, in no order."""
@@ -141,19 +151,26 @@ class PaneRing:
         found = slot[which, place]
         return keys[which], pane[which, place], self.data.take(found, axis=1)
 
-    def write(self, key: Ints, pane: Ints, partial: Floats) -> None:
-        """Keep partials `(C, g)`, ordered by key and pane; what a newer pane of its series displaces is dropped."""
-        last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
-        owner = key[last]
-        self.newest[owner] = newest = np.maximum(self.newest[owner], pane[last])
-        if len(last) < len(key):
-            newest = np.repeat(newest, np.diff(last, prepend=-1))
-        slot = key * self.slots + pane % self.slots
+    def write(self, key: Ints, pane: Ints, slot: Ints, tails: Ints, partial: Floats) -> None:
+        """Keep partials `(C, g)`; what a newer pane of its series displaces is dropped.
+
+        Args:
+            key: `(g,)` series of each, ascending.
+            pane: `(g,)` its number, ascending within a series.
+            slot: `(g,)` of `slots_of`.
+            tails: `(s,)` last pane of each series.
+            partial: `(C, g)`.
+        """
+        owner = key[tails]
+        newest = np.maximum(self.newest[owner], pane[tails])
+        self.newest[owner] = newest
+        if len(tails) < len(key):
+            newest = np.repeat(newest, np.diff(tails, prepend=-1))
         fresh = pane > newest - self.slots
-        if fresh.all():
-            self.pane[slot], self.data[:, slot] = pane, partial
-        else:
-            self.pane[slot[fresh]], self.data[:, slot[fresh]] = pane[fresh], partial[:, fresh]
+        if not fresh.all():
+            slot, pane, partial = slot[fresh], pane[fresh], partial[:, fresh]
+        self.pane[slot] = pane
+        self.data[:, slot] = partial
 
     def forget(self, keys: Ints) -> None:
         """Empty the panes of these series."""

@@ -64,6 +64,9 @@ class Partials(Protocol):
     columns: tuple[str, ...]
     ends: bool
     whole: bool
+    simple: bool
+
+    def add(self, data: Floats, slot: Ints, r: Readings) -> None: ...
 
     def reduce(self, carry: Floats, r: Readings) -> Floats: ...
 
@@ -171,6 +174,27 @@ class Layout:
             carry[row + 1] = np.where(better, r.pane, carry[row + 1])
             carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
         return carry
+
+    def add(self, data: Floats, slot: Ints, r: Readings) -> None:
+        """Add readings where the partials lie: segments to the columns `slot` of `data`; simple layouts only."""
+        number: Any = r.length
+        data[0][slot] += number
+        place = slot.take(r.segment) if len(slot) > 1 else np.broadcast_to(slot, r.segment.shape)
+        for column in self.columns:
+            value, valid = r.values[column], r.valid[column]
+            if valid is None:
+                data[self.count[column]][slot] += number
+            else:
+                np.add.at(data[self.count[column]], place, valid.astype(np.float64))
+            row = self.sum.get(column)
+            if row is not None:
+                np.add.at(data[row], place, value)
+            row = self.least.get(column)
+            if row is not None:
+                np.minimum.at(data[row], place, _masked(value, valid, _LEAST))
+            row = self.most.get(column)
+            if row is not None:
+                np.minimum.at(data[row], place, -_masked(value, valid, _MOST))
 
     def running(self, carry: Floats, r: Readings) -> Floats:
         """Partials `(C, n)` after each reading."""

@@ -10,6 +10,8 @@ from agent.windows.panes import Geometry
 from agent.windows.partials import Partials
 from sensors.batch import Floats, Ints
 
+_LONG = 16  # panes in a window from which a running total beats adding them up
+
 
 class Told(NamedTuple):
     """Windows to be told: series, number, position of the cause in the block (-1: the clock), folded partial."""
@@ -92,13 +94,17 @@ class PaneTable:
         code = key * self.span + (pane - self.least)
         order = np.argsort(code, kind="stable") if len(code) > 1 else np.zeros(len(code), np.int64)
         self.key, self.pane, self.code = key[order], pane[order], code[order]
-        self.partial = partial.take(order, axis=1)
+        self._partial, self._order = partial, order
         self.ledger = ledger
         if ledger is not None:
             ledger.arrange(order, neutral)
 
     def __len__(self) -> int:
         return len(self.pane)
+
+    def partial(self) -> Floats:
+        """Partials `(C, t)` in order."""
+        return self._partial.take(self._order, axis=1)
 
     def before(self, key: Ints, pane: Ints) -> Ints:
         """Number of panes of the table that precede this pane of this series."""
@@ -115,22 +121,26 @@ class PaneTable:
             last: `(m,)` index of the newest, not before it.
             position: as of which reading of the block; None for the panes as they are now.
         """
-        if position is None or self.ledger is None:
-            source, as_of = self.partial, None
-        else:
-            source, as_of = self.ledger.states, self.ledger.at
-        if as_of is None and layout.whole:
-            total = np.zeros((len(source), len(self) + 1))
-            np.cumsum(source, axis=1, out=total[:, 1:])
-            return total.take(last + 1, axis=1) - total.take(first, axis=1)
         length = last - first + 1
-        window = source.take(last if as_of is None else as_of(last, position), axis=1)
+        longest = int(length.max(initial=0))
+        if position is not None and self.ledger is not None:
+            return self._fold(layout, self.ledger.states, length, last, position)
+        if layout.whole and longest > _LONG:
+            total = np.zeros((len(self._partial), len(self) + 1))
+            np.cumsum(self.partial(), axis=1, out=total[:, 1:])
+            return total.take(last + 1, axis=1) - total.take(first, axis=1)
+        return self._fold(layout, self._partial, length, last, None)
+
+    def _fold(self, layout: Partials, source: Floats, length: Ints, last: Ints, position: Any) -> Floats:
+        def index(pane: Ints, when: Any) -> Ints:
+            return self._order[pane] if when is None or self.ledger is None else self.ledger.at(pane, when)
+
+        window = source.take(index(last, position), axis=1)
         longest = int(length.max(initial=0))
         every = bool((length == longest).all())
         for step in range(1, longest):
-            rows: Any = slice(None) if every else np.flatnonzero(length > step)
-            pane = last[rows] - step
-            older = source.take(pane if as_of is None else as_of(pane, position[rows]), axis=1)
+            rows: Any = slice(None) if every else (length > step).nonzero()[0]
+            older = source.take(index(last[rows] - step, None if position is None else position[rows]), axis=1)
             if every:
                 layout.fold(window, older)
             else:

@@ -96,6 +96,32 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
     for i, reading in enumerate(readings):
         single += told(window.process(rows_of([reading], at0=i)), STREAMED)
     assert same_bytes(single + told(window.finish(0), STREAMED), expected)
+    blocks = make()
+    blocks.windows.length = 5
+    assert same_bytes(
+        told(blocks.process(rows_of(readings)), STREAMED) + told(blocks.finish(0), STREAMED), expected
+    )
+
+
+PLAIN = ["rows", "count", "missing", "sum", "mean", "min", "max"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), streams(most=200), windows(emit=("final",), aggregates={name: CALLS[name] for name in PLAIN}))
+def test_simple_aggregates_are_added_in_place_to_the_same_bits(data, readings, made):
+    make, contains, table = made
+    window, got = make(), []
+    for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
+        got += told(window.process(rows_of(readings[start:stop], at0=start)), PLAIN)
+    whole = make()
+    assert same_bytes(got, told(whole.process(rows_of(readings)), PLAIN))
+    expected, _ = naive.aligned(readings, contains, "final", table["grace"], table["closing"])
+    assert [row[:4] for row in got] == [row[:4] for row in expected]
+    for row, (*_, inside) in zip(got, expected, strict=True):
+        for name, value in zip(PLAIN, row[4:], strict=True):
+            assert close(value, naive.aggregate(name, inside)), (name, value, inside)
+    rest = told(window.finish(0), PLAIN)
+    assert same_bytes(rest, told(whole.finish(0), PLAIN))
 
 
 def test_the_arrays_handed_in_stay_as_they_are():

@@ -1,0 +1,93 @@
+"""What windows work out about rows before anything of their own: order, segments, columns; shared through `memo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agent.rows import Rows
+from agent.windows import block
+from sensors.batch import Floats, Ints
+
+
+class Column(NamedTuple):
+    """Numbers `(n,)`, invalid ones 0, and which are valid (None: all)."""
+
+    value: Floats
+    valid: Any
+
+
+class Sight:
+    """A block of rows by series; each thing is worked out once, whichever window asks first.
+
+    Attributes:
+        series: None if there are rows without a series.
+        highest: highest series.
+    """
+
+    def __init__(self, rows: Rows, part: slice, resolution: int) -> None:
+        self.rows, self.part = rows, part
+        key = rows.key if part.start == 0 and part.stop == len(rows) else rows.key[part]
+        self.highest = int(key.max()) if len(key) > 1 else int(key[0])
+        self.series: block.Series | None = None
+        if (int(key.min()) if len(key) > 1 else self.highest) >= 0:
+            self.series = block.series_of(key, event_time(rows, part, resolution))
+        self._segments: dict[int, block.Segments] = {}
+        self._columns: dict[str, Column] = {}
+
+    @classmethod
+    def of(cls, rows: Rows, part: slice, resolution: int) -> Sight:
+        """The sight of these rows, from their memo if it is there."""
+        name = ("sight", part.start, part.stop, 0 if rows.start is rows.end else resolution)
+        found: Sight | None = rows.memo.get(name)
+        if found is None:
+            found = rows.memo[name] = cls(rows, part, resolution)
+        return found
+
+    def check_width(self, pane: int) -> None:
+        """See that panes and series can be numbered together, see `block.check_width`."""
+        if self.series is not None and len(self.series.key) > 1 and pane not in self._segments:
+            block.check_width(self.series.key, self.series.time, pane)
+
+    def segments(self, pane: int) -> block.Segments:
+        """Segments of series and panes of this length, of series in order."""
+        found = self._segments.get(pane)
+        if found is None:
+            assert self.series is not None  # noqa: S101  # the caller has looked
+            made = block.segments(self.series.key, self.series.time // pane, None, True)
+            assert made is not None  # noqa: S101  # all are accepted
+            found = self._segments[pane] = made
+        return found
+
+    def columns(self, names: Iterable[str]) -> dict[str, Column]:
+        """Columns in the order of `series`."""
+        order = None if self.series is None else self.series.order
+        for name in names:
+            if name not in self._columns:
+                self._columns |= columns(self.rows, self.part, (name,), order)
+        return {name: self._columns[name] for name in names}
+
+
+def columns(rows: Rows, part: slice, names: Iterable[str], order: Ints | None) -> dict[str, Column]:
+    """Columns of the block in this order (None: as they are); one that the rows do not have is all missing."""
+    found = {}
+    for name in names:
+        value = block.column(rows.values, name, part, part.stop - part.start)
+        if order is not None:
+            value = value.take(order)
+        finite = np.isfinite(value)
+        if finite.all():
+            found[name] = Column(value, None)
+        else:
+            found[name] = Column(np.where(finite, value, 0.0), finite)
+    return found
+
+
+def event_time(rows: Rows, part: slice, resolution: int) -> Ints:
+    """Event time of each row: of a reading its time, of a window its last instant."""
+    if rows.start is rows.end:
+        return rows.end[part]
+    start, end = rows.start[part], rows.end[part]
+    return np.where(end > start, end - resolution, end)
