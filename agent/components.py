@@ -46,6 +46,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "sliding": "agent.windows.sliding:Sliding",
     },
     "detector": {
+        "auto": "agent.detectors.auto:Auto",
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",
         "mains": "agent.detectors.mains:Mains",

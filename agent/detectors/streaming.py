@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from agent.detectors.rounds import Round, rounds
 from agent.rows import Rows, State
-from sensors.batch import Floats, Ints, Text
+from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100
 """Values beyond it are not measurements; their squares would overflow."""
@@ -105,6 +106,12 @@ class Table:
         return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype, _ in self.shapes.values())
 
 
+def _codes(column: Floats | None, n: int) -> Codes:
+    """A column of numbers of words; -1 where there is none."""
+    codes = np.full(n, -1.0) if column is None else np.where(np.isnan(column), -1.0, column)
+    return codes.astype(np.int32)
+
+
 @dataclass
 class Streaming(ABC):
     """A detector that scores each value of one metric before it learns from it, series by series.
@@ -124,6 +131,8 @@ class Streaming(ABC):
     by: tuple[str, ...] = ("machine",)
     _table: Table = field(init=False, repr=False, compare=False)
 
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    """Further columns that are texts: name -> the words its numbers stand for."""
     silent: ClassVar[int] = FLAT
     """Why the kernel gives NaN once it has seen enough rows."""
 
@@ -187,9 +196,11 @@ class Streaming(ABC):
             start=rows.start[chosen],
             end=time,
             at=rows.at[chosen],
-            values={"score": score, self.metric: x, **more},
+            values={"score": score, self.metric: x}
+            | {name: c for name, c in more.items() if name not in self.words},
             now=rows.now,
-            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
+            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))}
+            | {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.words.items()},
         )
 
     def _round(

@@ -1,0 +1,144 @@
+"""The last rows of each series in a circular store, and what was at the same phase of earlier periods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sensors.batch import Floats, Ints
+
+Store = npt.NDArray[np.float32]
+
+DAY = 86_400 * 10**9
+"""The period of most that people and machines do, ns."""
+
+
+def write(store: Store, count: Ints, x: Floats, take: Ints) -> None:
+    """Put `take` cells of each line of `x` behind the `count` rows already there."""
+    line, column = np.nonzero(np.arange(x.shape[1]) < take[:, None])
+    store[line, (count[line] + column) % store.shape[1]] = x[line, column]
+
+
+def read(store: Store, number: Ints) -> Floats:
+    """Rows by their number, `(k, ...)` like `number`; NaN below 0. The caller keeps within the store."""
+    flat = number.reshape(len(number), -1)
+    values = np.take_along_axis(store, flat % store.shape[1], axis=1).astype(np.float64)
+    values[flat < 0] = np.nan
+    return values.reshape(number.shape)
+
+
+def trailing(x: Floats, width: int) -> Floats:
+    """Sums over the last `width` cells of the last axis, shorter by `width - 1`; `width` is a power of 2.
+
+    Added by doubling, so that each sum is the same however the stream is cut, and no rounding piles up.
+    """
+    step = 1
+    while step < width:
+        x = x[..., step:] + x[..., :-step]
+        step *= 2
+    return x
+
+
+def rows_a_period(interval: Ints, memory: int, periods: int, period: int = DAY) -> Ints:
+    """Rows in one period, `(k,)`; where two periods do not fit the memory, an even share of the memory.
+
+    Args:
+        interval: `(k,)` median time between rows, ns.
+        memory: rows kept.
+        periods: how many periods are looked back.
+        period: ns.
+    """
+    rows = np.rint(period / np.maximum(interval, 1)).astype(np.int64)
+    fits = (interval > 0) & (rows >= 8) & (2 * rows <= memory)
+    return np.where(fits, rows, memory // periods)
+
+
+@dataclass(slots=True)
+class Lags:
+    """Rows to compare with: the same phase of each of the last periods, and some rows around it.
+
+    Attributes:
+        lag: `(k, periods, 2 * around + 1)` rows back, ascending along the last axis.
+        allowed: same shape; whether the lag is within the tolerance of the period (its 48th part, at least 1 row)
+            and within the memory.
+    """
+
+    lag: Ints
+    allowed: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: Ints, periods: int, around: int, memory: int) -> Lags:
+        """Lags for series whose period has `rows` `(k,)` rows and that remember `memory` rows."""
+        offset = np.arange(-around, around + 1)
+        lag = rows[:, None, None] * np.arange(1, periods + 1)[:, None] + offset
+        near = np.abs(offset) <= np.maximum(rows // 48, 1)[:, None]
+        return cls(lag, near[:, None, :] & (lag >= 1) & (lag <= memory))
+
+
+def phase_median(store: Store, number: Ints, lags: Lags) -> Floats:
+    """Median of the rows at the same phase of earlier periods, `(k, length)`; NaN where there is none yet.
+
+    Args:
+        store: `(k, memory)` rows.
+        number: `(k, length)` numbers of the rows in question.
+        lags: where to look.
+    """
+    k = len(number)
+    lag = np.where(lags.allowed, lags.lag, np.int64(1) << 60).reshape(k, 1, -1)
+    ordered = np.sort(read(store, number[:, :, None] - lag), axis=2)
+    known = (~np.isnan(ordered)).sum(axis=2)
+    low, high = np.maximum((known - 1) // 2, 0), np.minimum(known // 2, ordered.shape[2] - 1)
+    middle: Floats = (
+        0.5
+        * (np.take_along_axis(ordered, low[:, :, None], 2) + np.take_along_axis(ordered, high[:, :, None], 2))[
+            :, :, 0
+        ]
+    )
+    return middle
+
+
+def neighbour_distances(
+    store: Store, recent: Floats, first: Ints, lags: Lags, windows: tuple[int, ...]
+) -> list[Floats]:
+    """Distance of the window that ends at each row from its nearest neighbour among the lags.
+
+    The left matrix profile (Yeh et al. 2016), restricted to some lags. Squared differences are summed over windows
+    by doubling, so that every result is the same sum in the same order however the stream is cut.
+
+    Args:
+        store: `(k, memory)` rows up to and with those asked for.
+        recent: `(k, longest - 1 + length)` the rows themselves behind those of the longest window before them.
+        first: `(k,)` number of the first row of `recent`; rows before number 0 are NaN.
+        lags: where to look. A lag of less than half a window overlaps too much and is left out.
+        windows: lengths, ascending: powers of 2, or the sum of a power of 2 and half of it. The longest is a power
+            of 2.
+
+    Returns:
+        for each window `(k, length)`: root mean square distance; NaN where there is no complete neighbour.
+    """
+    k, total = recent.shape
+    length = total - windows[-1] + 1
+    around = lags.lag.shape[2]
+    # The lags of one period overlap: fetch each row once, then slide over it. The first lag is the smallest.
+    start = first[:, None] - lags.lag[:, :, 0] - (around - 1)
+    past = read(store, start[:, :, None] + np.arange(total + around - 1))
+    sums = recent[:, None, None, :] - np.lib.stride_tricks.sliding_window_view(past, total, axis=2)[:, :, ::-1]
+    np.multiply(sums, sums, out=sums)
+    doubled = {1: sums}
+    width = 1
+    while width < windows[-1]:
+        doubled[2 * width] = doubled[width][..., width:] + doubled[width][..., :-width]
+        width *= 2
+    results = []
+    for window in windows:
+        large = 1 << (window.bit_length() - 1)
+        squares = doubled[large][..., -length:]
+        if window > large:
+            earlier = doubled[window - large]
+            squares = squares + earlier[..., earlier.shape[-1] - length - large : earlier.shape[-1] - large]
+        usable = (lags.allowed & (lags.lag >= window // 2))[..., None] & ~np.isnan(squares)
+        nearest: Floats = np.where(usable, squares, np.inf).reshape(k, -1, length).min(axis=1)
+        results.append(np.sqrt(np.where(np.isinf(nearest), np.nan, nearest) / window))
+    return results
