@@ -84,8 +84,7 @@ def long_run_shapes() -> dict[str, Shape]:
 
 
 def long_run(state: Arrays, decay: Decay, recent: Floats, take: Ints) -> tuple[Floats, Floats, Floats]:
-    """Deviation of a row, of the mean of 32 rows, and size of the last 32 steps, against the rows 64 and more
-    before.
+    """Deviation of a row and of the mean of 32 rows, and the last 32 steps, against the rows 64 and more before.
 
     Args:
         state: of the series, with its store and count.
@@ -150,7 +149,7 @@ def distribution(recent: Floats, edges: Floats, usual: Floats) -> Floats:
 
 
 def quantile_bins(sample: Floats) -> tuple[Floats, Floats]:
-    """Edges `(k, 15)` of bins of equal count and the share of the sample `(k, size)` in each, `(k, 16)`; NaN left out."""
+    """Edges `(k, 15)` of bins of equal count and the share of the sample `(k, size)` in each, `(k, 16)`."""
     ordered = np.sort(sample, axis=1)
     size = (~np.isnan(ordered)).sum(axis=1)
     edges = np.take_along_axis(ordered, np.arange(1, BINS) * size[:, None] // BINS, axis=1)
