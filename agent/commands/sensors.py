@@ -28,11 +28,14 @@ def show(arguments: argparse.Namespace) -> int:
     found = ports()
     drivers, codecs = sorted(kinds("source")), sorted(kinds("codec"))
     if arguments.json:
-        listed = [{"device": p.device, "by_id": p.by_id, "by_path": p.by_path, "text": p.text} for p in found]
+        listed = [
+            {"device": p.device, "by_id": p.by_id, "by_path": p.by_path, "text": p.text, "use": p.advice}
+            for p in found
+        ]
         print(json.dumps({"ports": listed, "drivers": drivers, "codecs": codecs}))  # noqa: T201
         return 0
     for port in found:
-        print(f"{port.by_id or port.by_path or port.device}  {port.device}  {port.text}")  # noqa: T201
+        print(f"{port.advice}  {port.device}  {port.text}")  # noqa: T201
     if not found:
         print("no serial port found")  # noqa: T201
     print(f"drivers: {', '.join(drivers)}\ncodecs: {', '.join(codecs)}")  # noqa: T201

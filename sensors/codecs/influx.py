@@ -52,7 +52,9 @@ class Influx(LineCodec):
             if line.startswith(b"#"):
                 continue
             try:
-                record = self._record(line.decode().strip())
+                text = line.decode().strip()
+                plain = "\\" not in text and '"' not in text and "  " not in text
+                record = self._plain(text) if plain else self._record(text)
             except (UnicodeDecodeError, ValueError):
                 record = None
             if record is None:
@@ -61,6 +63,32 @@ class Influx(LineCodec):
             records.append(record)
             which.append(row)
         return records, which
+
+    def _plain(self, line: str) -> Record | None:
+        """A line without quotes and escapes, which is nearly every one."""
+        head, _, rest = line.partition(" ")
+        pairs, _, stamp = rest.partition(" ")
+        measurement, *tags = head.split(",")
+        if not measurement or not pairs:
+            return None
+        record: Record = {}
+        for tag in tags:
+            name, sign, value = tag.partition("=")
+            if not name or not sign or not value or "=" in value:
+                return None
+            if name in self._tags:
+                record[name] = value
+        if "measurement" in self._tags:
+            record["measurement"] = measurement
+        before = f"{measurement}." if self.prefix else ""
+        for pair in pairs.split(","):
+            name, _, value = pair.partition("=")
+            if not name or not value:
+                return None
+            record[before + name] = _value(value)
+        if stamp:
+            record[self.time] = int(stamp)
+        return record
 
     def _record(self, line: str) -> Record | None:
         head = _HEAD.match(line)
@@ -93,8 +121,12 @@ def _value(text: str) -> Any:
         return True
     if text in _FALSE:
         return False
-    if _INTEGER.fullmatch(text):
+    if text[-1] in "iu":
+        if not _INTEGER.fullmatch(text):
+            raise ValueError(text)
         return int(text[:-1])
+    if "_" in text:  # which `float` would read
+        raise ValueError(text)
     return float(text)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_json_lines import NOW, STAMP, rows
 
 from sensors.codecs import Codec
@@ -146,3 +148,23 @@ def test_xor_is_the_exclusive_or_of_all_bytes() -> None:
 def test_impossible_settings_are_refused(codec: type, fields: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"one character|decimal"):
         codec(**fields)
+
+
+WORDS = st.lists(
+    st.sampled_from(["a", "b", "a=b", ",", ",", "=", "x=1", "t", "=1i", " ", "\\", '"']), max_size=8
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORDS, WORDS, st.sampled_from(["", " 5", " x", " 5 6"]))
+def test_the_short_way_and_the_grammar_agree_on_plain_lines(head: str, fields: str, stamp: str) -> None:
+    line = f"{head} {fields}{stamp}".strip()
+    codec = Influx(machine="a", texts=["measurement"])
+    results = []
+    for read_line in (codec._plain, codec._record):
+        try:
+            results.append(read_line(line))
+        except ValueError:
+            results.append(None)
+    if not set(line) & set('\\"') and "  " not in line and "#" not in line:
+        assert results[0] == results[1]
