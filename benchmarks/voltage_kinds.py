@@ -43,7 +43,7 @@ _BY_WORD = (
 def right_names(kind: str, half_period: float) -> tuple[str, ...]:
     """Names of a disturbance that are right for a kind; empty where its word is not known.
 
-    IEEE 1159 calls less than half the voltage's period neither sag nor interruption, so for a drop of fewer samples
+    IEEE 1159 calls less than half the voltage's period neither sag nor interruption, so for a drop of no more samples
     both `notch` and `sag` count. Below 10 % of the voltage it is an interruption.
 
     Args:
@@ -55,7 +55,7 @@ def right_names(kind: str, half_period: float) -> tuple[str, ...]:
         factor = float(drop[1])
         samples = np.inf if drop[2] == "full" else int(drop[2])
         deep = "interruption" if factor < 0.1 else "swell" if factor > 1 else "sag"
-        return (deep, "notch") if samples < half_period else (deep,)
+        return (deep, "notch") if samples <= half_period else (deep,)
     for word, names in _BY_WORD:
         if word in kind.lower():
             return names

@@ -72,7 +72,7 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     """
     k, n = windows.shape
     ratios = model.ratios(measures)
-    base, offset = _base(measures, model, ratios)
+    base, offset = _base(track, model, measures, ratios)
     turning, phase_name, phase_size = _turning(track, model, base)
     expected = _expected(track, model, base, n)
     x = windows - offset[:, None]
@@ -92,13 +92,26 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     return Disturbance(name, size, start, np.where(duration > 0, duration, n))
 
 
-def _base(measures: Floats, model: WaveModel, ratios: Floats) -> tuple[Floats, Floats]:
-    """Level and offset that the window should have: its own while they are normal, else those of the model."""
-    level, offset = MEASURES.index("level"), MEASURES.index("offset")
-    return (
-        np.where(ratios[:, level] <= 1, measures[:, level], model.middle("level")),
-        np.where(ratios[:, offset] <= 1, measures[:, offset], model.middle("offset")),
-    )
+def _base(track: Track, model: WaveModel, measures: Floats, ratios: Floats) -> tuple[Floats, Floats]:
+    """Level and offset that the window should have.
+
+    Of the quartiles of amplitude and offset along the window that which is nearest to the model's median, while it is
+    normal; else the model's. So a disturbance may last for more than half of the window.
+    """
+    hop = max(1, track.length // 8)
+    found = []
+    for values, name, spread in ((track.amplitude, "level", "dip"), (track.offset, "offset", "shift")):
+        ordered = np.sort(values[:, ::hop], axis=1)
+        quartiles = ordered[:, [(ordered.shape[1] - 1) * quarter // 4 for quarter in (1, 2, 3)]]
+        centre = model.middle(name) * np.ones(len(values))
+        away = quartiles - centre[:, None]
+        nearest = np.take_along_axis(away, np.argmin(np.abs(away), axis=1)[:, None], axis=1)[:, 0]
+        normal = (nearest <= model.limit(name)) & (nearest >= -model.lower(name))
+        index = MEASURES.index(name)
+        even = np.abs(centre + nearest - measures[:, index]) <= model.limit(spread)  # the same all along the window
+        normal &= ~((ratios[:, index] > 1) & even)
+        found.append(np.where(normal, centre + nearest, centre))
+    return found[0], found[1]
 
 
 def _turning(track: Track, model: WaveModel, base: Floats) -> tuple[Bools, Ints, Floats]:
@@ -109,7 +122,8 @@ def _turning(track: Track, model: WaveModel, base: Floats) -> tuple[Bools, Ints,
     """
     k, n = track.residual.shape
     m, one = track.length, np.ones(k)
-    lag = min(4 * m, max(m, track.phase.shape[1] // 2))
+    places = track.phase.shape[1]
+    lag = min(4 * m, max(m, places // 4))
     turned = 2 * np.pi * lag * (track.frequency - model.middle("frequency"))
     angle = track.phase[:, lag:] - track.phase[:, :-lag]
     angle = angle - 2 * np.pi * np.round(angle / (2 * np.pi))  # against the tracked frequency, which is near
@@ -123,7 +137,8 @@ def _turning(track: Track, model: WaveModel, base: Floats) -> tuple[Bools, Ints,
     rate = angle + turned[:, None]
     turning = whole & (np.abs(rate) > (limit * one)[:, None])
     span = turning.sum(axis=1)
-    lasting = span > lag + 3 * m
+    throughout = (span >= 0.9 * (places - lag)) & (span > lag + 1.5 * m)
+    lasting = (span > lag + 3 * m) | throughout
     once = (span > m) & ~lasting
     settled = _settled(track, lag)
     once &= np.abs(settled) > 0.5 * np.abs(np.where(turning, angle, 0.0)).max(axis=1)
@@ -246,9 +261,9 @@ def _explain(
     options = np.stack([by_gain, by_constant, by_offset, by_order], axis=1)
     best = np.argmax(options, axis=1)
     explained = options[np.arange(len(x)), best]
-    absent = np.abs(constant) <= np.maximum(5 * noise / np.sqrt(count), 0.01 * base)
-    flat = (best == 1) | ((best == 0) & (gain < 0.1) & (by_constant > 0.5))
-    short = _longest(_close(strange, max(2, m // 2)))[1] <= 0.5 * m
+    absent = np.abs(constant) <= np.maximum(5 * noise / np.sqrt(count), 0.02 * base)
+    flat = best == 1
+    short = _longest(_close(strange, max(2, m // 2)))[1] < 0.45 * m
     name = np.select(
         [
             np.maximum(explained, by_gain) < 0.6,

@@ -136,6 +136,10 @@ class WaveModel:
         """Distance of the upper limit of a measure from its median, `()` or `(k,)`."""
         return np.asarray(self.above[..., MEASURES.index(name)])
 
+    def lower(self, name: str) -> Floats:
+        """Distance of the lower limit of a measure from its median, `()` or `(k,)`."""
+        return np.asarray(self.below[..., MEASURES.index(name)])
+
     def middle(self, name: str) -> Floats:
         """Median of a measure, `()` or `(k,)`."""
         return np.asarray(self.centre[..., MEASURES.index(name)])

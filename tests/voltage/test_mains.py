@@ -89,6 +89,17 @@ def test_a_disturbance_is_found_and_named_at_any_rate(kind, rate, nominal):
     assert out.texts["disturbance"].tolist() == [kind]
 
 
+@pytest.mark.parametrize("kind", ["swell", "interruption", "frequency deviation", "phase jump", "dc offset", "stuck"])
+def test_a_disturbance_of_half_of_a_short_window_is_named(kind):
+    detector = trained(window=200)
+    wave = sine(1000, 50, 200, np.random.default_rng(5), phase=0.4)
+    spoiled = spoil(kind, wave, 1000, 50)
+    if kind == "swell":
+        spoiled = np.concatenate([wave[:90], 1.15 * wave[90:190], wave[190:]])
+    out = detector.process(stream(spoiled))
+    assert out.texts["disturbance"].tolist() == [kind]
+
+
 def test_commutation_notches_are_named_where_samples_show_them():
     detector = trained(6400, 60)
     wave = spoil("notch", sine(6400, 60, detector.size, np.random.default_rng(5)), 6400, 60)
