@@ -89,7 +89,9 @@ def test_a_disturbance_is_found_and_named_at_any_rate(kind, rate, nominal):
     assert out.texts["disturbance"].tolist() == [kind]
 
 
-@pytest.mark.parametrize("kind", ["swell", "interruption", "frequency deviation", "phase jump", "dc offset", "stuck"])
+@pytest.mark.parametrize(
+    "kind", ["swell", "interruption", "frequency deviation", "phase jump", "dc offset", "stuck"]
+)
 def test_a_disturbance_of_half_of_a_short_window_is_named(kind):
     detector = trained(window=200)
     wave = sine(1000, 50, 200, np.random.default_rng(5), phase=0.4)
