@@ -43,6 +43,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "count": "agent.windows.count:CountWindow",
         "running": "agent.windows.running:Running",
         "cumulate": "agent.windows.aligned:Cumulate",
+        "session": "agent.windows.session:Session",
         "sliding": "agent.windows.sliding:Sliding",
     },
     "detector": {

@@ -163,3 +163,43 @@ def sliding(readings, size, grace, emit, finish=False):
         rest = sorted((t, key) for key, s in state.items() for t in s["ends"])
         told += [(-1, key, max(0, t - size), t, inside(state[key]["kept"], t)) for t, key in rest]
     return told, late
+
+
+def sessions(readings, gap, grace=0, closing="key", resolution=1_000_000, finish=False):
+    """Sessions as (at, key, start, end, readings), and late readings as (at, key, start, end, late by)."""
+    lag = grace - (resolution if closing == "watermark" else 0)
+    horizon: dict = {}
+    open_: list = []  # [key, readings]
+    told, late = [], []
+
+    def span(session):
+        times = [t for _, t, _ in session[1]]
+        return min(times), max(times) + gap
+
+    def close(at, scope):
+        due = [s for s in open_ if (scope is None or s[0] == scope) and span(s)[1] <= horizon.get(scope, NEVER)]
+        for session in sorted(due, key=lambda s: (span(s)[0], s[0])):
+            told.append((at, session[0], *span(session), sorted(session[1])))
+            open_.remove(session)
+
+    for at, (key, time, value) in enumerate(readings):
+        if key is None and closing == "key":
+            continue
+        scope = key if closing == "key" else None
+        before = horizon.get(scope, NEVER)
+        if key is not None:
+            near = [s for s in open_ if s[0] == key and span(s)[0] - gap <= time <= span(s)[1]]
+            if not near and time + gap <= before:
+                late.append((at, key, time, time + gap, before - time))
+            else:
+                for s in near:
+                    open_.remove(s)
+                open_.append([key, [r for s in near for r in s[1]] + [(at, time, value)]])
+        horizon[scope] = max(before, time - lag)
+        close(at, scope)
+    if finish:
+        for scope in {s[0] for s in open_} if closing == "key" else {None}:
+            horizon[scope] = 2**62
+        rest = sorted(open_, key=lambda s: (span(s)[0], s[0]))
+        told += [(-1, s[0], *span(s), sorted(s[1])) for s in rest]
+    return told, late

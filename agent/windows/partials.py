@@ -251,6 +251,20 @@ class Layout:
         out[row + 1] = np.where(own, r.pane[r.segment], carry[row + 1][r.segment])
         out[row + 2] = np.where(own, r.values[column][source], carry[row + 2][r.segment])
 
+    def merge(self, newer: Floats, older: Floats) -> Floats:
+        """Partials `(C, m)`, not loaded, of readings of two stretches of time; `newer` is changed and returned."""
+        for column, row in self.moment.items():
+            n, m = newer[self.count[column]], older[self.count[column]]
+            moved = np.where((n > 0) & (m > 0), newer[row] - older[row], 0.0)  # to the shift of the older one
+            newer[row] = np.where(m > 0, older[row], newer[row])
+            newer[row + 2] += moved * (2 * newer[row + 1] + n * moved) + older[row + 2]
+            newer[row + 1] += n * moved + older[row + 1]
+        self._fold_ends(newer, older)
+        newer[: self.additive] += older[: self.additive]
+        part = slice(self.additive, self.extreme)
+        np.minimum(newer[part], older[part], out=newer[part])
+        return newer
+
     # --- panes to a window ----------------------------------------------------------------------------------
 
     def load(self, partial: Floats) -> Floats:

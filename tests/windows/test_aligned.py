@@ -52,7 +52,7 @@ def close(a, b):
     return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-7)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), streams(refused=True), windows())
 def test_windows_are_those_of_the_naive_version(data, readings, made):
     make, contains, table = made
@@ -76,7 +76,7 @@ def test_windows_are_those_of_the_naive_version(data, readings, made):
             assert close(value, naive.aggregate(name, inside)), (name, value, inside)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), streams(most=80, refused=True), windows())
 def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
     make, _, _ = made
@@ -106,7 +106,7 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
 PLAIN = ["rows", "count", "missing", "sum", "mean", "min", "max"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), streams(most=200), windows(emit=("final",), aggregates={name: CALLS[name] for name in PLAIN}))
 def test_simple_aggregates_are_added_in_place_to_the_same_bits(data, readings, made):
     make, contains, table = made

@@ -71,7 +71,7 @@ def naive_kl(readings, learn, prior, direction, **closing):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     streams(most=120, refused=True),
     st.sampled_from(["reference", "window"]),
@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_formula(readings, direction, closing, grace):
         np.testing.assert_allclose(a[4:], b[4:], rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.data(), streams(most=120, refused=True), st.sampled_from(["key", "partition"]), st.sampled_from([0, 2000])
 )

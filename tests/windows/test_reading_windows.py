@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.windows.count import CountWindow
+from agent.windows.session import Session
 from agent.windows.sliding import Sliding
 from sensors.units import Duration
 from tests import naive
@@ -48,7 +49,7 @@ emits = st.sampled_from(["current", "final"])
 BY_COUNT = [name for name in STREAMED if name not in ("earliest", "latest", "rate")]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), streams(refused=True), counts, emits)
 def test_windows_by_count(data, readings, made, emit):
     count, step = made
@@ -62,7 +63,7 @@ def test_windows_by_count(data, readings, made, emit):
     check_cuts(make, readings, cuts(data.draw, len(readings)), BY_COUNT)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), streams(refused=True), st.sampled_from([1000, 5000]), st.sampled_from([0, 0, 700, 3000]), emits)
 def test_sliding_windows(data, readings, size, grace, emit):
     def make():
@@ -84,6 +85,42 @@ def test_sliding_windows(data, readings, size, grace, emit):
     assert got == [row[:4] for row in refused]
     assert late.refused == len(refused)
     check_cuts(make, readings, cuts(data.draw, len(readings)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.data(),
+    streams(refused=True),
+    st.sampled_from([500, 3000]),
+    st.sampled_from([0, 0, 700, 3000]),
+    st.sampled_from(["key", "partition", "watermark"]),
+)
+def test_sessions(data, readings, gap, grace, closing):
+    def make():
+        return Session(
+            gap=Duration(gap * MS),
+            grace=Duration(grace * MS),
+            closing=closing,
+            metric="x",
+            aggregates=CALLS,
+            tell_late=True,
+        )
+
+    expected, refused = naive.sessions(readings, gap * MS, grace * MS, closing, finish=True)
+    check(make(), readings, expected)
+    late = make()
+    late.process(rows_of(readings))
+    assert [row[:4] for rows in late.late for row in told(rows, ["late_by"])] == [row[:4] for row in refused]
+    assert late.counts.late == len(refused)
+    check_cuts(make, readings, cuts(data.draw, len(readings)))
+
+
+def test_the_session_of_a_silent_series_is_closed_by_the_clock():
+    window = Session(gap=Duration("5s"), metric="x", idle=Duration("10s"))
+    second = 1000 * MS
+    assert len(window.process(rows_of([(0, 100 * second, 1.0), (0, 101 * second, 3.0)], now=110 * second))) == 0
+    out = window.process(rows_of([(1, 101 * second, 3.0)], now=130 * second))
+    assert told(out, ["mean"]) == [(-1, 0, 100 * second, 106 * second, 2.0)]
 
 
 def test_a_series_keeps_a_bounded_number_of_readings():
@@ -109,6 +146,8 @@ def test_what_is_kept_of_readings_does_not_grow_with_time():
     [
         (lambda: CountWindow(count=1, metric="x"), "2 readings"),
         (lambda: CountWindow(count=3, step=4, metric="x"), "between 1 and count"),
+        (lambda: Session(gap=Duration(0), metric="x"), "longer than zero"),
+        (lambda: Session(gap=Duration("1s"), metric="x", emit="current"), "when it closes"),
         (lambda: Sliding(size=Duration(0), metric="x"), "longer than zero"),
     ],
 )

@@ -1,0 +1,185 @@
+"""The open sessions of some series, and how readings are added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent.windows import block
+from agent.windows.journal import Journal
+from agent.windows.partials import Layout, Readings
+from agent.windows.search import first_at_least
+from agent.windows.sight import Column
+from sensors.batch import Floats, Ints
+
+_NEVER = -(2**61)
+
+
+@dataclass(slots=True)
+class Pool:
+    """Sessions by series and start, of times `[start, last]`.
+
+    Attributes:
+        layout: of the partials.
+        key: `(s,)` series.
+        start: `(s,)` time of the first reading, `last` of the last, ns.
+        partial: `(C, s)` as they are added to, not loaded.
+    """
+
+    layout: Layout
+    key: Ints
+    start: Ints
+    last: Ints
+    partial: Floats
+
+    @classmethod
+    def read(cls, journal: Journal, layout: Layout, who: Ints) -> Pool:
+        """The open sessions of these series."""
+        key, rows = journal.read(who)
+        partial = np.array([rows[f"p{i}"] for i in range(layout.size)])
+        return cls(layout, key, rows["start"], rows["last"], partial)
+
+    def write(self, journal: Journal, who: Ints, which: Ints) -> None:
+        """Keep these sessions, and no others, of the series."""
+        number = np.bincount(np.searchsorted(who, self.key[which]), minlength=len(who))
+        rows: dict[str, Any] = {"start": self.start[which], "last": self.last[which]}
+        rows |= {f"p{i}": self.partial[i, which] for i in range(self.layout.size)}
+        journal.write(who, number, rows)
+
+    def newest(self, key: Ints) -> Ints:
+        """Number of the newest session of each series, -1 where there is none."""
+        found = np.searchsorted(self.key, key, side="right") - 1
+        there = (found >= 0) & (self.key[found] == key) if len(self.key) else np.zeros(len(key), np.bool_)
+        return np.where(there, found, -1)
+
+    def readings(self, columns: dict[str, Column], order: Floats, offset: Floats, row: Ints) -> Readings:
+        """Readings at these rows, each a segment of its own."""
+        n = len(row)
+        each = np.arange(n)
+        return Readings(
+            values={name: column.value[row] for name, column in columns.items()},
+            valid={name: None if column.valid is None else column.valid[row] for name, column in columns.items()},
+            segment=each,
+            first=each,
+            length=np.ones(n, np.int64),
+            key=each,
+            order=order[row],
+            offset=offset[row],
+            pane=np.zeros(n),
+        )
+
+    def stretch(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
+        """Add readings in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
+        heads = block.starts_of(key)
+        newest = self.newest(key[heads])
+        previous = np.empty_like(time)
+        previous[1:] = time[:-1]
+        previous[heads] = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
+        linked = (time - previous <= gap) & (previous + gap > before)
+        late = ~linked & (time + gap <= before)
+        kept = np.flatnonzero(~late)
+        if len(kept) == 0:
+            return late
+        begins = ~linked[kept]
+        begins[block.starts_of(key[kept])] = True
+        first = np.flatnonzero(begins)
+        length = block.lengths(first, len(kept))
+        head = kept[first]
+        joins = np.flatnonzero(linked[head])  # these go on with a session of before
+        old = newest[np.searchsorted(key[heads], key[head[joins]])]
+        carry = np.repeat(self.layout.neutral, len(first), axis=1)
+        carry[:, joins] = self.partial[:, old]
+        start = time[head]
+        start[joins] = self.start[old]
+        partial = self.layout.reduce(carry, _segments(r, kept, first, length))
+        self._replace(old, key[head], start, time[kept[first + length - 1]], partial)
+        return late
+
+    def stray(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
+        """Add one reading to each of these series, behind others; which were too late, `(n,)` bool."""
+        if len(self.key) == 0:
+            return self.stretch(gap, key, time, before, r)
+        begin, end = np.searchsorted(self.key, key), np.searchsorted(self.key, key, side="right")
+        right = first_at_least(self.start, begin, end, time + 1)
+        left = right - 1
+        least, most = np.maximum(left, 0), np.minimum(right, len(self.key) - 1)
+        last = self.last[least]
+        on_left = (left >= begin) & (time - last <= gap) & (last + gap > before)
+        on_right = (right < end) & (self.start[most] - time <= gap) & (self.last[most] + gap > before)
+        late = ~on_left & ~on_right & (time + gap <= before)
+        kept = np.flatnonzero(~late)
+        if len(kept) == 0:
+            return late
+        a, b = on_left[kept], on_right[kept]
+        least, most, when = least[kept], most[kept], time[kept]
+        neutral = self.layout.neutral
+        newer = np.where(b, self.partial[:, most], neutral)
+        older = np.where(a, self.partial[:, least], neutral)
+        start = np.where(a, self.start[least], when)
+        stop = np.where(b, self.last[most], when)
+        stop = np.where(a, np.maximum(stop, self.last[least]), stop)
+        ones = np.ones(len(kept), np.int64)
+        partial = self.layout.reduce(
+            self.layout.merge(newer, older), _segments(r, kept, np.arange(len(kept)), ones)
+        )
+        self._replace(np.concatenate((least[a], most[b])), key[kept], start, stop, partial)
+        return late
+
+    def _replace(self, gone: Ints, key: Ints, start: Ints, last: Ints, partial: Floats) -> None:
+        """Take sessions out and put others in."""
+        stay = np.ones(len(self.key), np.bool_)
+        stay[gone] = False
+        key, start = np.concatenate((self.key[stay], key)), np.concatenate((self.start[stay], start))
+        last, partial = (
+            np.concatenate((self.last[stay], last)),
+            np.concatenate((self.partial[:, stay], partial), axis=1),
+        )
+        order = np.lexsort((start, key))
+        self.key, self.start, self.last = key[order], start[order], last[order]
+        self.partial = partial.take(order, axis=1)
+
+
+def rounds(s: block.Sorted, pool: Pool) -> Iterator[tuple[Ints, bool]]:
+    """Rows of a block in steps, each a run in order or a single stray of some series; whether they are strays."""
+    newest = pool.newest(s.key[s.starts])
+    known = np.where(newest >= 0, pool.last[newest], _NEVER) if len(pool.last) else np.full(len(newest), _NEVER)
+    length = block.lengths(s.starts, len(s.key))
+    fresh = np.zeros(len(s.key), np.bool_)
+    fresh[s.starts] = True
+    latest = np.empty_like(s.time)
+    latest[1:] = block.running_maximum(s.time, fresh, s.starts)[:-1]
+    latest[s.starts] = known
+    latest = np.maximum(latest, np.repeat(known, length))
+    stray = s.time < latest
+    if not stray.any():
+        yield np.arange(len(s.key)), False
+        return
+    change = np.ones(len(s.key), np.bool_)
+    change[1:] = stray[1:] | stray[:-1]
+    change[s.starts] = True
+    run: Ints = np.cumsum(change, dtype=np.int64)
+    run -= np.repeat(run[s.starts], length)  # number of the run within its series
+    order = np.argsort(run, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(run[order])) + 1):
+        for kind in (False, True):
+            some = rows[stray[rows] == kind]
+            if len(some):
+                yield some, kind
+
+
+def _segments(r: Readings, rows: Ints, first: Ints, length: Ints) -> Readings:
+    """Some of the readings, cut into segments."""
+    return Readings(
+        values={name: value[rows] for name, value in r.values.items()},
+        valid={name: None if valid is None else valid[rows] for name, valid in r.valid.items()},
+        segment=np.repeat(np.arange(len(first)), length),
+        first=first,
+        length=length,
+        key=first,
+        order=r.order[rows],
+        offset=r.offset[rows],
+        pane=np.zeros(len(first)),
+    )
