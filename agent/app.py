@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-
-import orjson
 
 from agent import checkpoint, health
 from agent.alerts import Message
@@ -23,8 +21,9 @@ from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.engine import Decisions, Engine
 from agent.messages import encode
+from agent.notes import Notes
 from agent.outbox import Outbox
-from agent.reading import Reading
+from agent.reading import Reading, keeps_time
 from agent.service import Progress
 from agent.summary import Summary
 from sensors.batch import Batch
@@ -64,7 +63,12 @@ class App:
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
         self._appending: set[asyncio.Task[Any]] = set()
-        self._noted: set[str] = set()  # notes in the outbox that the check-point does not yet cover
+        self._notes = Notes(self.parts.fingerprints)
+        self._behind: set[str] = set()  # sources that are read again from the check-point
+        self._saving: set[asyncio.Future[None]] = set()
+        self._placed: set[str] = set()  # sources whose place is in the check-point
+        self._one_save = asyncio.Lock()
+        self._save_soon = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -105,6 +109,7 @@ class App:
     async def _watch(self) -> None:
         """Read all sources, save the state now and then, until every source has ended."""
         reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
+        reading.behind, reading.opened = self._behind, self._opened
         async with asyncio.TaskGroup() as tasks:
             commands = Reading(command_sources(self.parts.sinks), self._obey, 0, self.progress, self.clock)
             beside = [
@@ -126,10 +131,12 @@ class App:
         for looker in self.lookers:
             looker.update(self.engine, batch, decisions)
         if messages:
-            notes = self._notes(decisions)
+            notes = self._notes.of(decisions, batch.source, self._positions())
             appending = asyncio.ensure_future(self.outbox.append(messages, notes))
             self._appending.add(appending)
             appending.add_done_callback(self._appending.discard)
+            if decisions.replies:
+                self._save_soon.set()  # commands are not read again
             await asyncio.shield(appending)  # a cancelled watcher must not lose an alert already raised
 
     def counters(self) -> dict[str, int]:
@@ -150,20 +157,23 @@ class App:
         out = encode(decisions, self.engine, self.parts.identity, metrics=self._agent.metrics)
         return out + self.summary.update(decisions.alerts) if decisions.alerts else out
 
-    def _notes(self, decisions: Decisions) -> dict[str, bytes]:
-        """What is remembered of the incidents that changed, to be kept with their alerts."""
-        notes = {}
-        for (rule, series), saved in decisions.incidents.items():
-            mark = {"rule": rule, "series": series, "print": self.parts.fingerprints.get(rule)}
-            notes["incident/" + json.dumps([rule, *series])] = orjson.dumps({**saved, **mark})
-        if decisions.silences is not None:
-            notes["silences"] = orjson.dumps(decisions.silences)
-        self._noted |= notes.keys()
-        return notes
+    def _positions(self) -> dict[str, dict[str, Any]]:
+        """Where the sources stand that can be read again; exact between two batches."""
+        sources = self.parts.sources.items()
+        return {name: dict(source.position()) for name, source in sources if isinstance(source, Positioned)}
 
     async def _save_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(self._agent.checkpoint_every.seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._agent.checkpoint_every.seconds):
+                    await self._save_soon.wait()
+            self._save_soon.clear()
+            await self._save()
+
+    async def _opened(self, name: str) -> None:
+        """A source that can be read again must be, after a crash, from where it began."""
+        source = self.parts.sources[name]
+        if isinstance(source, Positioned) and name not in self._placed:
             await self._save()
 
     async def _report_now_and_then(self) -> None:
@@ -180,40 +190,49 @@ class App:
 
     async def _save(self) -> None:
         """Save the engine's state and where the sources stand, then tell the sources it is safe."""
-        sources = {name: source for name, source in self.parts.sources.items() if isinstance(source, Positioned)}
-        positions = {name: dict(source.position()) for name, source in sources.items()}
+        async with self._one_save:
+            await self._save_all()
+
+    async def _save_all(self) -> None:
+        if self._saving:  # one that was cancelled still writes
+            await asyncio.wait(self._saving)
+        if self.outbox.failing:
+            log.warning("check-point: not saved while alerts are in memory only")
+            return
+        positions = self._positions()
         state = {"engine": self.engine.state(), "prints": self.parts.fingerprints, "positions": positions}
         content = checkpoint.encode(state)
-        covered, self._noted = self._noted, set()
+        covered = self._notes.begin_save()
         if self._appending:  # what the state has decided must be safe before the state is
             await asyncio.wait(set(self._appending))
+        saving = asyncio.ensure_future(asyncio.to_thread(checkpoint.save, self._file, content))
+        self._saving.add(saving)
+        saving.add_done_callback(self._saving.discard)
         try:
-            await asyncio.to_thread(checkpoint.save, self._file, content)
+            await asyncio.shield(saving)
         except OSError as error:
             log.error("check-point: %s; going on without it", error)
-            self._noted |= covered
+            self._notes.not_saved(covered)
             return
-        if covered - self._noted:
-            await self.outbox.append([], dict.fromkeys(covered - self._noted))
-        for name, source in sources.items():
-            if positions[name]:
-                await source.commit(positions[name])
+        self._placed |= {name for name, position in positions.items() if position}
+        gone = self._notes.saved(covered)
+        if gone:
+            await self.outbox.append([], gone)
+        for name, position in positions.items():
+            source = self.parts.sources[name]
+            if position and isinstance(source, Positioned):
+                await source.commit(position)
 
     def _resume(self) -> None:
         """Go on from the check-point, as far as the configuration is still the same, and the incidents since."""
         state = checkpoint.load(self._file)
         if state is not None:
             self._restore(state)
-        for name, note in self.outbox.notes().items():
-            if name == "silences":
-                self._noted.add(name)
-                self.engine.silences.restore(orjson.loads(note))
-            elif name.startswith("incident/"):
-                self._noted.add(name)
-                saved = orjson.loads(note)
-                if saved["print"] == self.parts.fingerprints.get(saved["rule"]):
-                    self.engine.adopt(saved["rule"], tuple(saved["series"]), saved)
-
+        sequence = None if state is None else int(state["engine"]["sequence"])
+        positions = self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind)
+        self._seek(positions)
+        if self.engine.host_time and not any(map(keeps_time, self.parts.sources.values())):
+            self.clock.resume(self.engine.host_time)
         self.summary.resume(self.engine)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -221,8 +240,12 @@ class App:
         self.engine.restore(state["engine"], only=same)
         for name in (name for name, fits in same.items() if not fits):
             log.warning("%s is new or changed; it starts without memory", name)
-        for name, position in state["positions"].items():
+        self._seek(state["positions"])
+        log.info("resumed from the check-point in %s", self._file)
+
+    def _seek(self, positions: Mapping[str, Any]) -> None:
+        for name, position in positions.items():
             source = self.parts.sources.get(name)
             if isinstance(source, Positioned) and position:
                 source.seek(position)
-        log.info("resumed from the check-point in %s", self._file)
+                self._behind.add(name)

@@ -22,11 +22,22 @@ class HostClock:
     monotonic: Callable[[], int] = time.monotonic_ns
     steps: int = 0
     _offset: int | None = field(default=None)
+    _known: int | None = field(default=None)
+
+    def resume(self, known: int) -> None:
+        """The state knows of host time up to `known`: the first step says how much went by since, unwatched.
+
+        Time in which nobody listened is no silence of the machines.
+        """
+        self._known = known
 
     def read(self) -> tuple[int, int]:
-        """Wall time now and the step since the last call (0 unless the clock was set), ns."""
+        """Wall time now and the step since the last call (0 unless the clock was set or the agent slept), ns."""
         wall, monotonic = self.wall(), self.monotonic()
         offset = wall - monotonic
+        if self._known is not None:
+            step, self._known, self._offset = wall - self._known, None, offset
+            return wall, step
         if self._offset is None:
             self._offset = offset
         step = offset - self._offset

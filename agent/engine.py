@@ -103,7 +103,7 @@ class Engine:
         self._sequence = 0
         self._swept = 0
         self.silences = Silences()
-        sources = set(sources)
+        self._sources = sources = set(sources)
         self._order = _ordered(self.steps, sources)
         self.tables: dict[tuple[str, ...], KeyTable] = {}
         self._table_of: dict[str, KeyTable] = {}
@@ -281,9 +281,25 @@ class Engine:
                 }
         return incidents
 
+    def go_on(self, sequence: int, now: int) -> None:
+        """Number alerts from after `sequence`, and take the time to be at least `now` (engine time)."""
+        self._sequence, self.now = max(self._sequence, sequence), max(self.now, now)
+
+    def feeding(self, rule: str) -> set[str]:
+        """Names of the sources whose readings a rule judges, directly or through windows and detectors."""
+        on = self.rules[rule].on if rule in self.rules else ""
+        while on in self.steps:
+            on = self.steps[on].on
+        return {on} if on else set(self._sources)
+
+    @property
+    def host_time(self) -> int:
+        """Host time of what was decided last, by the clock as it was set then, ns; 0 before the first batch."""
+        return self.now + self._steps_total if self.now else 0
+
     def adopt(self, rule: str, series: Name, saved: State) -> None:
         """Go on with an incident that is newer than the state restored; one of a rule that is gone is passed over."""
-        self._sequence, self.now = max(self._sequence, int(saved["sequence"])), max(self.now, int(saved["now"]))
+        self.go_on(int(saved["sequence"]), int(saved["now"]))
         life = self.rules[rule].life if rule in self.rules else None
         table = self._table_of.get(rule)
         if life is not None and table is not None and len(series) == len(table.by):

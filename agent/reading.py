@@ -30,6 +30,9 @@ class Reading:
         sources: by name.
         take: what is done with a batch; the next is read when it returns.
         tick_seconds: how often the clock is told; 0 = never.
+        opened: told when a source is open, before it is read.
+        behind: sources that are read again from a position. Until each has handed over something, or for
+            `patience_seconds`, the clock is not told: what they have may say otherwise.
     """
 
     sources: Mapping[str, Source]
@@ -37,6 +40,9 @@ class Reading:
     tick_seconds: float = 1.0
     progress: Progress = field(default_factory=lambda: Progress(30.0))
     clock: HostClock = field(default_factory=HostClock)
+    opened: Callable[[str], Awaitable[None]] | None = None
+    behind: set[str] = field(default_factory=set)
+    patience_seconds: float = 10.0
 
     async def run(self) -> None:
         """Until every source has ended."""
@@ -55,8 +61,11 @@ class Reading:
             try:
                 async with source:
                     log.info("source %s: open", name)
+                    if self.opened is not None:
+                        await self.opened(name)
                     async for batch in source:
                         self.progress.beat(name)
+                        self.behind.discard(name)
                         step = batch.clock_step if own else self._step()
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
                         self.progress.done(name)  # a silent sensor is no task that hangs
@@ -73,14 +82,18 @@ class Reading:
     async def _tick(self) -> None:
         if not self.tick_seconds or any(keeps_time(source) for source in self.sources.values()):
             return
+        started = time.monotonic()
         while True:
             await asyncio.sleep(self.tick_seconds)
             self.progress.beat("clock")
+            if self.behind and time.monotonic() - started < self.patience_seconds:
+                continue
             await self.take(dataclasses.replace(tick(time.time_ns()), clock_step=self._step()))
 
     def _step(self) -> int:
+        steps = self.clock.steps
         _, step = self.clock.read()
-        if step:
+        if self.clock.steps > steps:
             log.warning("the host clock was set by %+.3f s", step / 1e9)
         return step
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from sensors.batch import Batch
 from sensors.codecs import Codec
@@ -43,10 +43,11 @@ class FileSource:
         self._start = from_iso(self.start) if self.start else None
         self._pace: Pace | None = None
         self._rows: Iterator[Batch] | None = None
+        self._taken = 0  # rows handed over
 
     async def __aenter__(self) -> Self:
         self.codec.reset()
-        self._rows = self.rows()
+        self._rows = _after(self.rows(), self._taken)
         first = next(self._rows, None)
         if first is not None:
             self._pace = Pace(_chain(first, self._rows), int(first.time[0]), self._factor)
@@ -63,7 +64,21 @@ class FileSource:
             if self._rows is None:
                 raise RuntimeError("read a source inside `async with`")
             raise StopAsyncIteration
-        return await self._pace.take()
+        batch = await self._pace.take()
+        self._taken += len(batch)
+        return batch
+
+    def position(self) -> Mapping[str, Any]:
+        """How many rows were handed over."""
+        return {"path": str(self.path), "rows": self._taken}
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Leave out what was handed over before; another file is read from its start."""
+        if position["path"] == str(self.path):
+            self._taken = int(position["rows"])
+
+    async def commit(self, position: Mapping[str, Any]) -> None:
+        """Nobody needs to know."""
 
     def rows(self) -> Iterator[Batch]:
         """All rows, in blocks.
@@ -94,3 +109,11 @@ class FileSource:
 def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
     yield first
     yield from rest
+
+
+def _after(blocks: Iterator[Batch], rows: int) -> Iterator[Batch]:
+    """Without the first `rows` rows."""
+    for block in blocks:
+        if rows < len(block):
+            yield block.slice(rows, len(block)) if rows else block
+        rows = max(0, rows - len(block))

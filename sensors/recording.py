@@ -24,8 +24,9 @@ import math
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self
@@ -257,10 +258,11 @@ class RecordingSource:
         self._factor = factor(self.speed)
         self._batches: Iterator[Batch] | None = None
         self._next: Batch | None = None
+        self._taken = 0
         self._began = (0.0, 0)  # loop time, read_at
 
     async def __aenter__(self) -> Self:
-        self._batches, self._next = batches(self.path, self.counters), None
+        self._batches = islice(batches(self.path, self.counters), self._taken, None)
         self._next = next(self._batches, None)
         if self._next is not None:
             self._began = asyncio.get_running_loop().time(), self._next.read_at
@@ -283,4 +285,17 @@ class RecordingSource:
             pause = began + (self._next.read_at - start) / (self._factor * SECOND) - loop.time()
         await asyncio.sleep(max(0.0, pause))
         batch, self._next = self._next, next(self._batches, None)
+        self._taken += 1
         return batch
+
+    def position(self) -> Mapping[str, Any]:
+        """How many batches were handed over."""
+        return {"path": str(self.path), "batches": self._taken}
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Leave out what was handed over before; another file is read from its start."""
+        if position["path"] == str(self.path):
+            self._taken = int(position["batches"])
+
+    async def commit(self, position: Mapping[str, Any]) -> None:
+        """Nobody needs to know."""

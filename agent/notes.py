@@ -1,0 +1,106 @@
+"""What is remembered of incidents beside their alerts, so that a crash makes neither a second raise nor a gap.
+
+A note is written in the same transaction as the alert it belongs to; the check-point comes later and covers it. At
+the start the check-point is loaded first, and then a note is
+
+* passed over if the check-point covers it (it is as old or older, by the sequence of alerts);
+* passed over if what led to it will be read again from the position in the check-point: the same alerts come again,
+  with the same ids and numbers, and the outbox drops them;
+* adopted otherwise: what was read is gone, the note is all there is.
+
+The mark beside the notes says where the sources stood; it serves if the check-point is lost or damaged. For that
+case notes of incidents that fire are kept although a check-point covers them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agent.engine import Decisions, Engine
+
+_INCIDENT = "incident/"
+
+
+@dataclass(slots=True)
+class Notes:
+    """The notes of one agent.
+
+    Attributes:
+        prints: name of a rule -> fingerprint of its configuration; a note fits only where it is the same.
+    """
+
+    prints: Mapping[str, str]
+    _uncovered: set[str] = field(default_factory=set)
+    _firing: set[str] = field(default_factory=set)
+
+    def of(self, decisions: Decisions, source: str, positions: Mapping[str, Any]) -> dict[str, bytes | None]:
+        """What to keep with the alerts of these decisions on a batch of `source`."""
+        notes: dict[str, bytes | None] = {}
+        sequence = now = 0
+        for (rule, series), saved in decisions.incidents.items():
+            name = _INCIDENT + json.dumps([rule, *series])
+            more = {"rule": rule, "series": series, "print": self.prints.get(rule), "source": source}
+            notes[name] = orjson.dumps({**saved, **more})
+            (self._firing.add if saved["life"]["firing"] else self._firing.discard)(name)
+            sequence, now = int(saved["sequence"]), int(saved["now"])
+        if decisions.silences is not None:
+            notes["silences"] = orjson.dumps(decisions.silences)
+        self._uncovered |= notes.keys()
+        if sequence:
+            notes["mark"] = orjson.dumps({"sequence": sequence, "now": now, "positions": positions})
+        return notes
+
+    def begin_save(self) -> set[str]:
+        """The notes that a check-point of the present state will cover."""
+        covered, self._uncovered = self._uncovered, set()
+        return covered
+
+    def saved(self, covered: set[str]) -> dict[str, bytes | None]:
+        """The check-point is safe: the notes to remove."""
+        return dict.fromkeys(covered - self._uncovered - self._firing)
+
+    def not_saved(self, covered: set[str]) -> None:
+        """The check-point could not be written."""
+        self._uncovered |= covered
+
+    def resume(
+        self, kept: Mapping[str, bytes], engine: Engine, sequence: int | None, replayed: Iterable[str]
+    ) -> dict[str, Any]:
+        """Adopt what the check-point does not know.
+
+        Args:
+            kept: notes of the outbox.
+            engine: as restored from the check-point.
+            sequence: of the last alert that the check-point knows; None if there is no check-point.
+            replayed: sources that will be read again from where the check-point was.
+
+        Returns:
+            Where the sources stood at the last alert, by name, if there is no check-point; else nothing.
+        """
+        again = set(replayed)
+        for name, note in kept.items():
+            if name == "silences":
+                self._uncovered.add(name)
+                engine.silences.restore(orjson.loads(note))
+            elif name.startswith(_INCIDENT):
+                self._uncovered.add(name)
+                saved = orjson.loads(note)
+                if saved["print"] != self.prints.get(saved["rule"]):
+                    continue
+                if saved["life"]["firing"]:
+                    self._firing.add(name)
+                if sequence is not None and int(saved["sequence"]) <= sequence:
+                    continue
+                if saved.get("source") in again or again.issuperset(engine.feeding(saved["rule"]) or {""}):
+                    continue
+                engine.adopt(saved["rule"], tuple(saved["series"]), saved)
+        if sequence is not None or "mark" not in kept:
+            return {}
+        mark = orjson.loads(kept["mark"])
+        engine.go_on(int(mark["sequence"]), int(mark["now"]))
+        return dict(mark["positions"])
