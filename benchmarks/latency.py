@@ -45,7 +45,7 @@ url = "mqtt://127.0.0.1:{port}"
 KAFKA = """
 [sink.log]
 type = "kafka"
-servers = ["{server}"]
+servers = "{server}"
 """
 ALARMS = 0.37
 TOPIC = b"edge/v1/plant/bench/+/event/raw"
@@ -113,8 +113,8 @@ class Consumer(threading.Thread):
         self._consumer = Consumer(
             {"bootstrap.servers": server, "group.id": "bench", "fetch.wait.max.ms": 5, "enable.auto.commit": False}
         )
-        parts = self._consumer.list_topics("edge.alerts.v1", 10).topics["edge.alerts.v1"].partitions
-        self._consumer.assign([TopicPartition("edge.alerts.v1", number, OFFSET_END) for number in parts])
+        parts = self._consumer.list_topics("edge.raw.v1", 10).topics["edge.raw.v1"].partitions
+        self._consumer.assign([TopicPartition("edge.raw.v1", number, OFFSET_END) for number in parts])
 
     def run(self) -> None:
         while not self._stop.is_set():

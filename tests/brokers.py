@@ -201,7 +201,8 @@ class Kafka:
         if self.mock:
             self._tell(f"topic {topic} {partitions}")
             return topic
-        from confluent_kafka.admin import AdminClient, NewTopic
+        from confluent_kafka.admin import AdminClient
+        from confluent_kafka.cimpl import NewTopic
 
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         for future in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=15).values():
