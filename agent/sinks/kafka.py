@@ -28,7 +28,7 @@ from agent.alerts import Kind, Message, topic_name
 from agent.sinks import RejectedError, SinkError
 from sensors.kafka_security import Mechanism, options
 from sensors.security import Tls
-from sensors.units import Duration
+from sensors.units import MILLISECOND, Duration
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,10 @@ class KafkaSink:
                 message = messages[stop]
                 headers = _LATE if message.body.endswith(b'"replayed":true}') else _HEADERS
                 added = batch.append(
-                    timestamp=None, key=self._key(message), value=message.body or None, headers=headers
+                    timestamp=message.time // MILLISECOND,
+                    key=self._key(message),
+                    value=message.body or None,
+                    headers=headers,
                 )
                 if added is None:
                     break
