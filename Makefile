@@ -6,6 +6,7 @@
 #   make ci            what the integration server runs
 #   make bench NAME=engine          one benchmark, JSON lines
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
+#   make test-flink    the SQL of `agent rules to-flink`, run by real Flink on the conformance inputs (needs Java 11 or 17)
 #   make docs          write docs/configuration.md from the code
 #   make lock          refresh requirements/*.txt from pyproject.toml
 
@@ -16,7 +17,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
   $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-.PHONY: demo test lint format types ci docs bench bench-peers lock clean system-packages
+.PHONY: demo test test-flink lint format types ci docs bench bench-peers lock clean system-packages
 
 demo: $(VENV)/.have-demo
 	$(BIN)/python -m agent --simulate $(DEMO_ARGS)
@@ -73,6 +74,16 @@ bench-peers: .venv-peers/.have
 	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/peers.txt
 	touch $@
 
+test-flink: .venv-flink/.have $(VENV)/.have-dev
+	@command -v java >/dev/null || { echo "Java 11 or 17 is needed: apt-get install openjdk-17-jre-headless"; exit 1; }
+	$(BIN)/python -m tests.flink.compare .venv-flink/bin/python $(TEST_ARGS)
+
+.venv-flink/.have: requirements/flink.txt
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 is needed: apt-get install python3 python3-venv"; exit 1; }
+	[ -x .venv-flink/bin/python ] || $(PYTHON) -m venv .venv-flink
+	.venv-flink/bin/python -m pip --disable-pip-version-check install --quiet -r requirements/flink.txt
+	touch $@
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
   --no-annotate
 lock:
@@ -85,4 +96,4 @@ lock:
 
 clean:
 	@[ -L $(VENV) ] || rm -rf $(VENV)
-	rm -rf .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv-peers .venv-flink build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

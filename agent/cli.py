@@ -30,6 +30,7 @@ _COMMANDS = {
     "sensors": "agent.commands.sensors",
     "tail": "agent.commands.tail",
     "alerts": "agent.commands.alerts",
+    "rules": "agent.commands.rules",
     "generate": "agent.offline.generate",
     "calibrate": "agent.offline.calibrate",
     "detect": "agent.offline.detect",
