@@ -197,7 +197,7 @@ class KafkaSink:
                 message = messages[stop]
                 headers = _LATE if message.body.endswith(b'"replayed":true}') else _HEADERS
                 added = batch.append(
-                    timestamp=message.time // MILLISECOND,
+                    timestamp=None if message.body.startswith(b"{") else _event_time(message),
                     key=self._key(message),
                     value=message.body or None,
                     headers=headers,
@@ -225,6 +225,11 @@ class KafkaSink:
                 refused += error.ids
         if refused:
             raise RejectedError(f"{topic}: too large", refused)
+
+
+def _event_time(message: Message) -> int | None:
+    """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long."""
+    return message.time // MILLISECOND if message.kind == "raw" and message.body else None
 
 
 def _text(error: BaseException) -> str:
