@@ -26,10 +26,11 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import orjson
@@ -46,6 +47,10 @@ _LENGTH = struct.Struct("<I")
 _CHUNK_BYTES = 64 * 1024
 
 
+class RecordingError(Exception):
+    """The recording cannot be written; the message names the file. What is being recorded need not suffer."""
+
+
 class Recorder:
     """Appends batches to a file; `with Recorder(path) as recorder: recorder.write(batch)`.
 
@@ -58,7 +63,7 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._body = bytearray()
         self._since = 0
         self._tables: dict[str, tuple[int, tuple[str, ...]]] = {}
@@ -69,29 +74,31 @@ class Recorder:
         """Open the file.
 
         Raises:
-            SourceError: if it cannot be written, or holds something else.
+            RecordingError: if it cannot be written, or holds something else.
         """
         try:
-            file = self.path.open("ab+")
+            file = self.path.open("ab+", buffering=0)
             file.seek(0)
             start = file.read(len(MAGIC))
             if not start:
                 file.write(MAGIC)
             elif start != MAGIC:
                 file.close()
-                raise SourceError(f"{self.path}: holds something that is no recording; not overwritten")
+                raise RecordingError(f"{self.path}: holds something that is no recording; not overwritten")
         except OSError as error:
-            raise SourceError(f"{self.path}: {error.strerror}") from error
+            raise RecordingError(f"{self.path}: {error.strerror}") from error
         self._file = file
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        try:
+            self.flush()
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def write(self, batch: Batch) -> None:
         """Keep a batch, or a tick."""
@@ -125,16 +132,17 @@ class Recorder:
         """Hand what is collected to the operating system.
 
         Raises:
-            SourceError: if the disk is full or gone.
+            RecordingError: if the disk is full or gone; what was collected is forgotten.
         """
         if self._file is None or not self._body:
             return
         body, self._body = bytes(self._body), bytearray()
+        rest = memoryview(_HEAD.pack(_CHUNK, len(body), zlib.crc32(body)) + body)
         try:
-            self._file.write(_HEAD.pack(_CHUNK, len(body), zlib.crc32(body)) + body)
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise SourceError(f"{self.path}: {error.strerror}") from error
+            raise RecordingError(f"{self.path}: {error.strerror}") from error
 
     def _table(self, column: str, words: tuple[str, ...]) -> dict[str, Any]:
         number, known = self._tables.get(column, (-1, ()))

@@ -31,10 +31,25 @@ def register(commands: Commands) -> None:
 
 def record(arguments: argparse.Namespace) -> int:
     """Record until told to stop."""
+    from sensors.recording import RecordingError
+
     log_to_stderr("INFO")
-    rows = asyncio.run(_record(arguments))
+    rows, problems = 0, list[Exception]()
+    try:
+        rows = asyncio.run(_record(arguments))
+    except* RecordingError as group:
+        problems += group.exceptions
+    if problems:
+        print(f"agent: {_first(problems[0])}", file=sys.stderr)  # noqa: T201
+        return 1
     print(f"{arguments.output}: {rows} readings", file=sys.stderr)  # noqa: T201
     return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _record(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from agent.engine import Decisions, Engine
 from agent.service import Notifier, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
 from sensors.batch import Batch
+from sensors.recording import Recorder, RecordingError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
     tune_garbage_collector()
-    asyncio.run(serve(parts, arguments))
+    try:
+        asyncio.run(serve(parts, arguments))
+    except RecordingError as error:  # opening or closing it; while it runs, see Keeping
+        log.error("%s", error)
+        return 1
     return 0
 
 
@@ -59,8 +64,6 @@ async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
     feeding = asyncio.create_task(feed_watchdog(notifier, app.progress, app.status))
     try:
         if arguments.record is not None:
-            from sensors.recording import Recorder
-
             with Recorder(arguments.record) as recorder:
                 app.lookers.append(Keeping(recorder.write))
                 await app.run(stop)
@@ -70,15 +73,22 @@ async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
         feeding.cancel()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Keeping:
-    """Looks on and hands each batch, as it was decided on, to the recorder."""
+    """Looks on and hands each batch, as it was decided on, to the recorder, as long as it can write."""
 
     write: Callable[[Batch], None]
+    failed: bool = False
 
     def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
         """Keep the batch."""
-        self.write(batch)
+        if self.failed:
+            return
+        try:
+            self.write(batch)
+        except RecordingError as error:
+            self.failed = True
+            log.error("the recording ends here: %s", error)
 
 
 def _stop(stop: asyncio.Event, notifier: Notifier) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensors.batch import Batch, Text, tick
-from sensors.recording import Recorder, RecordingSource, batches
+from sensors.recording import Recorder, RecordingError, RecordingSource, batches
 from sensors.simulated import Orders, Temperature, Voltage
 from sensors.source import Counters, Source, SourceError
 from sensors.units import SECOND
@@ -135,13 +136,26 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> N
     path.write_text("not a recording")
     with pytest.raises(SourceError, match="is no recording"):
         list(batches(path))
-    with pytest.raises(SourceError, match="not overwritten"), Recorder(path):
+    with pytest.raises(RecordingError, match="not overwritten"), Recorder(path):
         pass
     assert path.read_text() == "not a recording"
     with pytest.raises(SourceError, match="No such file"):
         list(batches(tmp_path / "absent.rec"))
-    with pytest.raises(SourceError, match="No such file"), Recorder(tmp_path / "no" / "folder.rec"):
+    with pytest.raises(RecordingError, match="No such file"), Recorder(tmp_path / "no" / "folder.rec"):
         pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "full.rec"
+    with Recorder(path) as recorder, path.open("rb") as whole, open("/dev/full", "wb", buffering=0) as full:
+        os.dup2(full.fileno(), recorder._file.fileno())
+        for batch in some_batches()[:3]:
+            recorder.write(batch)
+        with pytest.raises(RecordingError, match="No space left"):
+            recorder.flush()
+        recorder.flush()  # what could not be written is forgotten
+        assert whole.read() == b"EDGEREC1"
 
 
 def test_ever_new_machines_are_written_once(tmp_path: Path) -> None:
