@@ -34,14 +34,31 @@ async def test_the_tutorials_csv_is_a_source(tmp_path: Path) -> None:
     codec = Csv(time="time", time_unit="s", earliest="1970-01-01T00:00:00Z", values=["anomaly_wave"])
     source = FileSource(path=path, codec=codec, start="2026-01-01T00:00:00Z")
     assert isinstance(source, Source)
-    for _ in range(2):  # it can be opened again
-        batches = await read(source)
-        wave = np.concatenate([batch.values["anomaly_wave"] for batch in batches])
-        time = np.concatenate([batch.time for batch in batches])
-        assert np.array_equal(wave, data.anomaly_wave)
-        assert np.array_equal(time - time[0], np.rint(data.time * SECOND).astype(np.int64))
-        assert np.datetime64(int(time[0]), "ns") == np.datetime64("2026-01-01T00:00:00")
+    batches = await read(source)
+    wave = np.concatenate([batch.values["anomaly_wave"] for batch in batches])
+    time = np.concatenate([batch.time for batch in batches])
+    assert np.array_equal(wave, data.anomaly_wave)
+    assert np.array_equal(time - time[0], np.rint(data.time * SECOND).astype(np.int64))
+    assert np.datetime64(int(time[0]), "ns") == np.datetime64("2026-01-01T00:00:00")
     assert source.counters.frames_bad == 0
+
+
+async def test_opened_again_it_goes_on_and_a_position_leads_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,x\n" + "".join(f"{STAMP + number * SECOND},{number}\n" for number in range(10)))
+
+    def source() -> FileSource:
+        return FileSource(path=path, codec=Csv(time="t"))
+
+    first, second, other = source(), source(), source()
+    async with first:
+        begun = [(await anext(first)).values["x"][0] for _ in range(4)]
+    second.seek(first.position())
+    other.seek({"path": "elsewhere.csv", "rows": 7})
+    for again in (first, second):
+        rest = [value for batch in await read(again) for value in batch.values["x"]]
+        assert begun + rest == list(range(10))
+    assert sum(map(len, await read(other))) == 10
 
 
 async def test_a_last_line_without_end_is_read_and_broken_ones_are_counted(tmp_path: Path) -> None:
