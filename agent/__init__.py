@@ -7,6 +7,7 @@ The map, in the direction of the data:
     windows/             panes, histograms and windows: readings -> window results
     detectors/           readings or window results -> scores
     rules/               conditions over them -> alert transitions, with their life cycle
+    incidents, control   their books: names, ids, flags, sequence; what people say about them
     engine               puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
     expressions/         the language of conditions: parsed once, evaluated over whole columns
     alerts, cloudevents  what an alert is, its id for ever; how it is written for subscribers

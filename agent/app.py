@@ -228,7 +228,7 @@ class App:
         state = checkpoint.load(self._file)
         if state is not None:
             self._restore(state)
-        sequence = None if state is None else int(state["engine"]["sequence"])
+        sequence = None if state is None else int(state["engine"]["desk"]["sequence"])
         positions = self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind)
         self._seek(positions)
         if self.engine.host_time and not any(map(keeps_time, self.parts.sources.values())):

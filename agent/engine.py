@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agent.alerts import Alert, Change, Identity, machine_of
-from agent.control import COMMANDS, Command, Reply, Silence, Silences, commands_of, matches
+from agent.alerts import Alert, Identity
+from agent.control import COMMANDS, Reply
+from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
-from agent.rules import Rule, Transition, Verdict
-from agent.rules.naming import alert, label
+from agent.rules import Rule, Verdict
+from agent.rules.naming import label
 from sensors.batch import Batch, Ints
 
 
@@ -100,9 +101,7 @@ class Engine:
         self.counts = Counts()
         self.now = 0
         self._steps_total = 0  # sum of the clock steps so far, ns
-        self._sequence = 0
         self._swept = 0
-        self.silences = Silences()
         self._sources = sources = set(sources)
         self._order = _ordered(self.steps, sources)
         self.tables: dict[tuple[str, ...], KeyTable] = {}
@@ -116,6 +115,7 @@ class Engine:
             name: replace(label(name, rule, self._signal(rule)), by=self._table_of[name].by)
             for name, rule in self.rules.items()
         }
+        self.desk = Desk(identity, self.rules, self.labels, self._table_of)
 
     def _table(self, part: Step | Rule) -> KeyTable:
         if part.on in self.steps:
@@ -128,7 +128,9 @@ class Engine:
         self.now = max(self.now, batch.read_at - self._steps_total)
         self._forget_idle()
         if batch.source == COMMANDS:
-            return self._obey(batch)
+            found, silences, replies = self.desk.obey(batch, self.now)
+            alerts = self.desk.alerts(found, batch.read_at)
+            return self._decisions(alerts, found, silences=silences, replies=replies)
         batch = self._credible(batch)
         self.counts.readings += len(batch)
         at = np.arange(len(batch), dtype=np.int64)
@@ -136,53 +138,19 @@ class Engine:
         results: dict[str, Rows] = {}
         for name in self._order:
             results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
-        ended = self.silences.ended(self.now)
-        found = [item for silence in ended for item in self._told(silence, Change.UPDATED, "the silence is over")]
+        found, silences = self.desk.ended_silences(self.now)
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
             verdict = rule.process(self._input(rule, batch, readings, results))
             if verdict.raw is not None and len(verdict.raw):
                 raw[name] = verdict.raw
             found += [(change.at, number, change) for change in verdict.transitions]
-        alerts = self._alerts(found, batch.read_at)
-        return Decisions(alerts, raw, results, self._incidents(found), self.silences.state() if ended else None)
+        alerts = self.desk.alerts(found, batch.read_at)
+        return self._decisions(alerts, found, raw=raw, results=results, silences=silences)
 
-    def _obey(self, batch: Batch) -> Decisions:
-        """Do what the rows of commands say."""
-        found: list[tuple[int, int, Transition]] = []
-        replies: list[Reply] = []
-        changed = False
-        for command in commands_of(batch):
-            error, count, told = command.wrong(), 0, len(found)
-            if not error and command.verb == "ack":
-                found += self._told(command, Change.ACKED, command.note)
-                count = len(found) - told
-            elif not error and command.verb == "silence":
-                error = self.silences.add(command, self.now)
-                found += [] if error else self._told(command, Change.SILENCED, command.note)
-                count, changed = int(not error), True
-            elif not error:
-                silence = self.silences.by_id.pop(command.id, None)
-                error = "" if silence else f"there is no silence {command.id}"
-                found += self._told(silence, Change.UPDATED, "the silence is over") if silence else []
-                count, changed = int(silence is not None), True
-            replies.append(Reply(command.id, command.verb, count, error))
-        alerts = self._alerts(found, batch.read_at)
-        silences = self.silences.state() if changed else None
-        return Decisions(alerts, incidents=self._incidents(found), silences=silences, replies=replies)
-
-    def _told(self, meant: Command | Silence, change: Change, note: str) -> list[tuple[int, int, Transition]]:
-        """Tell the incidents that fire and are meant; an acknowledged one is not acknowledged again."""
-        found: list[tuple[int, int, Transition]] = []
-        for number, (name, rule) in enumerate(self.rules.items()):
-            if rule.life is None:
-                continue
-            for key in rule.life.firing().tolist():
-                if matches(meant, self.labels[name], self._table_of[name].name(key)):
-                    changes = [rule.life.tell(change, key, note)] if change is not Change.ACKED else []
-                    changes = changes or rule.life.acknowledge(key, note)
-                    found += [(-1, number, item) for item in changes]
-        return found
+    def _decisions(self, alerts: list[Alert], found: Found, **more: Any) -> Decisions:
+        self.counts.alerts += len(alerts)
+        return Decisions(alerts, incidents=self.desk.touched(found, self.now), **more)
 
     def finish(self) -> Decisions:
         """The input has ended: what is open closes, as if time went on for ever. Only for streams that do end."""
@@ -192,7 +160,7 @@ class Engine:
             rows = step.process(results.get(step.on, no_rows(self.now)))
             ending: Callable[[int], Rows] | None = getattr(step, "finish", None)
             results[name] = rows if ending is None else rows.then(ending(self.now))
-        found: list[tuple[int, int, Transition]] = []
+        found: Found = []
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
             verdicts = [rule.process(results.get(rule.on, no_rows(self.now)))]
@@ -203,7 +171,7 @@ class Engine:
                 if verdict.raw is not None and len(verdict.raw):
                     raw[name] = raw[name].then(verdict.raw) if name in raw else verdict.raw
                 found += [(change.at, number, change) for change in verdict.transitions]
-        return Decisions(self._alerts(found, self.now), raw, results, self._incidents(found))
+        return self._decisions(self.desk.alerts(found, self.now), found, raw=raw, results=results)
 
     def _readings(self, table: KeyTable, batch: Batch, at: Ints) -> Rows:
         keys = table.intern(batch, self.now)
@@ -232,58 +200,9 @@ class Engine:
         self.counts.refused_negative += int(np.count_nonzero(negative))
         return batch.take(np.flatnonzero(~(future | negative)))
 
-    def _alerts(self, found: list[tuple[int, int, Transition]], recorded: int) -> list[Alert]:
-        """Transitions of all rules in order of decision, with names, ids and sequence numbers."""
-        found.sort(key=lambda item: item[:2])  # stable: a rule's own order stays
-        names = list(self.rules)
-        alerts = []
-        offline = self._offline() if found else {}
-        for _, number, change in found:
-            self._sequence += 1
-            name = names[number]
-            series = self._table_of[name].name(change.key)
-            change = self._flagged(name, series, change, offline)
-            alerts.append(alert(change, self.labels[name], series, self.identity, self._sequence, recorded))
-        self.counts.alerts += len(alerts)
-        return alerts
-
-    def _flagged(self, name: str, series: Name, change: Transition, offline: Mapping[str, str]) -> Transition:
-        """The transition with what silences and silent machines add to its flags."""
-        flags = change.flags
-        if self.silences.covers(self.labels[name], series):
-            flags += ("silenced",)
-        if offline.get(machine_of(self.labels[name].by, series), name) != name:
-            flags += ("inhibited",)
-        return replace(change, flags=flags) if flags != change.flags else change
-
-    def _offline(self) -> dict[str, str]:
-        """Machines whose silence inhibits their other alerts, with the rule that says so."""
-        offline = {}
-        for name, rule in self.rules.items():
-            if rule.life is not None and getattr(rule, "inhibits", False):
-                table = self._table_of[name]
-                for key in rule.life.firing().tolist():
-                    offline[machine_of(table.by, table.name(key))] = name
-        return offline
-
-    def _incidents(self, found: list[tuple[int, int, Transition]]) -> dict[tuple[str, Name], State]:
-        names = list(self.rules)
-        incidents: dict[tuple[str, Name], State] = {}
-        for _, number, change in found:
-            rule = names[number]
-            life = self.rules[rule].life
-            if life is not None:
-                series = self._table_of[rule].name(change.key)
-                incidents[rule, series] = {
-                    "now": self.now,
-                    "sequence": self._sequence,
-                    "life": life.incident(change.key),
-                }
-        return incidents
-
     def go_on(self, sequence: int, now: int) -> None:
         """Number alerts from after `sequence`, and take the time to be at least `now` (engine time)."""
-        self._sequence, self.now = max(self._sequence, sequence), max(self.now, now)
+        self.desk.sequence, self.now = max(self.desk.sequence, sequence), max(self.now, now)
 
     def feeding(self, rule: str) -> set[str]:
         """Names of the sources whose readings a rule judges, directly or through windows and detectors."""
@@ -299,13 +218,8 @@ class Engine:
 
     def adopt(self, rule: str, series: Name, saved: State) -> None:
         """Go on with an incident that is newer than the state restored; one of a rule that is gone is passed over."""
-        self.go_on(int(saved["sequence"]), int(saved["now"]))
-        life = self.rules[rule].life if rule in self.rules else None
-        table = self._table_of.get(rule)
-        if life is not None and table is not None and len(series) == len(table.by):
-            key = table.row(series, self.now)
-            if key >= 0:
-                life.adopt(key, saved["life"])
+        self.now = max(self.now, int(saved["now"]))
+        self.desk.adopt(rule, series, saved)
 
     def _signal(self, part: Step | Rule) -> str:
         """The measured quantity behind a rule: the metric of the first step on its way that has one."""
@@ -339,9 +253,8 @@ class Engine:
         return {
             "now": self.now,
             "steps_total": self._steps_total,
-            "sequence": self._sequence,
             "swept": self._swept,
-            "silences": self.silences.state(),
+            "desk": self.desk.state(),
             "tables": [{"by": list(by), "keys": table.state()} for by, table in self.tables.items()],
             "steps": {name: step.state() for name, step in self.steps.items()},
             "rules": {name: rule.state() for name, rule in self.rules.items()},
@@ -355,8 +268,7 @@ class Engine:
             only: name of a part -> whether its state still fits its configuration; None restores all.
         """
         self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
-        self._sequence, self._swept = int(state["sequence"]), int(state["swept"])
-        self.silences.restore(state["silences"])
+        self._swept = int(state["swept"])
         for saved in state["tables"]:
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:
@@ -365,6 +277,7 @@ class Engine:
         for name, saved in {**state["steps"], **state["rules"]}.items():
             if name in parts and (only is None or only.get(name, False)):
                 parts[name].restore(saved)
+        self.desk.restore(state["desk"])
 
 
 def _ordered(steps: Mapping[str, Step], sources: set[str]) -> list[str]:

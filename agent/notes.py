@@ -86,7 +86,7 @@ class Notes:
         for name, note in kept.items():
             if name == "silences":
                 self._uncovered.add(name)
-                engine.silences.restore(orjson.loads(note))
+                engine.desk.silences.restore(orjson.loads(note))
             elif name.startswith(_INCIDENT):
                 self._uncovered.add(name)
                 saved = orjson.loads(note)

@@ -55,3 +55,29 @@ def test_the_end_of_the_input_closes_what_is_open():
     decisions = engine.finish()
     assert len(decisions.results["mean"]) == 5
     assert [alert.change for alert in decisions.alerts] == ["raised"]
+
+
+INHIBITED = {
+    "rule": {
+        "hot": {"when": "x >= 90", "clear": "x < 80", "no_data": "3s"},
+        "quiet": {"type": "deadman", "after": "2s"},
+    }
+}
+
+
+@given(
+    values=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([50.0, 95.0])), min_size=1, max_size=12),
+    data=st.data(),
+)
+@settings(max_examples=40, deadline=None)
+def test_flags_do_not_depend_on_the_cut(values, data):
+    one, many = parts(INHIBITED), parts(INHIBITED)
+    engine, cut = one.engine(), many.engine()
+    for step in range(4):
+        now = 1_700_000_000 * 10**9 + step * data.draw(st.sampled_from([1, 4])) * 10**9
+        machine = np.array([m for m, _ in values], np.int32)
+        batch = Batch(
+            ("a", "b", "c"), machine, np.full(len(values), now), {"x": np.array([v for _, v in values])}, now
+        )
+        places = data.draw(cuts(len(values)))
+        assert said(cut, many.identity, pieces(batch, places)) == said(engine, one.identity, [batch])
