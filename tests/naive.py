@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 
+import numpy as np
+
 NEVER = -(2**62)
 
 
@@ -24,6 +26,10 @@ def aggregate(name, readings):
         return len(values)
     if name == "missing":
         return len(readings) - len(values)
+    if name == "collect":
+        return tuple(values)
+    if name == "distinct":
+        return len(set(values))
     if not values:
         return math.nan
     by_time = sorted((r for r in readings if not missing(r[2])), key=lambda r: r[1])  # stable
@@ -48,6 +54,7 @@ def aggregate(name, readings):
         "latest": lambda: by_time[-1][2],
         "median": lambda: statistics.median(values),
         "distinct": lambda: len(set(values)),
+        "p90": lambda: float(np.quantile(values, 0.9)),
     }[name]()
 
 

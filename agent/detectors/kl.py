@@ -20,6 +20,7 @@ from agent.rows import Rows, State
 from agent.windows.calls import Windows, block_length
 from agent.windows.histogram import Histograms
 from agent.windows.horizon import Closing, Horizon
+from agent.windows.lateness import Lateness
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
 from agent.windows.table import Told
@@ -153,7 +154,7 @@ class Kl:
                 current=False,
                 where=self.where,
                 resolution=self.resolution,
-                tell_late=False,
+                lateness=Lateness(),
             ),
             block_length(shape.wide, False),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,14 +12,18 @@ from agent.rows import Rows, State
 from agent.windows import aggregates as spelling
 from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Closing, Horizon
-from agent.windows.pane_windows import Counts, PaneWindows
+from agent.windows.lateness import Counts, Lateness
+from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
 from agent.windows.partials import Layout
 from agent.windows.results import results
+from agent.windows.samples import Asked, Samples
+from agent.windows.sight import event_time
 from agent.windows.table import Told
-from sensors.batch import Ints
+from sensors.batch import Floats, Ints
 from sensors.units import MILLISECOND, Duration
 
+_EVER = 1 << 62
 _ZERO = Duration(0)
 _MILLISECOND = Duration(MILLISECOND)
 
@@ -41,6 +45,7 @@ class Aligned:
         by: what makes a series.
         resolution: of time stamps; a watermark closes a window at its end less this.
         tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
+        most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
     """
 
     metric: str = ""
@@ -55,6 +60,7 @@ class Aligned:
     by: tuple[str, ...] = ("machine",)
     resolution: Duration = _MILLISECOND
     tell_late: bool = False
+    most: int = 100_000
 
     def _prepare(self, size: int, step: int, geometry: type[Hops] | type[Steps]) -> None:
         """Make the state; called by `__post_init__` of each kind."""
@@ -67,10 +73,9 @@ class Aligned:
             raise ValueError(f"size {Duration(size)} and step {Duration(step)} have no common part of 1us or more")
         shape = geometry(size // pane, step // pane)
         wanted = spelling.parse(self.aggregates, self.metric)
-        for item in wanted:
-            if item.function in spelling.SAMPLED:
-                raise ValueError(f"{item.function} is not available in this kind of window yet")
-        self.layout = layout = Layout(wanted, self.metric)
+        sampled = [item for item in wanted if item.function in spelling.SAMPLED]
+        self.samples = Samples(sampled, self.most) if sampled else None
+        self.layout = layout = Layout([item for item in wanted if item not in sampled], self.metric)
         self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
         self.panes = PaneWindows(
             geometry=shape,
@@ -82,33 +87,59 @@ class Aligned:
             current=self.emit == "current",
             where=self.where,
             resolution=self.resolution,
-            tell_late=self.tell_late,
+            lateness=Lateness(self.tell_late),
         )
         self.windows = Windows(self.panes, block_length(shape.wide, self.emit == "current"))
-
-        # --- the operator -----------------------------------------------------------------------------------------
-
         self._no_values = {name: np.zeros(0) for name in layout.names}
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return self.layout.names
+        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
+        return (*self.layout.names, *(name for name in more if name not in self.layout.names))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
-        return self.layout.columns
+        more = () if self.samples is None else self.samples.columns
+        return tuple(dict.fromkeys((*self.layout.columns, *more)))
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
-        self.panes.late.clear()
+        self.panes.lateness.rows.clear()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return self._rows(self.windows.process(rows), rows)
+            if self.samples is None:
+                return self._rows(self.windows.process(rows), rows)
+            return self._sampled(self.samples, rows)
 
     def finish(self, now: int) -> Rows:
         """End of input: every window that is open closes, as if time had come to an end."""
         empty = np.zeros(0, np.int64)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+            found = self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+            if self.samples is None:
+                return found
+            return _with(
+                found, *self.samples.of(Asked(found.key, found.start, found.end, np.full(len(found), _EVER)))
+            )
+
+    def _sampled(self, samples: Samples, rows: Rows) -> Rows:
+        """Windows whose readings are asked for too."""
+        arrived = self.panes.arrived
+        owner = rows.key[:0]
+        if len(rows):
+            keep = rows.key >= 0
+            if self.where is not None:
+                keep &= self.where.holds(rows)
+            time = event_time(rows, slice(0, len(rows)), self.resolution)
+            owner = samples.add(rows, time, keep, arrived)
+        told = self.windows.process(rows)
+        found = self._rows(told, rows)
+        arrival = arrived + np.maximum(told.position, -1)
+        found = _with(found, *samples.of(Asked(found.key, found.start, found.end, arrival)))
+        if len(owner):
+            at = self.horizon.at[owner] if self.horizon.each else self.horizon.at.repeat(len(owner))
+            panes = self.panes
+            samples.drop(owner, panes.geometry.first(panes.closed(at) + 1) * panes.pane + panes.shift)
+        return found
 
     def _rows(self, told: Told, rows: Rows) -> Rows:
         if len(told.key) == 0:
@@ -123,28 +154,38 @@ class Aligned:
     @property
     def counts(self) -> Counts:
         """What happened to readings."""
-        return self.panes.counts
+        return self.panes.lateness.counts
 
     @property
     def late(self) -> list[Rows]:
         """Windows refused to late readings of the last call, if `tell_late`."""
-        return self.panes.late
+        return self.panes.lateness.rows
 
     def state(self) -> State:
         return {
             "panes": self.panes.state(),
             "horizon": self.horizon.state(),
             "overflows": self.layout.overflows,
+            "samples": None if self.samples is None else self.samples.state(),
         }
 
     def restore(self, state: State) -> None:
         self.horizon.restore(state["horizon"])
         self.panes.restore(state["panes"])
         self.layout.overflows = int(state["overflows"])
+        if self.samples is not None:
+            self.samples.restore(state["samples"])
 
     def forget(self, keys: Ints) -> None:
         self.panes.ring.forget(keys)
         self.horizon.forget(keys)
+        if self.samples is not None:
+            self.samples.journal.forget(keys)
+
+
+def _with(rows: Rows, values: dict[str, Floats], lists: dict[str, list[Any]]) -> Rows:
+    """The rows with more columns."""
+    return replace(rows, values={**rows.values, **values}, lists={**rows.lists, **lists})
 
 
 @dataclass(kw_only=True)

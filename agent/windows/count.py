@@ -16,6 +16,7 @@ from agent.windows.aggregates import STREAMED, Aggregate, parse
 from agent.windows.block import places
 from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Horizon
+from agent.windows.lateness import Lateness
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
 from agent.windows.partials import Layout
@@ -72,7 +73,7 @@ class CountWindow:
             current=self.emit == "current",
             where=None,
             resolution=0,
-            tell_late=False,
+            lateness=Lateness(),
         )
         self.windows = Windows(self.panes, block_length(shape.wide, True))
         self._number: Ints = np.zeros(0, np.int64)

@@ -12,7 +12,7 @@ panes as they were at the moment (`agent.windows.table.Ledger`), so that cutting
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,27 +22,16 @@ from agent.rows import Rows, State
 from agent.windows import block
 from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
+from agent.windows.lateness import Counts, Lateness
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
-from agent.windows.sight import Column, Sight, columns, event_time
-from agent.windows.table import Ledger, PaneTable, Told, Turns, final_rows, together
-from sensors.batch import Floats, Ints, Text
+from agent.windows.search import spread
+from agent.windows.sight import Column, Sight, columns, cut, event_time
+from agent.windows.table import PaneTable, Told, Turns, final_rows, ledger_of, together
+from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 
 _NOTHING = np.zeros(0)
-
-
-@dataclass(slots=True)
-class Counts:
-    """What happened to readings.
-
-    Attributes:
-        late: readings all of whose windows were closed.
-        late_partly: readings some of whose windows were closed.
-    """
-
-    late: int = 0
-    late_partly: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +46,7 @@ class PaneWindows:
         current: tell windows as they change, not when they close.
         where: readings for which this does not hold are left out.
         resolution: of time stamps, ns.
-        tell_late: keep in `late` the windows refused to late readings of the last call.
+        lateness: what was refused.
     """
 
     geometry: Geometry
@@ -69,17 +58,15 @@ class PaneWindows:
     current: bool
     where: Expression | None
     resolution: int
-    tell_late: bool
-    counts: Counts = field(default_factory=Counts)
-    late: list[Rows] = field(default_factory=list)
+    lateness: Lateness
     arrived: int = 0
 
     def state(self) -> State:
         return {
             "ring": self.ring.state(),
             "arrived": self.arrived,
-            "late": self.counts.late,
-            "late_partly": self.counts.late_partly,
+            "late": self.lateness.counts.late,
+            "late_partly": self.lateness.counts.late_partly,
         }
 
     def restore(self, state: State) -> None:
@@ -87,7 +74,7 @@ class PaneWindows:
         self.ring.grow(len(self.horizon.at) if self.horizon.each else 0)
         self.horizon.grow(len(self.ring.newest))
         self.arrived = int(state["arrived"])
-        self.counts = Counts(int(state["late"]), int(state["late_partly"]))
+        self.lateness.counts = Counts(int(state["late"]), int(state["late_partly"]))
 
     def close(self, who: Ints, at: Ints) -> Iterator[Told]:
         """Close the windows of these series that end by the horizons `at`."""
@@ -220,7 +207,7 @@ class PaneWindows:
         if int(key.min()) < 0:
             keep = key >= 0
         if self.where is not None:
-            chosen = self.where.holds(_cut(rows, part))
+            chosen = self.where.holds(cut(rows, part))
             keep = chosen if keep is None else keep & chosen
         return None if keep is None else np.flatnonzero(keep)
 
@@ -237,7 +224,10 @@ class PaneWindows:
             taken = (newest > closed) & (newest >= 0)
             if not taken.all():
                 accepted = taken
-            partly = self._count_late(rows, part, s, position, pane, closed, taken)
+            refused = np.minimum(newest, closed) - np.maximum(self.geometry.oldest(pane), 0) + 1
+            partly = self.lateness.count(refused, taken)
+            if self.lateness.tell:
+                self._tell_late(rows, part, s, position, pane, refused)
         segments = block.segments(s.key, pane, accepted, s.tidy)
         if segments is None:
             yield from self._finals(turns)
@@ -304,7 +294,7 @@ class PaneWindows:
                 before, after = turns.bounds(segments.key)
                 mine = np.flatnonzero(after > before)
             elif story is not None:
-                ledger = _ledger(segments, story, carried)
+                ledger = ledger_of(segments, story, carried)
             key = np.concatenate((segments.key[mine], key))
             pane = np.concatenate((segments.panes[mine], pane))
             carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
@@ -333,7 +323,7 @@ class PaneWindows:
         )
         if trusted and isinstance(self.geometry, Hops):
             return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, story[0], story[1])
-        ledger = _ledger(segments, story, carried)
+        ledger = ledger_of(segments, story, carried)
         table = PaneTable(*panes, ledger)
         return current_rows(table, ledger, self.geometry, self.layout, segments, story[1], closed)
 
@@ -359,36 +349,18 @@ class PaneWindows:
             pane,
         )
 
-    def _count_late(
-        self, rows: Rows, part: slice, s: block.Sorted, position: Ints, pane: Ints, closed: Ints, taken: Any
-    ) -> bool:
-        """Count readings that came too late for some or all of their windows; tell whether some came partly so."""
-        oldest = np.maximum(self.geometry.oldest(pane), 0)
-        newest = self.geometry.newest(pane)
-        refused = np.minimum(newest, closed) - oldest + 1
-        some = refused > 0
-        if not some.any():
-            return False
-        partly = int(np.count_nonzero(some & taken))
-        self.counts.late_partly += partly
-        self.counts.late += int(np.count_nonzero(some)) - partly
-        if self.tell_late:
-            late = np.flatnonzero(some)
-            late = late[np.argsort(position[late], kind="stable")]
-            number = refused[late]
-            reading = np.repeat(late, number)
-            window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + oldest[reading]
-            self.late.append(
-                Rows(
-                    key=s.key[reading],
-                    start=self.geometry.first(window) * self.pane + self.shift,
-                    end=self.geometry.end(window) * self.pane + self.shift,
-                    at=rows.at[part][position[reading]],
-                    values={"late_by": (s.before[reading] - s.time[reading]) / SECOND},
-                    now=rows.now,
-                )
-            )
-        return partly > 0
+    def _tell_late(
+        self, rows: Rows, part: slice, s: block.Sorted, position: Ints, pane: Ints, refused: Ints
+    ) -> None:
+        """Keep the windows refused to late readings: so many of the oldest that contain each."""
+        late = np.flatnonzero(refused > 0)
+        late = late[np.argsort(position[late], kind="stable")]
+        owner, window = spread(np.maximum(self.geometry.oldest(pane[late]), 0), refused[late])
+        reading = late[owner]
+        start = self.geometry.first(window) * self.pane + self.shift
+        end = self.geometry.end(window) * self.pane + self.shift
+        by = {"late_by": (s.before[reading] - s.time[reading]) / SECOND}
+        self.lateness.rows.append(Rows(s.key[reading], start, end, rows.at[part][position[reading]], by, rows.now))
 
     def closed(self, horizon: Ints) -> Ints:
         """Number of the newest window closed at each horizon, at least -1."""
@@ -417,29 +389,3 @@ class PaneWindows:
         if self.shift:
             start, end = start + self.shift, end + self.shift
         return Rows(told.key, start, end, at, values, rows.now)
-
-
-def _ledger(segments: block.Segments, story: tuple[Floats, Ints, Floats], carried: Floats) -> Ledger:
-    running, position, carry = story
-    none = np.zeros(carried.shape[1], np.int64)
-    return Ledger(
-        running,
-        position,
-        np.concatenate((segments.first, none)),
-        np.concatenate((segments.length, none)),
-        np.concatenate((carry, carried), axis=1),
-    )
-
-
-def _cut(rows: Rows, part: slice) -> Rows:
-    """Rows of a slice, as views."""
-    return Rows(
-        rows.key[part],
-        rows.start[part],
-        rows.end[part],
-        rows.at[part],
-        {name: column[part] for name, column in rows.values.items()},
-        rows.now,
-        {name: Text(text.words, text.codes[part]) for name, text in rows.texts.items()},
-        {name: column[part] for name, column in rows.lists.items()},
-    )

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agent.windows.aggregates import Aggregate
+from agent.windows.padding import Padding
 from sensors.batch import Floats, Ints
 
 _LEAST, _MOST = np.inf, -np.inf
@@ -201,7 +202,7 @@ class Layout:
         n = len(r.segment)
         out = np.empty((self.size, n))
         place = np.arange(n) - r.first[r.segment]
-        at = _Padding(r, place)
+        at = Padding(r.segment, r.length, place)
         out[0] = carry[0][r.segment] + (place + 1)
         for column in self.columns:
             value, valid = r.values[column], r.valid[column]
@@ -233,7 +234,7 @@ class Layout:
         return out
 
     def _running_end(
-        self, out: Floats, carry: Floats, r: Readings, at: _Padding, kind: str, column: str, row: int
+        self, out: Floats, carry: Floats, r: Readings, at: Padding, kind: str, column: str, row: int
     ) -> None:
         least = kind in ("first", "earliest")
         order = r.order if kind in ("first", "last") else r.offset
@@ -327,34 +328,6 @@ def _better(kind: str, r: Readings) -> Callable[[Any, Any], Any]:
     if r.backwards and kind in ("earliest", "latest"):
         return np.less_equal if kind == "earliest" else np.greater
     return _BETTER[kind]
-
-
-class _Padding:
-    """Segments as rows of padded matrices, grouped by length, so that `accumulate` runs along each."""
-
-    def __init__(self, r: Readings, place: Ints) -> None:
-        longest = int(r.length.max())
-        self._parts: list[tuple[Any, Any, Any, Any, int]] = []
-        if longest * len(r.length) <= 4 * len(place) + 64:
-            self._parts.append((slice(None), slice(None), r.segment, place + 1, longest))
-            return
-        size = np.frexp(r.length.astype(np.float64))[1]  # 2**(size - 1) <= length < 2**size
-        for exponent in np.unique(size).tolist():
-            segments = np.flatnonzero(size == exponent)
-            rows = np.flatnonzero(size[r.segment] == exponent)
-            number = np.searchsorted(segments, r.segment[rows])
-            self._parts.append((segments, rows, number, place[rows] + 1, int(r.length[segments].max())))
-
-    def accumulate(self, ufunc: np.ufunc, carry: Floats, value: Floats) -> Floats:
-        out = np.empty(len(value))
-        for segments, rows, number, place, longest in self._parts:
-            start = carry[segments]
-            padded = np.zeros((len(start), longest + 1))
-            padded[:, 0] = start
-            padded[number, place] = value[rows]
-            ufunc.accumulate(padded, axis=1, out=padded)
-            out[rows] = padded[number, place]
-        return out
 
 
 def _masked(value: Floats, valid: Any, fill: float) -> Floats:

@@ -20,7 +20,7 @@ from agent.windows import block
 from agent.windows.aggregates import STREAMED, parse
 from agent.windows.horizon import NEVER, Closing, Horizon
 from agent.windows.journal import Journal
-from agent.windows.pane_windows import Counts
+from agent.windows.lateness import Counts
 from agent.windows.partials import Layout
 from agent.windows.results import results
 from agent.windows.search import first_at_least

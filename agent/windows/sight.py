@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.rows import Rows
 from agent.windows import block
-from sensors.batch import Floats, Ints
+from sensors.batch import Floats, Ints, Text
 
 
 class Column(NamedTuple):
@@ -91,3 +91,17 @@ def event_time(rows: Rows, part: slice, resolution: int) -> Ints:
         return rows.end[part]
     start, end = rows.start[part], rows.end[part]
     return np.where(end > start, end - resolution, end)
+
+
+def cut(rows: Rows, part: slice) -> Rows:
+    """Rows of a slice, as views."""
+    return Rows(
+        rows.key[part],
+        rows.start[part],
+        rows.end[part],
+        rows.at[part],
+        {name: column[part] for name, column in rows.values.items()},
+        rows.now,
+        {name: Text(text.words, text.codes[part]) for name, text in rows.texts.items()},
+        {name: column[part] for name, column in rows.lists.items()},
+    )

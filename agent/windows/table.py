@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agent.windows.block import Segments
 from agent.windows.panes import Geometry
 from agent.windows.partials import Partials
 from sensors.batch import Floats, Ints
@@ -74,6 +75,19 @@ class Ledger:
         found = np.searchsorted(self._codes, codes, side="right") - 1
         inside = (self.length[pane] > 0) & (found >= self.first[pane])
         return np.where(inside, found, len(self.position) + pane)
+
+
+def ledger_of(segments: Segments, story: tuple[Floats, Ints, Floats], carried: Floats) -> Ledger:
+    """The ledger of a block: `story` is what its readings made of each pane, where they stand, and what was there."""
+    running, position, carry = story
+    none = np.zeros(carried.shape[1], np.int64)
+    return Ledger(
+        running,
+        position,
+        np.concatenate((segments.first, none)),
+        np.concatenate((segments.length, none)),
+        np.concatenate((carry, carried), axis=1),
+    )
 
 
 class PaneTable:

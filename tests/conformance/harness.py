@@ -71,15 +71,12 @@ def run(tables, codec, lines, size, read_at):
         for name, rows in decisions.raw.items():
             out.raw.setdefault(name, []).extend(plain(engine, name, rows, owner))
         out.alerts += decisions.alerts
+    ending = engine.finish()
     for name, step in engine.steps.items():
-        if hasattr(step, "finish"):
-            rows = step.finish(read_at)
-            out.results.setdefault(name, []).extend(plain(engine, name, rows, None))
-            for rule_name, rule in engine.rules.items():
-                verdict = rule.process(rows) if rule.on == name else None
-                if verdict is not None and verdict.raw is not None:
-                    out.raw.setdefault(rule_name, []).extend(plain(engine, rule_name, verdict.raw, None))
+        out.results.setdefault(name, []).extend(plain(engine, name, ending.results[name], None))
         out.counts[name] = getattr(step, "counts", None)
+    for name, rows in ending.raw.items():
+        out.raw.setdefault(name, []).extend(plain(engine, name, rows, None))
     return out
 
 

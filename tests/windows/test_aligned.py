@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.windows.aligned import Cumulate, Hopping, Tumbling
+from sensors.batch import Text
 from sensors.units import Duration
 from tests import naive
 from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told
@@ -57,7 +59,7 @@ def close(a, b):
 def test_windows_are_those_of_the_naive_version(data, readings, made):
     make, contains, table = made
     window = make()
-    window.panes.tell_late = True
+    window.panes.lateness.tell = True
     got = told(window.process(rows_of(readings)), STREAMED)
     late = [
         (at, key, start, end, round(by * 1e9))
@@ -122,6 +124,45 @@ def test_simple_aggregates_are_added_in_place_to_the_same_bits(data, readings, m
             assert close(value, naive.aggregate(name, inside)), (name, value, inside)
     rest = told(window.finish(0), PLAIN)
     assert same_bytes(rest, told(whole.finish(0), PLAIN))
+
+
+SAMPLED = ["median", "p90", "distinct", "count"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data(), streams(refused=True), windows(aggregates=["median", "p90", "distinct", "collect"]))
+def test_aggregates_of_the_readings_themselves(data, readings, made):
+    make, contains, table = made
+
+    def everything(rows):
+        return [(*row, found) for row, found in zip(told(rows, SAMPLED), rows.lists["collect"], strict=True)]
+
+    whole = make()
+    rows = everything(whole.process(rows_of(readings))) + everything(whole.finish(0))
+    expected, _ = naive.aligned(readings, contains, table["emit"], table["grace"], table["closing"], finish=True)
+    assert [row[:4] for row in rows] == [row[:4] for row in expected]
+    for row, (*_, inside) in zip(rows, expected, strict=True):
+        assert row[-1] == naive.aggregate("collect", inside)
+        for name, value in zip(SAMPLED, row[4:], strict=False):
+            assert close(value, naive.aggregate(name, inside)), (name, value, inside)
+    window, got = make(), []
+    for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
+        got += everything(window.process(rows_of(readings[start:stop], at0=start)))
+        again = make()
+        again.restore(window.state())
+        window = again
+    assert same_bytes(got + everything(window.finish(0)), rows)
+
+
+def test_texts_are_counted_and_collected():
+    window = Tumbling(
+        size=Duration("1s"), aggregates={"kinds": "count(distinct topping)", "all": "collect(topping)"}
+    )
+    rows = rows_of([(0, i * 300 * MS, 1.0) for i in range(5)])
+    text = Text(("egg", "tuna"), np.array([0, 1, -1, 0, 1], np.int32))
+    out = window.process(replace(rows, texts={"topping": text}))
+    assert out.values["kinds"].tolist() == [2.0]
+    assert out.lists["all"] == [("egg", "tuna", "egg")]
 
 
 def test_the_arrays_handed_in_stay_as_they_are():

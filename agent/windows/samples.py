@@ -1,0 +1,184 @@
+"""Aggregates that need the readings of a window themselves: median, quantiles, distinct count, collect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agent.rows import Rows, State
+from agent.windows import block
+from agent.windows.aggregates import Aggregate
+from agent.windows.journal import Journal
+from agent.windows.search import first_at_least, spread
+from sensors.batch import Floats, Ints
+
+_PAIRS = 1 << 20
+
+
+class Asked(NamedTuple):
+    """Windows `[start, end)` of series, as they were when `arrival` readings had come."""
+
+    key: Ints
+    start: Ints
+    end: Ints
+    arrival: Ints
+
+
+class Samples:
+    """The readings of open windows. Columns may be numbers or texts; only `distinct` and `collect` take texts.
+
+    Args:
+        aggregates: those that need the readings.
+        most: readings kept of a series; the oldest beyond it are dropped and counted.
+    """
+
+    def __init__(self, aggregates: Sequence[Aggregate], most: int) -> None:
+        self.aggregates = tuple(aggregates)
+        self.columns = tuple(dict.fromkeys(item.column for item in aggregates))
+        fields: dict[str, Any] = {"time": np.int64, "arrival": np.int64}
+        self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.columns))}, most)
+        self.numbers = tuple(item.name for item in aggregates if item.function != "collect")
+        self.lists = tuple(item.name for item in aggregates if item.function == "collect")
+        self._words: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._texts: set[str] = set()
+
+    def add(self, rows: Rows, time: Ints, keep: Any, arrived: int) -> Ints:
+        """Take readings in; the series concerned.
+
+        Args:
+            rows: of the call.
+            time: `(n,)` event time of each.
+            keep: `(n,)` bool, those that take part.
+            arrived: readings that came before.
+        """
+        chosen = np.flatnonzero(keep)
+        key = rows.key[chosen]
+        order = block.by_key(key)
+        if order is not None:
+            key, chosen = key[order], chosen[order]
+        if len(key) == 0:
+            return key
+        self.journal.grow(int(key[-1]) + 1)
+        owner = key[block.starts_of(key)]
+        kept_key, kept = self.journal.read(owner)
+        new: dict[str, Any] = {"time": time[chosen], "arrival": arrived + chosen}
+        for i, name in enumerate(self.columns):
+            new[f"x{i}"] = self._column(rows, name)[chosen]
+        columns = {name: np.concatenate((kept[name], new[name])) for name in kept}
+        every = np.concatenate((kept_key, key))
+        order = np.lexsort((columns["arrival"], columns["time"], every))
+        number = np.bincount(np.searchsorted(owner, every), minlength=len(owner))
+        self.journal.write(owner, number, {name: column[order] for name, column in columns.items()})
+        return owner
+
+    def _column(self, rows: Rows, name: str) -> Floats:
+        text = rows.texts.get(name)
+        if text is None:
+            return block.column(rows.values, name, slice(None), len(rows))
+        self._texts.add(name)
+        for word in text.words:
+            if word not in self._codes:
+                self._codes[word] = len(self._words)
+                self._words.append(word)
+        codes = np.array([*(self._codes[word] for word in text.words), np.nan])
+        return codes[text.codes]
+
+    def drop(self, owner: Ints, since: Ints) -> None:
+        """Forget readings of these series before `since` of each."""
+        key, columns = self.journal.read(owner)
+        number = np.searchsorted(owner, key)
+        keep = np.flatnonzero(columns["time"] >= since[number])
+        if len(keep) < len(key):
+            columns = {name: column[keep] for name, column in columns.items()}
+            self.journal.write(owner, np.bincount(number[keep], minlength=len(owner)), columns)
+
+    def of(self, asked: Asked) -> tuple[dict[str, Floats], dict[str, list[Any]]]:
+        """The aggregates of windows: numbers and lists."""
+        m = len(asked.key)
+        values = {name: np.full(m, np.nan) for name in self.numbers}
+        lists: dict[str, list[Any]] = {name: [()] * m for name in self.lists}
+        if m == 0:
+            return values, lists
+        who = np.unique(asked.key)
+        self.journal.grow(int(who[-1]) + 1)
+        key, columns = self.journal.read(who)
+        begin, end = np.searchsorted(key, asked.key), np.searchsorted(key, asked.key, side="right")
+        first = first_at_least(columns["time"], begin, end, asked.start)
+        length = first_at_least(columns["time"], first, end, asked.end) - first
+        cuts = np.flatnonzero(np.diff(np.cumsum(length) // _PAIRS, prepend=0))
+        for part in np.split(np.arange(m), cuts):
+            window, row = spread(first[part], length[part])
+            come = columns["arrival"][row] <= asked.arrival[part][window]
+            self._part(values, lists, columns, part, window[come], row[come])
+        return values, lists
+
+    def _part(
+        self,
+        values: dict[str, Floats],
+        lists: dict[str, list[Any]],
+        columns: dict[str, Any],
+        part: Ints,
+        window: Ints,
+        row: Ints,
+    ) -> None:
+        """Fill in some windows: `row` are their readings, `window` the place in `part` of each."""
+        for i, name in enumerate(self.columns):
+            value = columns[f"x{i}"][row]
+            valid = np.isfinite(value)
+            value, owner, arrival = value[valid], window[valid], columns["arrival"][row][valid]
+            number = np.bincount(owner, minlength=len(part))
+            order = np.lexsort((value, owner))
+            ascending = value[order]
+            first = np.cumsum(number) - number
+            for item in self.aggregates:
+                if item.column != name:
+                    continue
+                if item.function == "collect":
+                    by_arrival = value[np.lexsort((arrival, owner))].tolist()
+                    texts = name in self._texts
+                    for place, start, count in zip(part.tolist(), first.tolist(), number.tolist(), strict=True):
+                        found = by_arrival[start : start + count]
+                        lists[item.name][place] = (
+                            tuple(self._words[int(x)] for x in found) if texts else tuple(found)
+                        )
+                elif item.function == "distinct":
+                    new = np.ones(len(ascending), np.bool_)
+                    new[1:] = (ascending[1:] != ascending[:-1]) | (owner[order][1:] != owner[order][:-1])
+                    values[item.name][part] = np.bincount(owner[order][new], minlength=len(part))
+                else:
+                    share = 0.5 if item.function == "median" else item.share
+                    values[item.name][part] = quantile(ascending, first, number, share)
+
+    def state(self) -> State:
+        return {"journal": self.journal.state(), "words": list(self._words), "texts": sorted(self._texts)}
+
+    def restore(self, state: State) -> None:
+        self.journal.restore(state["journal"])
+        self._words = [str(word) for word in state["words"]]
+        self._codes = {word: i for i, word in enumerate(self._words)}
+        self._texts = set(state["texts"])
+
+
+def quantile(ascending: Floats, first: Ints, number: Ints, share: float) -> Floats:
+    """Quantile of stretches of numbers, linear between the two nearest (as `np.quantile`, SQL's PERCENTILE_CONT).
+
+    Args:
+        ascending: numbers, ascending within each stretch.
+        first: `(m,)` first of each stretch.
+        number: `(m,)` how many; NaN comes of none.
+        share: 0 to 1.
+    """
+    place = share * np.maximum(number - 1, 0)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(number - 1, 0))
+    if len(ascending) == 0:
+        return np.full(len(first), np.nan)
+    last = len(ascending) - 1
+    low = ascending[np.minimum(first + below, last)]
+    high = ascending[np.minimum(first + above, last)]
+    part = place - below
+    mixed = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    return np.where(number > 0, mixed, np.nan)
