@@ -24,7 +24,7 @@ MINOR: frozenset[Kind] = frozenset({"metric", "health"})
 
 MIB = 1 << 20
 SECOND = 10**9
-_TAIL_ROWS = 2048
+_TAIL_ROWS = 16_384  # as many as a burst of raw events brings: reading them back costs three times the writing
 
 
 @dataclass
@@ -167,7 +167,7 @@ class Log:
             lost = set(outcome.lost)
             self._tail = deque(row for row in self._tail if row.position not in lost)
             self._tail_bytes = sum(row.size for row in self._tail)
-        while self._tail_bytes > MIB or len(self._tail) > _TAIL_ROWS:
+        while self._tail_bytes > 4 * MIB or len(self._tail) > _TAIL_ROWS:
             self._tail_bytes -= self._tail.popleft().size
 
     def failed(self, error: DatabaseError) -> None:
