@@ -8,14 +8,17 @@ Promises:
    a damaged file never keeps the agent from starting.
 3. A full disk, a lost mount or missing rights raise `DatabaseError`; the next `run` tries again by itself.
 4. Files shrink: `tidy` gives freed pages back to the file system.
+5. On a full disk rows can still be deleted: a reserve of half a MiB is given up for that, and taken again later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -27,6 +30,8 @@ from typing import Self, TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_RESERVE = 512 * 1024
 
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CORRUPT_VTAB", "SQLITE_CORRUPT_INDEX"}
 _SETTINGS = (
@@ -108,6 +113,7 @@ class Database:
                     connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
                 if checkpoint:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._keep_reserve()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
@@ -136,6 +142,8 @@ class Database:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:  # the connection is beyond use; open another
                 self._drop_connection()
+        if _name(error) == "SQLITE_FULL":
+            self._give_up_reserve()
         if _is_corrupt(error):
             self._quarantine(str(error))
         elif _name(error).startswith("SQLITE_IOERR") or _name(error) in {
@@ -159,7 +167,9 @@ class Database:
                 self._quarantine(str(error))
                 self._connection = self._connect()
         except (sqlite3.Error, OSError) as error:
+            self._give_up_reserve()
             raise DatabaseError(f"{self.path}: {error}") from error
+        self._keep_reserve()
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -183,6 +193,23 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _keep_reserve(self) -> None:
+        """Set room aside, unless it is scarce already."""
+        try:
+            if os.path.exists(f"{self.path}.reserve") or shutil.disk_usage(self.path.parent).free < 4 * _RESERVE:
+                return
+            reserve = os.open(f"{self.path}.reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(reserve, 0, _RESERVE)
+            finally:
+                os.close(reserve)
+        except OSError:
+            self._give_up_reserve()
+
+    def _give_up_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.path}.reserve")
 
     def _take_lock(self) -> None:
         if self._lock is not None:

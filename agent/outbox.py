@@ -111,7 +111,7 @@ class Outbox:
         self._ids = dict.fromkeys(hash(item) for item in start.ids)
         self._written = dict(start.cursors)
         for name, cursor in self._cursors.items():
-            cursor.position = start.cursors.get(name, 0)
+            cursor.position = start.head if self._log.unread else start.cursors.get(name, 0)
         self._started, self._epoch = self.monotonic(), self.now()
         if start.stored:  # a clock that stepped while the agent was down counts as a day at most
             self._epoch = min(max(self._epoch, start.stored), start.stored + 86400 * SECOND)
@@ -292,7 +292,9 @@ class Outbox:
     async def _write(self) -> None:
         """One transaction with everything that waits for one."""
         waiting, self._waiting = self._waiting, []
-        changes = self._changes()
+        if self._log.unread:
+            await self._read_late()
+        changes = None if self._log.unread else self._changes()
         if changes is not None:
             try:
                 await self._log.write(changes)
@@ -313,6 +315,27 @@ class Outbox:
         self._announce()
         if changes is not None and changes.confirmed and not self.failing:
             await self._log.shrink()
+
+    async def _read_late(self) -> None:
+        """The disk failed at the start; what it holds goes out beside what has come since."""
+        try:
+            start = await self._log.read_late()
+            for name, cursor in self._cursors.items():
+                after, live = start.cursors.get(name, 0), cursor.position
+                kinds = self._late_kinds(cursor) - PRESENT
+                machines = await self._database.run(
+                    lambda c, after=after, kinds=kinds: backlog(c, after, start.head, kinds, frozenset())  # type: ignore[misc]
+                )
+                cursor.position = after
+                cursor.begin_replay(start.head, machines)
+                cursor.live = live
+        except DatabaseError as error:
+            self._log.failed(error)
+            return
+        self._files = self._log.files
+        self._notes = {**start.notes, **self._notes}
+        self._ids.update(dict.fromkeys(hash(item) for item in start.ids))
+        self._written = dict(start.cursors)
 
     def _changes(self) -> Changes | None:
         now = self.monotonic()

@@ -59,23 +59,46 @@ class Log:
         self.fresh_bytes = 0
         self._tail: deque[Kept] = deque()
         self._tail_bytes = 0
+        self.unread = False  # the file could not be read when it was opened
         self._busy = False
         self._next_try = self._next_word = 0.0
 
     async def open(self) -> Start:
-        """Read what the file holds, after saving what can be saved from a corrupt one."""
+        """Read what the file holds, after saving what can be saved from a corrupt one.
+
+        If it cannot be read now, positions begin beyond all that it may hold, and `read_late` reads it later.
+        """
         try:
-            for file in self.database.quarantined:
-                found = await self.database.run(lambda c, file=file: salvage(c, file))  # type: ignore[misc]
-                log.warning("%d messages were saved from %s", found, file)
-            start = await self.database.run(load)
+            start = await self._load()
         except DatabaseError as error:
             self.failed(error)
-            start = Start(0, {}, {}, {}, [], {}, 0)
+            self.unread = True
+            start = Start(time.time_ns() // 1_000_000, {}, {}, {}, [], {}, 0)
         self.files = len(self.database.quarantined)
         self.head = self.durable = start.head
         self.held, self.states = start.held, start.states
         return start
+
+    async def read_late(self) -> Start:
+        """What the file held, now that it can be read.
+
+        Raises:
+            DatabaseError: it still cannot.
+        """
+        start = await self._load()
+        self.unread = False
+        for kind, held in start.held.items():
+            mine = self.held.setdefault(kind, Held())
+            mine.messages += held.messages
+            mine.bytes += held.bytes
+        self.states = {**start.states, **self.states}
+        return start
+
+    async def _load(self) -> Start:
+        for file in self.database.quarantined[self.files :]:
+            found = await self.database.run(lambda c, file=file: salvage(c, file))  # type: ignore[misc]
+            log.warning("%d messages were saved from %s", found, file)
+        return await self.database.run(load)
 
     def put(self, message: Message, stored: int) -> None:
         """Take a message in; it is on disk after the next `write`."""

@@ -6,7 +6,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -243,19 +243,30 @@ def salvage(connection: sqlite3.Connection, path: Path) -> int:
     """Copy what is still readable in a corrupt file; returns the number of messages."""
     found = 0
     with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as damaged:
-        for table, columns in (("cursors", 2), ("notes", 2), ("log", 10)):
-            marks = ",".join("?" * columns)
-            try:
+        damaged.text_factory = lambda text: text.decode(errors="replace")
+        for table in ("cursors", "notes"):
+            with suppress(sqlite3.Error):
                 for row in damaged.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
-                    if table == "log":
-                        kept = _kept(row)
-                        if not isinstance(kept, Kept):
-                            continue
-                        found += 1
-                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608
-            except (sqlite3.Error, ValueError, TypeError, AttributeError):
-                continue  # the rest of this table is beyond reading
+                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?)", row)  # noqa: S608 a constant
+        for row in _readable(damaged):
+            with suppress(sqlite3.Error, ValueError, TypeError, AttributeError):
+                if isinstance(_kept(row), Kept):
+                    connection.execute("INSERT OR REPLACE INTO log VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+                    found += 1
     return found
+
+
+def _readable(damaged: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    """Rows of the log; where a page is beyond reading, go on behind it."""
+    after, jump = -1, 1
+    for _ in range(200):
+        try:
+            for row in damaged.execute("SELECT * FROM log WHERE position > ? ORDER BY position", (after,)):
+                yield row
+                after, jump = int(row[0]), 1
+            return
+        except (sqlite3.Error, TypeError, ValueError):
+            after, jump = after + jump, min(jump * 2, 1 << 40)
 
 
 def dead_letters(connection: sqlite3.Connection) -> list[Dead]:
