@@ -5,6 +5,7 @@
 #   make lint types    ruff, the import layers; mypy
 #   make ci            what the integration server runs
 #   make bench NAME=engine          one benchmark, JSON lines
+#   make chaos         break everything on purpose, count what is lost   (CHAOS_ARGS="--seconds 60 --kafka HOST:PORT")
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
 #   make test-flink    the SQL of `agent rules to-flink`, run by real Flink on the conformance inputs (needs Java 11 or 17)
 #   make docs          write docs/configuration.md from the code
@@ -17,7 +18,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
   $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-.PHONY: demo test test-flink lint format types ci docs bench bench-peers lock clean system-packages
+.PHONY: demo test test-flink lint format types ci docs bench chaos bench-peers lock clean system-packages
 
 demo: $(VENV)/.have-demo
 	$(BIN)/python -m agent --simulate $(DEMO_ARGS)
@@ -45,6 +46,9 @@ docs: $(VENV)/.have-dev
 
 bench: $(VENV)/.have-dev
 	$(BIN)/python -m benchmarks $(NAME) $(BENCH_ARGS)
+
+chaos: $(VENV)/.have-dev
+	$(BIN)/python -m benchmarks chaos $(CHAOS_ARGS)
 
 # --- set-up -----------------------------------------------------------------------------------------------------
 
