@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Literal, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -32,7 +34,13 @@ from sensors.units import MILLISECOND, Duration
 
 log = logging.getLogger(__name__)
 
-_FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, TopicAuthorizationFailedError)
+_FOR_GOOD = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    TopicAuthorizationFailedError,
+)
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _LATE = [*_HEADERS, ("replayed", b"true")]
 
@@ -228,8 +236,13 @@ class KafkaSink:
 
 
 def _event_time(message: Message) -> int | None:
-    """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long."""
-    return message.time // MILLISECOND if message.kind == "raw" and message.body else None
+    """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long.
+
+    Never ahead of our clock: a broker refuses records an hour ahead, and one wild time would block the sink.
+    """
+    if message.kind != "raw" or not message.body:
+        return None
+    return max(0, min(message.time, time.time_ns()) // MILLISECOND)
 
 
 def _text(error: BaseException) -> str:

@@ -74,6 +74,13 @@ async def test_order_is_kept_per_machine_over_partitions_and_many_batches(kafka:
     assert len({r.partition for r in records}) > 1
 
 
+async def test_a_raw_event_ahead_of_the_clock_is_not_refused(kafka: Kafka) -> None:
+    async with sink(kafka) as out:
+        await out.send([message(1, "raw", body=b"95.5")._replace(time=time.time_ns() + 10**18)])
+    [raw] = await consume(kafka.servers, out.raw, 1)
+    assert abs(raw.timestamp / 1000 - time.time()) < 60 or kafka.mock
+
+
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"idempotent": True}])
 async def test_compression_and_idempotence(kafka: Kafka, options: dict[str, object]) -> None:
     async with sink(kafka, **options) as out:
