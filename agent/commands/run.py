@@ -17,7 +17,7 @@ from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
 from agent.engine import Decisions, Engine
-from agent.service import Notifier, feed_watchdog, log_to_stderr, tune_garbage_collector
+from agent.service import Notifier, end_in_peace, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
 from sensors.batch import Batch
 from sensors.recording import Recorder, RecordingError
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     except RecordingError as error:  # opening or closing it; while it runs, see Keeping
         log.error("%s", error)
         return 1
+    finally:
+        end_in_peace()
     return 0
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import stat
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Self
 from agent.alerts import Kind, Message
 from agent.sinks import SinkError
 from sensors.units import Duration
+
+_PIPE = 4096  # bytes that a pipe which is writable takes at once
 
 
 @dataclass
@@ -38,6 +43,7 @@ class LinesSink:
 
     def __post_init__(self) -> None:
         self._file: int | None = None
+        self._left = threading.Event()  # whoever waited for a write does not any more
         self._regular = False  # neither console nor pipe: it has a length, and can be cut and renamed
 
     async def __aenter__(self) -> Self:
@@ -58,6 +64,7 @@ class LinesSink:
             return
         if self._file is None:
             raise SinkError(f"{self.path}: not open")
+        self._left.clear()
         try:
             async with asyncio.timeout(self.timeout.seconds):
                 await asyncio.to_thread(self._write, self._file, block)
@@ -65,13 +72,17 @@ class LinesSink:
             raise SinkError(f"{self.path}: nobody reads") from None
         except OSError as error:
             raise SinkError(f"{self.path}: {error.strerror}") from error
+        finally:
+            self._left.set()
 
     def _open(self) -> int:
         if self.path == "-":
             self._file = sys.__stdout__.fileno() if sys.__stdout__ is not None else 1
         else:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            # a pipe that nobody reads is an error now, not a thread that hangs
+            self._file = os.open(self.path, flags | os.O_NONBLOCK, 0o644)
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
         return self._file
 
@@ -84,13 +95,23 @@ class LinesSink:
         left = memoryview(block)
         try:
             while left:
-                left = left[os.write(file, left) :]
+                if not self._regular:
+                    self._writable(file)
+                left = left[os.write(file, left if self._regular else left[:_PIPE]) :]
             if self.sync and self._regular:
                 os.fsync(file)
         except OSError:
             if self._regular:  # no half line stays behind, as when the disk is full
                 os.ftruncate(file, length)
             raise
+
+    def _writable(self, file: int) -> None:
+        """Wait until a pipe or terminal takes something, as long as somebody waits for it."""
+        ready = select.poll()
+        ready.register(file, select.POLLOUT)
+        while not ready.poll(100):
+            if self._left.is_set():
+                raise BlockingIOError(errno.EAGAIN, "nobody reads")
 
     def _shift(self) -> None:
         """`NAME` becomes `NAME.1`, `NAME.1` becomes `NAME.2`, ...; the oldest goes."""
