@@ -78,7 +78,8 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     x = windows - offset[:, None]
     d = x - expected
     noise = model.middle("noise") * np.ones(k)
-    strange = _where(d, track.length, noise, model.limit("peak") * np.ones(k))
+    quiet = np.minimum(3 * noise**2, (1.15 * model.middle("burst")) ** 2) + (0.1 * model.limit("peak")) ** 2
+    strange = _where(d, track.length, noise, quiet)
     name, size = _explain(x, d, expected, _inner(strange, track.length), track, noise, base)
     none = np.logical_not(strange.any(axis=1))
     fallback = np.array([_BY_MEASURE[m] for m in MEASURES])[np.argmax(ratios, axis=1)]
@@ -197,18 +198,17 @@ def _middle(values: Floats, valid: Bools) -> Floats:
     return result
 
 
-def _where(d: Floats, m: int, noise: Floats, peak: Floats) -> Bools:
+def _where(d: Floats, m: int, noise: Floats, quiet: Floats) -> Bools:
     """`(k, n)` samples that differ from what is expected.
 
-    By the mean square over half a period, which a sine keeps constant; gaps of half a period are closed, and a
-    short place is narrowed to the samples that stand out.
+    By the mean square over half a period, which a sine keeps constant, where it is above `quiet` `(k,)`; gaps of half
+    a period are closed, and a short place is narrowed to the samples that stand out.
     """
     n, half = d.shape[1], max(2, m // 2)
     mean = running(d * d, half) / half
     around = np.clip(np.arange(n) - half // 2, 0, mean.shape[1] - 1)
     power = np.take(mean, around, axis=1)
-    usual = 3 * noise**2 + (0.1 * peak) ** 2
-    strange = power > np.maximum(usual, 0.3 * power.max(axis=1))[:, None]
+    strange = power > np.maximum(quiet, 0.3 * power.max(axis=1))[:, None]
     strange = _close(strange, half)
     high = np.abs(d) > np.maximum(3.5 * noise, 0.12 * np.abs(d).max(axis=1))[:, None]
     short = strange.sum(axis=1) <= 2 * m
@@ -279,7 +279,7 @@ def _explain(
         NOISE,
     )  # fmt: skip
     biggest = np.abs(d * weight).max(axis=1)
-    alone = biggest**2 > 0.6 * whole
+    alone = biggest**2 > 0.6 * np.maximum(whole, 0.5 * (d * d * weight).sum(axis=1))
     reduced = (by_gain > 0.6) & (gain > -0.2) & (gain < 1) & (count >= 3)
     name = np.where(alone | (short & ~reduced), TRANSIENT, np.where(short, NOTCH, name))
     cut, lost = _notches(x, d, expected, noise, m)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.disturbance import NAMES, UNITS, name_disturbances
-from agent.detectors.measures import measure
+from agent.detectors.measures import harmonics, measure
 from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
 from agent.detectors.wave_learning import Learning
@@ -161,8 +161,9 @@ class Mains:
             return values, reason, name
         x = np.ascontiguousarray(cut.samples[whole])
         track = follow(x, self.nominal / self.sampling_rate)
-        measures = measure(x, track)
-        values[whole, len(_VALUES) - len(COLUMNS) :] = power_figures(x, track, self.sampling_rate)
+        orders = harmonics(track)
+        measures = measure(x, track, orders)
+        values[whole, len(_VALUES) - len(COLUMNS) :] = power_figures(x, track, orders, self.sampling_rate)
         model, why = self._normal(cut.key[whole], measures)
         reason[whole] = why
         known = np.flatnonzero(why < 0)

@@ -35,8 +35,8 @@ TWO_SIDED = ("level", "frequency", "offset", "noise")
 """Measures that can be strange by being small as well; of the others only large values are."""
 
 
-def measure(windows: Floats, track: Track) -> Floats:
-    """`(k, len(MEASURES))` measures of windows `(k, n)` along which a sine was tracked."""
+def measure(windows: Floats, track: Track, orders: Floats) -> Floats:
+    """`(k, len(MEASURES))` measures of windows `(k, n)` along which a sine was tracked; `orders` = `harmonics`."""
     hop = max(1, track.length // 8)
     amplitude, offset = track.amplitude[:, ::hop], track.offset[:, ::hop]
     level = np.median(amplitude, axis=1)
@@ -56,7 +56,7 @@ def measure(windows: Floats, track: Track) -> Floats:
         "noise": np.median(track.remainder[:, ::hop], axis=1),
         "burst": np.sqrt(np.maximum(energy.max(axis=1), 0.0) / max(3, track.length // 4)),
         "peak": np.abs(track.residual).max(axis=1),
-        "harmonic": harmonics(track).max(axis=1, initial=0.0),
+        "harmonic": orders.max(axis=1, initial=0.0),
         "flat": longest_flat(windows).astype(np.float64),
     }
     return np.stack([columns[name] for name in MEASURES], axis=1)

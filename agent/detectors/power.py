@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.measures import harmonics
 from agent.detectors.sine import Track, running
 from sensors.batch import Floats
 
 COLUMNS = ("frequency", "rms", "rms_min", "rms_max", "crest", "thd", "dc")
 
 
-def power_figures(windows: Floats, track: Track, sampling_rate: float) -> Floats:
-    """`(k, 7)` figures of windows `(k, n)`.
+def power_figures(windows: Floats, track: Track, orders: Floats, sampling_rate: float) -> Floats:
+    """`(k, 7)` figures of windows `(k, n)`, with the amplitudes of their harmonics `(k, H - 1)`.
 
     frequency in Hz; `rms` of the window, `rms_min` and `rms_max` over one period each half period, as U_rms(1/2) of
     IEC 61000-4-30; `crest` = peak / RMS; `thd` = root of the sum of squares of the harmonics over the fundamental;
@@ -23,7 +22,6 @@ def power_figures(windows: Floats, track: Track, sampling_rate: float) -> Floats
     half = np.sqrt(np.maximum(running(square, m)[:, :: max(1, m // 2)], 0.0) / m)
     rms = np.sqrt(square.sum(axis=1) / n)
     fundamental = np.median(track.amplitude[:, :: max(1, m // 8)], axis=1)
-    orders = harmonics(track)
     there = (rms > 0) & (fundamental > 0)
     some = np.where(there, rms, 1.0)
     crest = np.where(there, np.abs(windows).max(axis=1) / some, np.nan)

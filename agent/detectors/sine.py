@@ -70,18 +70,28 @@ def follow(windows: Floats, nominal: float) -> Track:
     Raises:
         ValueError: if a period has fewer than 4 samples or a window fewer than 3 periods.
     """
-    k, n = windows.shape
+    n = windows.shape[1]
     length = period_samples(n, nominal)
-    a, b, offset, _, _ = _fit(windows, np.full(k, nominal), length)
+    middle = windows.mean(axis=1, keepdims=True)  # a large offset would cost digits in the sums
+    y = windows - middle
+    angle = 2 * np.pi * nominal * np.arange(n)[None, :]
+    a, b, *_ = _fit(y, np.cos(angle), np.sin(angle), length)
     frequency = nominal + _slope(a - 1j * b, max(1, length // 4), length, n)
     frequency = np.clip(frequency, 0.7 * nominal, 1.3 * nominal)
-    a, b, offset, remainder, residual = _fit(windows, frequency, length)
+    angle = (2 * np.pi * frequency)[:, None] * np.arange(n)
+    cos, sin = np.cos(angle), np.sin(angle)
+    a, b, c, left = _fit(y, cos, sin, length)
+    around = np.clip(np.arange(n) - length // 2, 0, n - length)
+    residual = y - (
+        np.take(a, around, axis=1) * cos + np.take(b, around, axis=1) * sin + np.take(c, around, axis=1)
+    )
+    left = np.maximum(running(y * y, length) - left, 0.0)
     return Track(
         frequency,
         np.hypot(a, b),
         np.arctan2(-b, a),
-        offset,
-        remainder,
+        c + middle,
+        np.sqrt(left / length),
         residual,
         length,
         min(HIGHEST, int(0.45 / nominal)),
@@ -111,14 +121,16 @@ def running(values: Floats, length: int) -> Floats:
     return result
 
 
-def _fit(x: Floats, frequency: Floats, m: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Coefficients a, b, c and remainder `(k, p)`, residual `(k, n)` of the fits over m samples."""
-    n = x.shape[1]
-    middle = x.mean(axis=1, keepdims=True)  # a large offset would cost digits in the sums
-    y = x - middle
-    angle = (2 * np.pi * frequency)[:, None] * np.arange(n)
-    cos, sin = np.cos(angle), np.sin(angle)
-    yc, ys, y1, yy = running(y * cos, m), running(y * sin, m), running(y, m), running(y * y, m)
+def _fit(y: Floats, cos: Floats, sin: Floats, m: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Coefficients a, b, c of the fits over m samples and the sum of squares that they explain, `(k, p)` each.
+
+    Args:
+        y: `(k, n)`.
+        cos: `(k, n)`, or `(1, n)` if all windows are fitted at one frequency.
+        sin: likewise.
+        m: samples of a fit.
+    """
+    yc, ys, y1 = running(y * cos, m), running(y * sin, m), running(y, m)
     cc, cs, c1, s1 = running(cos * cos, m), running(cos * sin, m), running(cos, m), running(sin, m)
     ss = m - cc
     # Take the constant out first, then solve two by two.
@@ -126,13 +138,7 @@ def _fit(x: Floats, frequency: Floats, m: int) -> tuple[Floats, Floats, Floats, 
     yc, ys = yc - y1 * c1 / m, ys - y1 * s1 / m
     determinant = cc * ss - cs * cs
     a, b = (yc * ss - ys * cs) / determinant, (ys * cc - yc * cs) / determinant
-    c = (y1 - a * c1 - b * s1) / m
-    left = np.maximum(yy - y1 * y1 / m - a * yc - b * ys, 0.0)
-    around = np.clip(np.arange(n) - m // 2, 0, n - m)
-    residual = y - (
-        np.take(a, around, axis=1) * cos + np.take(b, around, axis=1) * sin + np.take(c, around, axis=1)
-    )
-    return a, b, c + middle, np.sqrt(left / m), residual
+    return a, b, (y1 - a * c1 - b * s1) / m, y1 * y1 / m + a * yc + b * ys
 
 
 def _slope(phasor: npt.NDArray[np.complex128], hop: int, period: int, n: int) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from agent.detectors.measures import MEASURES, TWO_SIDED, measure
+from agent.detectors.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.sine import follow
 from agent.rows import State
 from sensors.batch import Floats, Ints
@@ -40,7 +40,8 @@ def measures_of(windows: Floats, nominal: float) -> Floats:
     for first in range(0, len(finite), many):
         some = finite[first : first + many]
         block = np.ascontiguousarray(windows[some])
-        result[some] = measure(block, follow(block, nominal))
+        track = follow(block, nominal)
+        result[some] = measure(block, track, harmonics(track))
     return result
 
 

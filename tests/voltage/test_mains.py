@@ -102,6 +102,29 @@ def test_a_disturbance_of_half_of_a_short_window_is_named(kind):
     assert out.texts["disturbance"].tolist() == [kind]
 
 
+@pytest.mark.parametrize("kind", [None, "sag", "transient", "harmonics", "noise", "dc offset"])
+def test_a_mains_with_harmonics_of_its_own_learns_them(kind):
+    rng = np.random.default_rng(12)
+    angle = 2 * np.pi * 50 / 2000 * np.arange(52_000) + 0.5
+    own = LEVEL * (np.sin(angle) + 0.03 * np.sin(5 * angle + 1) + 0.02 * np.sin(3 * angle))
+    wave = own + rng.standard_normal(len(own))
+    match kind:
+        case "sag":
+            wave[50_600:50_800] *= 0.8
+        case "transient":
+            wave[50_600] += 150
+        case "harmonics":
+            wave[50_600:] += 0.05 * LEVEL * np.sin(11 * angle[50_600:])
+        case "noise":
+            wave[50_600:50_800] += 20 * rng.standard_normal(200)
+        case "dc offset":
+            wave[50_600:] += 20
+    out = Mains("v", sampling_rate=2000, learn=20, hop=200).process(stream(wave, 2000))
+    end = out.at + 1
+    assert not (out.values["anomaly"][end <= 50_600] == 1).any()
+    assert {name for name, e in zip(out.texts["disturbance"].tolist(), end, strict=True) if e >= 51_400} == {kind}
+
+
 def test_commutation_notches_are_named_where_samples_show_them():
     detector = trained(6400, 60)
     wave = spoil("notch", sine(6400, 60, detector.size, np.random.default_rng(5)), 6400, 60)
