@@ -45,6 +45,8 @@ class Alert:
         evidence: what a detector adds, e.g. the bins that moved or the kind of disturbance. JSON.
         flags: acknowledged, silenced and so on, at the time of the transition.
         note: who acknowledged or silenced, and why, if somebody did.
+        expires: host time after which silence about a firing incident means unknown: twice the interval in which it
+            is sent again; None if it is not.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Alert:
     message: str = ""
     flags: tuple[Flag, ...] = ()
     note: str = ""
+    expires: int | None = None
 
 
 class Message(NamedTuple):
@@ -168,6 +171,7 @@ class Label:
         metric: the column judged, e.g. `mean`; the same as the signal where readings are judged.
         raise_limit: condition to raise, as written; `clear_limit` likewise.
         limit: short form for people, e.g. `>= 90`; empty if there is none.
+        every: a firing incident is sent again so often, ns; 0 = never.
         payload: of raw events: `event` or `value`.
     """
 
@@ -181,6 +185,7 @@ class Label:
     clear_limit: str = ""
     limit: str = ""
     severity: Severity = "warning"
+    every: int = 0
     payload: str = "event"
 
     def quantity(self) -> str:

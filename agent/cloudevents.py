@@ -63,6 +63,7 @@ def event(alert: Alert, identity: Identity) -> dict[str, Any]:
         "subject": alert.key,
         "time": rfc3339(alert.time),
         "recordedtime": rfc3339(alert.recorded),
+        **({} if alert.expires is None else {"expirytime": rfc3339(alert.expires)}),
         "datacontenttype": "application/json",
         "dataschema": SCHEMA,
         "severitytext": text,

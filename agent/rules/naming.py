@@ -27,6 +27,7 @@ def label(name: str, rule: Rule, signal: str = "") -> Label:
         clear_limit=rule.clear_limit,
         limit=rule.limit,
         severity=rule.severity,
+        every=int(getattr(rule, "every", 0)),
         payload=getattr(rule, "payload", "event"),
     )
 
@@ -77,6 +78,7 @@ def alert(
         message=message(transition, label, series),
         flags=transition.flags,
         note=transition.note,
+        expires=recorded + 2 * label.every if label.every and change is not Change.RESOLVED else None,
     )
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -71,6 +72,15 @@ def test_a_raised_alert_is_a_valid_event_that_a_person_can_read():
     assert (history.kind, state.kind, history.machine) == ("alert", "state", "2")
     assert history.name == state.name == "Temperature_C.overheating"
     assert state.body == history.body
+
+
+def test_a_firing_alert_that_is_sent_again_says_how_long_it_is_good_for():
+    label = replace(LABEL, every=600 * S)
+    document = valid(written(transition(), label=label)[1][0].body)
+    assert document["expirytime"] == rfc3339(T + S + 1200 * S)
+    resolved = valid(written(transition(change=Change.RESOLVED, ended_at=T), label=label)[1][0].body)
+    assert "expirytime" not in resolved
+    assert "expirytime" not in valid(written(transition())[1][0].body)
 
 
 def test_a_resolved_alert_clears_its_retained_state():
