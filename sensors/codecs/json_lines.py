@@ -19,8 +19,9 @@ _LITERALS = (b"NaN", b"Infinity")
 class JsonLines(LineCodec):
     """Objects such as `{"Temperature_C": 65, "Timestamp": 1710856626905833677}`; see `Fields` for their meaning.
 
-    A block of lines is parsed at once; only a block with a broken line is parsed line by line. `NaN` and
-    `Infinity`, which are not JSON but are sent all the same, are missing values.
+    A block of lines is parsed at once; only a block with a broken line is parsed line by line. A list of objects in
+    one line is read as so many lines. `NaN` and `Infinity`, which are not JSON but are sent all the same, are
+    missing values.
     """
 
     self_checking: ClassVar[bool] = True
@@ -32,18 +33,21 @@ class JsonLines(LineCodec):
             parsed = None
         if parsed is not None and len(parsed) == len(lines) and set(map(type, parsed)) == {dict}:
             return parsed, None
-        records, which = [], []
+        records: list[Record] = []
+        which: list[int] = []
         for row, line in enumerate(lines):
             try:
                 record = _loads(line)
             except (ValueError, RecursionError) as error:
                 self.refuse(f"no JSON ({error})" if len(str(error)) < 80 else "no JSON", line)
                 continue
-            if isinstance(record, dict):
-                records.append(record)
-                which.append(row)
-            else:
+            several = record if isinstance(record, list) else [record]
+            objects: list[Record] = [one for one in several if isinstance(one, dict)]
+            if not objects or len(objects) < len(several):
                 self.refuse("no JSON object", line)
+                continue
+            records += objects
+            which += [row] * len(objects)
         return records, which
 
     def encode(self, batch: Batch) -> bytes:

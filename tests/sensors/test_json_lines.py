@@ -157,6 +157,15 @@ def test_a_frame_without_machine_is_refused_where_one_is_expected() -> None:
     assert "no machine" in codec.counters.last_error
 
 
+def test_a_list_of_objects_is_read_as_so_many_lines() -> None:
+    codec = JsonLines(machine="m")
+    frames = [b'[{"x": 1}, {"x": 2, "m": "own"}]', b"[]", b'[{"x": 3}, 4]', b'{"x": 5}']
+    batch = codec.decode(frames, NOW, times=[1, 2, 3, 4], machines=["a", "b", "c", "d"])
+    assert [(row["machine"], row["time"], row["x"]) for row in rows(batch)] == [
+        ("a", 1, 1.0), ("own", 1, 2.0), ("d", 4, 5.0)]  # fmt: skip
+    assert (codec.counters.frames_ok, codec.counters.frames_bad) == (3, 2)
+
+
 def test_a_machine_without_id_gets_the_name_of_the_source() -> None:
     codec, naming = JsonLines(), Naming("line-1")
     first, second = decode(codec, '{"x": 1}'), decode(codec, '{"x": 2}')
