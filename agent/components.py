@@ -53,6 +53,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "mains": "agent.detectors.mains:Mains",
         "kl": "agent.detectors.kl:Kl",
         "page_hinkley": "agent.detectors.page_hinkley:PageHinkley",
+        "pca": "agent.detectors.pca:Pca",
         "robust_z": "agent.detectors.robust_z:RobustZ",
         "spatial": "agent.detectors.spatial:Spatial",
         "spectral": "agent.detectors.spectral:Spectral",

