@@ -6,9 +6,12 @@ import argparse
 import asyncio
 import sys
 import time
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from agent.backoff import Backoff
+import orjson
+
 from agent.commands import Commands, add_command
 from agent.notices import Notice
 
@@ -20,12 +23,13 @@ _REMEMBERED = 10_000  # ids of the last events, to drop what comes twice
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands, "tail", tail, "Subscribe to an MQTT broker and show alerts as they come.", _EXAMPLES
-    )
+    command = add_command(commands, "tail", tail, "Subscribe to a broker and show alerts as they come.", _EXAMPLES)
     command.add_argument(
         "--broker", type=_broker, default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s"
     )
+    command.add_argument("--user", default="", help="name to log in with")
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
+    command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, PEM, for mqtts://")
     command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
     command.add_argument("--site", default="+", help="alerts of this site only")
     command.add_argument("--machine", default="+", help="alerts of this machine only")
@@ -42,34 +46,33 @@ def tail(arguments: argparse.Namespace) -> int:
 
 def _broker(text: str) -> str:
     url = urlsplit(text)
-    if url.scheme != "mqtt" or not url.hostname:
-        raise argparse.ArgumentTypeError(f"{text}: write mqtt://HOST:PORT")
+    if url.scheme not in ("mqtt", "mqtts", "kafka") or not url.hostname:
+        raise argparse.ArgumentTypeError(
+            f"{text}: write mqtt://HOST:PORT, mqtts://HOST:PORT or kafka://HOST:PORT/TOPIC"
+        )
     return text
 
 
 async def _tail(arguments: argparse.Namespace) -> None:
-    import aiomqtt  # its import takes longer than those of all other commands
+    from agent.client import subscribe  # its import takes longer than those of all other commands
+    from sensors.security import Tls
 
-    url = urlsplit(arguments.broker)
-    base = f"{arguments.root}/v1/{arguments.site}/+/{arguments.machine}"
-    topics = [f"{base}/event/alert", f"{base}/event/raw", *([f"{base}/alert/+"] if arguments.open else [])]
+    options: dict[str, Any] = {"trouble": _say, "user": arguments.user, "password_file": arguments.password_file}
+    if arguments.ca is not None:
+        options["tls"] = Tls(ca=arguments.ca)
+    if not arguments.broker.startswith("kafka:"):
+        options |= {"root": arguments.root, "site": arguments.site, "machine": arguments.machine}
+        options["present"] = arguments.open
     printer = Printer(arguments.json, sys.stdout.isatty(), arguments.count)
-    backoff = Backoff()
-    while not printer.done():
-        up = time.monotonic()
-        try:
-            async with aiomqtt.Client(
-                url.hostname or "", url.port or 1883, protocol=aiomqtt.ProtocolVersion.V311, timeout=10
-            ) as client:
-                for topic in topics:
-                    await client.subscribe(topic, qos=1)
-                async for message in client.messages:
-                    printer.show(bytes(message.payload or b""))
-                    if printer.done():
-                        return
-        except aiomqtt.MqttError as error:
-            print(f"{arguments.broker}: {error}; trying again", file=sys.stderr)  # noqa: T201
-            await asyncio.sleep(backoff.next(time.monotonic() - up))
+    async with subscribe(arguments.broker, **options) as events:
+        async for event in events:
+            printer.show(orjson.dumps(event.body))
+            if printer.done():
+                return
+
+
+def _say(why: str) -> None:
+    print(f"{why}; trying again", file=sys.stderr)  # noqa: T201
 
 
 class Printer:

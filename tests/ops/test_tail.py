@@ -23,7 +23,11 @@ MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/s
 def _event(number: int = 1, change: str = "raised") -> bytes:
     return json.dumps(
         {
+            "specversion": "1.0",
             "id": f"id-{number}",
+            "source": "/edge/plant/gw/2",
+            "subject": "key",
+            "sequence": str(number),
             "type": f"io.edge-agent.alert.{change}",
             "time": "2023-11-14T22:13:25.000Z",
             "severitytext": "ERROR",
