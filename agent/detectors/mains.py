@@ -17,9 +17,10 @@ from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
 from agent.detectors.wave_learning import Learning
 from agent.detectors.wave_model import BLOCK, WaveModel
+from agent.detectors.windowed import judge_windows
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
-from sensors.batch import Codes, Floats, Ints, Text
+from sensors.batch import Codes, Floats, Ints
 
 REASONS = (
     "still learning what is normal",
@@ -123,27 +124,18 @@ class Mains:
 
     def process(self, rows: Rows) -> Rows:
         """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what."""
-        blocks = [block for cut in self._rings.feed(rows, self.metric) for block in self._blocks(cut)]
-        scored = [self._score(block) for block in blocks]
-        empty = np.empty(0, np.int64)
-        at = np.concatenate([empty, *(block.at for block in blocks)])
-        order = np.argsort(at, kind="stable")
-        numbers = np.concatenate([np.empty((0, len(_VALUES))), *(values for values, _, _ in scored)])[order]
-        reason = np.concatenate([np.empty(0, np.int32), *(codes for _, codes, _ in scored)])[order]
-        what = np.concatenate([np.empty(0, np.int32), *(names for _, _, names in scored)])[order]
-        told: list[dict[str, object] | None] = [None] * len(at)
+        texts = {"reason": REASONS, "disturbance": NAMES}
+        found = judge_windows(self._rings, rows, self.metric, self._judge, _VALUES, texts, GAP)
+        what = found.texts["disturbance"].codes
+        told: list[dict[str, object] | None] = [None] * len(found)
         for i in np.flatnonzero(what >= 0).tolist():
-            told[i] = _evidence(numbers[i], int(what[i]))
-        return Rows(
-            key=np.concatenate([empty, *(block.key for block in blocks)])[order],
-            start=np.concatenate([empty, *(block.times[:, 0] for block in blocks)])[order],
-            end=np.concatenate([empty, *(block.times[:, -1] for block in blocks)])[order],
-            at=at[order],
-            values={name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(_VALUES)},
-            now=rows.now,
-            texts={"reason": Text(REASONS, reason), "disturbance": Text(NAMES, what)},
-            lists={"evidence": told},
-        )
+            told[i] = _evidence([float(found.values[name][i]) for name in _VALUES], int(what[i]))
+        return replace(found, lists={"evidence": told})
+
+    def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
+        scored = [self._score(block) for block in self._blocks(cut)]
+        values, reason, name = (np.concatenate(part) for part in zip(*scored, strict=True))
+        return values, np.stack([reason, name], axis=1)
 
     def _blocks(self, cut: Cut) -> list[Cut]:
         many = max(1, BLOCK // self.size)
@@ -212,9 +204,9 @@ class Mains:
         self._learning.forget(keys)
 
 
-def _evidence(values: Floats, what: int) -> dict[str, object]:
+def _evidence(values: list[float], what: int) -> dict[str, object]:
     """What an alert says beside the name of the disturbance."""
-    score, _, size, duration, *figures = values.tolist()
+    score, _, size, duration, *figures = values
     named = {name: figure for name, figure in zip(COLUMNS, figures, strict=True) if np.isfinite(figure)}
     return {"score": score, "size": size, "size_unit": UNITS[what], "duration_s": duration, **named}
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from agent.detectors.windowed import judge_windows
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
-from sensors.batch import Floats, Ints, Text
+from sensors.batch import Codes, Floats, Ints
 
-REASONS = ("still learning the spectrum", "a sample is not finite", "no power")
-LEARNING, INFINITE, SILENT = range(3)
+REASONS = ("still learning the spectrum", "a sample is not finite", "no power", "samples are missing")
+LEARNING, INFINITE, SILENT, MISSING = range(4)
 FLOOR = 1e-6
 """Share of the power added to each band, so that an empty one divides and rounding does not count."""
 
@@ -96,28 +97,12 @@ class Spectral:
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""
-        cuts = list(self._rings.feed(rows, self.metric))
-        scored = [self._score(cut) for cut in cuts]
-        none = np.empty(0, np.int64)
-        at = np.concatenate([none, *(cut.at for cut in cuts)])
-        order = np.argsort(at, kind="stable")
-        numbers = np.concatenate([np.empty((0, len(COLUMNS))), *(values for values, _ in scored)])[order]
-        return Rows(
-            key=np.concatenate([none, *(cut.key for cut in cuts)])[order],
-            start=np.concatenate([none, *(cut.times[:, 0] for cut in cuts)])[order],
-            end=np.concatenate([none, *(cut.times[:, -1] for cut in cuts)])[order],
-            at=at[order],
-            values={name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(COLUMNS)},
-            now=rows.now,
-            texts={
-                "reason": Text(REASONS, np.concatenate([none, *(why for _, why in scored)])[order].astype(np.int32))
-            },
-        )
+        return judge_windows(self._rings, rows, self.metric, self._score, COLUMNS, {"reason": REASONS}, MISSING)
 
-    def _score(self, cut: Cut) -> tuple[Floats, Ints]:
-        """Values `(k, len(COLUMNS))` and code of the reason `(k,)`, -1 = none."""
+    def _score(self, cut: Cut) -> tuple[Floats, Codes]:
+        """Values `(k, len(COLUMNS))` and code of the reason `(k, 1)`, -1 = none."""
         values = np.full((len(cut), len(COLUMNS)), np.nan)
-        why = np.where(np.isfinite(cut.samples).all(axis=1), -1, INFINITE)
+        why = np.where(np.isfinite(cut.samples).all(axis=1), -1, INFINITE).astype(np.int32)
         whole = np.flatnonzero(why < 0)
         power = spectra(np.ascontiguousarray(cut.samples[whole]))
         inside = np.flatnonzero(self._band >= 0)
@@ -128,7 +113,7 @@ class Spectral:
         why[whole[~loud]] = SILENT
         whole, power, share, total = whole[loud], power[loud], share[loud], total[loud]
         if not len(whole):
-            return values, why
+            return values, why[:, None]
         share = share / total[:, None]
         frequency = inside * (self.sampling_rate / self.window)
         values[whole, 1] = total
@@ -143,7 +128,7 @@ class Spectral:
         moved = self.low + width * (np.argmax(np.abs(p - q), axis=1) + 0.5)
         values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1), 0.0), np.nan)
         values[whole, 4] = np.where(ready, moved, np.nan)
-        return values, why
+        return values, why[:, None]
 
     def _learned(self, key: Ints, share: Floats) -> tuple[Floats, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
         """Mean shares of the first `learn` windows of each series, and whether there were so many before."""

@@ -9,11 +9,16 @@ import numpy as np
 
 from agent.detectors.own_range import WORDS, Reason, counts_and_widths, densities, kl_to
 from agent.detectors.samples import load_samples
+from agent.detectors.windowed import judge_windows
 from agent.rows import Rows, State
-from agent.windows.rings import Rings
-from sensors.batch import Floats, Ints, Text
+from agent.windows.rings import Cut, Rings
+from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076
+
+_CODES = np.full(max(WORDS) + 1, -1, np.int32)  # Reason -> place of its words
+_CODES[list(WORDS)] = np.arange(len(WORDS))
+_MISSING = int(_CODES[Reason.MISSING])
 
 
 @dataclass(slots=True)
@@ -69,29 +74,20 @@ class TutorialKL:
 
     def process(self, rows: Rows) -> Rows:
         """Rows `score`, `anomaly` (1 or 0, NaN = cannot say) and the text `reason`, one for each window."""
-        keys, ats, starts, ends, scores, reasons = [], [], [], [], [], []
-        for cut in self._rings.feed(rows, self.metric):
-            score, reason = self._score(cut.key, cut.samples)
-            keys.append(cut.key)
-            ats.append(cut.at)
-            starts.append(cut.times[:, 0])
-            ends.append(cut.times[:, -1])
-            scores.append(score)
-            reasons.append(reason)
-        empty = np.empty(0, np.int64)
-        at = np.concatenate([empty, *ats])
-        order = np.argsort(at, kind="stable")
-        score = np.concatenate([np.empty(0), *scores])[order]
-        codes = np.concatenate([empty, *reasons])[order]
-        return Rows(
-            key=np.concatenate([empty, *keys])[order],
-            start=np.concatenate([empty, *starts])[order],
-            end=np.concatenate([empty, *ends])[order],
-            at=at[order],
-            values={"score": score, "anomaly": np.where(np.isnan(score), np.nan, score > self.threshold)},
-            now=rows.now,
-            texts={"reason": _text(codes)},
+        return judge_windows(
+            self._rings,
+            rows,
+            self.metric,
+            self._judge,
+            ("score", "anomaly"),
+            {"reason": tuple(WORDS.values())},
+            _MISSING,
         )
+
+    def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
+        score, reason = self._score(cut.key, cut.samples)
+        anomaly = np.where(np.isnan(score), np.nan, score > self.threshold)
+        return np.stack([score, anomaly], axis=1), _CODES[reason][:, None]
 
     def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints]:
         if self._shared is not None:
@@ -132,11 +128,3 @@ class TutorialKL:
     def forget(self, keys: Ints) -> None:
         self._rings.forget(keys)
         self._learned[keys[(keys >= 0) & (keys < len(self._learned))]] = np.nan
-
-
-def _text(codes: Ints) -> Text:
-    """Reasons as text; none where there is nothing to say."""
-    table = np.full(max(WORDS) + 1, -1, np.int32)
-    for place, reason in enumerate(WORDS):
-        table[reason] = place
-    return Text(tuple(WORDS.values()), table[codes])

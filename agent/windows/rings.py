@@ -45,6 +45,15 @@ class Cut:
         return len(self.key)
 
 
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Where as many readings in a row as a window has samples had no value: `(k,)` series, position, time."""
+
+    key: Ints
+    at: Ints
+    time: Ints
+
+
 @dataclass(slots=True)
 class Rings:
     """The last samples of each series. Memory: about 20 bytes x `size` a series.
@@ -64,6 +73,7 @@ class Rings:
     _times: Ints = field(init=False, repr=False)
     _count: Ints = field(init=False, repr=False)
     _slot: Ints = field(init=False, repr=False)
+    _absent: Ints = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.hop < 1 or self.every < 0:
@@ -72,6 +82,7 @@ class Rings:
         self._times = np.empty((0, self._room), np.int64)
         self._count = np.empty(0, np.int64)
         self._slot = np.empty(0, np.int64)
+        self._absent = np.empty(0, np.int64)
 
     @property
     def _block(self) -> int:
@@ -102,6 +113,27 @@ class Rings:
         for first, last in itertools.pairwise(bounds):
             part = order[by_turn[first:last]]
             yield from self._write(rows.key[part], rows.start[part], column[part], rows.at[part])
+
+    def gaps(self, rows: Rows, metric: str) -> Gaps:
+        """Where a whole window of readings in a row has no value; to be called once a batch, beside `feed`."""
+        known = np.flatnonzero(rows.key >= 0)
+        column = rows.values.get(metric)
+        missing = np.ones(len(known), np.bool_) if column is None else np.isnan(column[known])
+        if not missing.any() and not self._absent.any():
+            return Gaps(known[:0], rows.at[:0], rows.start[:0])
+        self._grow(int(rows.key.max(initial=-1)) + 1)
+        order = np.argsort(rows.key[known], kind="stable")
+        known, missing = known[order], missing[order]
+        key = rows.key[known]
+        place = np.arange(len(key))
+        opens = np.append(True, key[1:] != key[:-1])[: len(key)]
+        opening = np.maximum.accumulate(np.where(opens, place, 0))
+        valued = np.maximum.accumulate(np.where(missing, -1, place))
+        run = np.where(valued >= opening, place - valued, place - opening + 1 + self._absent[key])
+        last = np.flatnonzero(np.append(opens[1:], True)[: len(key)])
+        self._absent[key[last]] = run[last]
+        found = np.sort(known[(run > 0) & (run % self.size == 0)])
+        return Gaps(rows.key[found], rows.at[found], rows.start[found])
 
     def _write(self, key: Ints, time: Ints, value: Floats, at: Ints) -> Iterator[Cut]:
         """Write a block sorted by series, at most `_block` samples of each, and gather what it completes."""
@@ -147,6 +179,7 @@ class Rings:
         self._times = np.concatenate([self._times, np.zeros((more, self._room), np.int64)])
         self._count = np.concatenate([self._count, np.zeros(more, np.int64)])
         self._slot = np.concatenate([self._slot, np.full(more, _NEVER)])
+        self._absent = np.concatenate([self._absent, np.zeros(more, np.int64)])
 
     def state(self) -> State:
         """What is in the rings."""
@@ -155,6 +188,7 @@ class Rings:
             "times": self._times.copy(),
             "count": self._count.copy(),
             "slot": self._slot.copy(),
+            "absent": self._absent.copy(),
         }
 
     def restore(self, state: State) -> None:
@@ -166,12 +200,14 @@ class Rings:
         self._times = np.array(state["times"], np.int64)
         self._count = np.array(state["count"], np.int64)
         self._slot = np.array(state["slot"], np.int64)
+        self._absent = np.array(state["absent"], np.int64)
 
     def forget(self, keys: Ints) -> None:
         """Empty the rings of these series."""
         keys = keys[(keys >= 0) & (keys < len(self._count))]
         self._count[keys] = 0
         self._slot[keys] = _NEVER
+        self._absent[keys] = 0
 
 
 def _rank(key: Ints) -> Ints:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from agent.detectors.disturbance import NAMES
 from agent.detectors.mains import Mains, fresh
 from agent.detectors.sine import follow
+from agent.detectors.spectral import Spectral
+from agent.detectors.tutorial_kl import TutorialKL
 from agent.detectors.wave_model import WaveModel
 from sensors.waveform import windows
 from tests.voltage.streams import rows_of, run
@@ -279,3 +281,12 @@ def test_the_tracked_sine_is_the_least_squares_fit():
         assert track.offset[0, place] == pytest.approx(c, rel=1e-9)
         left = np.sqrt(np.mean((x[0, t] - basis @ [a, b, c]) ** 2))
         assert track.remainder[0, place] == pytest.approx(left, rel=1e-6)
+
+
+def test_a_window_without_any_value_is_nan_with_a_reason():
+    rows = rows_of(np.zeros(2500), np.arange(2500) * 10**6, np.full(2500, np.nan))
+    for detector in (Mains("v"), TutorialKL("v"), Spectral("v", 1000.0, window=1000)):
+        out = detector.process(rows)
+        assert out.texts["reason"].tolist() == ["samples are missing"] * 2
+        assert np.isnan(out.values["score"]).all()
+        assert len(detector.process(rows_of([], [], []))) == 0

@@ -77,3 +77,23 @@ def test_nothing_comes_of_no_rows_or_another_metric():
     assert taken(rings, rows_of([], [], [])) == []
     assert list(rings.feed(rows_of([0, 0], [1, 2], [1.0, 2.0]), "other")) == []
     assert taken(rings, rows_of([-1, -1], [1, 2], [1.0, 2.0])) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 9), st.lists(st.integers(0, 400), max_size=9), st.integers(1, 12), st.floats(0.05, 0.95))
+def test_a_window_of_readings_without_a_value_is_told(seed, cuts, size, share):
+    rng = np.random.default_rng(seed)
+    rows = rows_of(rng.integers(-1, 3, 400), np.arange(400), np.where(rng.random(400) < share, np.nan, 1.0))
+    expected, run = [], {}
+    for at, (key, value) in enumerate(zip(rows.key.tolist(), rows.values["v"].tolist(), strict=True)):
+        if key >= 0:
+            run[key] = run.get(key, 0) + 1 if np.isnan(value) else 0
+            if run[key] and run[key] % size == 0:
+                expected.append((at, key))
+    rings, got = Rings(size), []
+    for offset, piece in cut(rows, cuts):
+        found = rings.gaps(piece, "v")
+        got += [(int(at) + offset, int(key)) for at, key in zip(found.at, found.key, strict=True)]
+        rings.restore(rings.state())
+    assert got == expected
+    assert len(Rings(100).gaps(rows, "other").key) == sum(np.count_nonzero(rows.key == k) >= 100 for k in range(3))

@@ -1,0 +1,61 @@
+"""From samples to a row a window: what all detectors of waveforms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from agent.rows import Rows
+from agent.windows.rings import Cut, Rings
+from sensors.batch import Codes, Floats, Text
+
+
+def judge_windows(
+    rings: Rings,
+    rows: Rows,
+    metric: str,
+    judge: Callable[[Cut], tuple[Floats, Codes]],
+    columns: tuple[str, ...],
+    texts: Mapping[str, tuple[str, ...]],
+    absent: int,
+) -> Rows:
+    """Feed the rings and judge what they complete; in order of `at`.
+
+    Args:
+        rings: samples of each series.
+        rows: readings.
+        metric: column of the samples.
+        judge: windows -> values `(k, len(columns))` and codes of the texts `(k, len(texts))`, -1 = none.
+        columns: names of the values.
+        texts: name -> words of each text; the first tells the reason why there is no score.
+        absent: code of that reason where a whole window of readings has no value.
+    """
+    gone = rings.gaps(rows, metric)
+    key, at, start, end = [gone.key], [gone.at], [gone.time], [gone.time]
+    values = [np.full((len(gone.key), len(columns)), np.nan)]
+    said = np.full((len(gone.key), len(texts)), -1, np.int32)
+    said[:, 0] = absent
+    codes = [said]
+    for cut in rings.feed(rows, metric):
+        found, why = judge(cut)
+        key.append(cut.key)
+        at.append(cut.at)
+        start.append(cut.times[:, 0])
+        end.append(cut.times[:, -1])
+        values.append(found)
+        codes.append(why)
+    positions = np.concatenate(at)
+    order = np.argsort(positions, kind="stable")
+    table, words = np.concatenate(values)[order], np.concatenate(codes)[order]
+    return Rows(
+        key=np.concatenate(key)[order],
+        start=np.concatenate(start)[order],
+        end=np.concatenate(end)[order],
+        at=positions[order],
+        values={name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(columns)},
+        now=rows.now,
+        texts={
+            name: Text(known, np.ascontiguousarray(words[:, i])) for i, (name, known) in enumerate(texts.items())
+        },
+    )
