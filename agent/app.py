@@ -24,6 +24,7 @@ from agent.messages import encode
 from agent.notes import Notes
 from agent.outbox import Outbox
 from agent.reading import Reading, keeps_time
+from agent.self_watch import SelfWatch
 from agent.service import Progress
 from agent.summary import Summary
 from sensors.batch import Batch
@@ -65,6 +66,7 @@ class App:
         self._appending: set[asyncio.Task[Any]] = set()
         self._notes = Notes(self.parts.fingerprints)
         self._behind: set[str] = set()  # sources that are read again from the check-point
+        self._unsaved = ""  # why the last check-point could not be saved
         self._saving: set[asyncio.Future[None]] = set()
         self._placed: set[str] = set()  # sources whose place is in the check-point
         self._one_save = asyncio.Lock()
@@ -116,10 +118,19 @@ class App:
                 tasks.create_task(self._save_now_and_then()),
                 tasks.create_task(self._report_now_and_then()),
                 tasks.create_task(commands.run()),
+                tasks.create_task(self._watch_self()),
             ]
             await reading.run()
             for task in beside:
                 task.cancel()
+
+    async def _watch_self(self) -> None:
+        own = any(map(keeps_time, self.parts.sources.values()))
+        now = (lambda: self.engine.host_time) if own else time.time_ns
+        watch = SelfWatch(self._agent.name, lambda: self.outbox.failing or self._unsaved, now, self.decide)
+        while True:
+            await asyncio.sleep(self._agent.tick.seconds)
+            await watch.look()
 
     async def _obey(self, batch: Batch) -> None:
         await self.decide(dataclasses.replace(batch, source=COMMANDS))
@@ -212,8 +223,10 @@ class App:
             await asyncio.shield(saving)
         except OSError as error:
             log.error("check-point: %s; going on without it", error)
+            self._unsaved = f"check-point: {error}"
             self._notes.not_saved(covered)
             return
+        self._unsaved = ""
         self._placed |= {name for name, position in positions.items() if position}
         gone = self._notes.saved(covered)
         if gone:

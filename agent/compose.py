@@ -12,8 +12,10 @@ from typing import Any
 from agent.alerts import Identity
 from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
+from agent.control import COMMANDS, SELF
 from agent.engine import Engine, Limits, Step
 from agent.rules import Rule
+from agent.self_watch import RULES
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
@@ -55,8 +57,9 @@ def compose(settings: Settings) -> Parts:
     sources = _build_all("source", settings.source, problems)
     windows = _build_all("window", settings.window, problems)
     detectors = _build_all("detector", settings.detector, problems)
-    rules = _build_all("rule", settings.rule, problems)
+    rules = _build_all("rule", _rules(settings), problems)
     sinks = _build_all("sink", settings.sink, problems)
+    problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     names = [*settings.window, *settings.detector, *settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
@@ -76,6 +79,10 @@ def compose(settings: Settings) -> Parts:
     return parts
 
 
+def _rules(settings: Settings) -> dict[str, Table]:
+    return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
+
+
 def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
     made = {}
     for name, table in tables.items():
@@ -88,7 +95,7 @@ def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> d
 
 def _check_on(settings: Settings, problems: list[str]) -> None:
     """Each `on` names a step or source."""
-    known = [*settings.window, *settings.detector, *settings.source]
+    known = [*settings.window, *settings.detector, *settings.source, SELF]
     for kind in ("window", "detector", "rule"):
         for name, table in getattr(settings, kind).items():
             on = table.get("on", "")
@@ -150,7 +157,7 @@ def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
 
 
 def _fingerprints(settings: Settings) -> dict[str, str]:
-    tables = {**settings.window, **settings.detector, **settings.rule}
+    tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = {}
     for name in tables:
         chain, at = [], name

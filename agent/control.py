@@ -25,6 +25,8 @@ from sensors.units import SECOND
 
 COMMANDS = "commands"
 """Name of the source whose batches are commands."""
+SELF = "self"
+"""Name of the source whose batches tell of the agent itself; only rules with `on = "self"` see them."""
 VERBS = ("ack", "silence", "unsilence")
 MOST_SILENCES = 1000
 MOST_SECONDS = 366 * 86400.0

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agent.alerts import Alert, Identity
-from agent.control import COMMANDS, Reply
+from agent.control import COMMANDS, SELF, Reply
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
@@ -108,7 +108,7 @@ class Engine:
         self._table_of: dict[str, KeyTable] = {}
         for name in (*self._order, *self.rules):
             part: Step | Rule = self.steps[name] if name in self.steps else self.rules[name]
-            if name in self.rules and part.on and part.on not in self.steps and part.on not in sources:
+            if name in self.rules and part.on and part.on not in {*self.steps, *sources, SELF}:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             self._table_of[name] = self._table(part)
         self.labels = {
@@ -132,7 +132,7 @@ class Engine:
             alerts = self.desk.alerts(found, batch.read_at)
             return self._decisions(alerts, found, silences=silences, replies=replies)
         batch = self._credible(batch)
-        self.counts.readings += len(batch)
+        self.counts.readings += len(batch) if batch.source != SELF else 0
         at = np.arange(len(batch), dtype=np.int64)
         readings = {by: self._readings(table, batch, at) for by, table in self.tables.items()}
         results: dict[str, Rows] = {}
@@ -141,6 +141,8 @@ class Engine:
         found, silences = self.desk.ended_silences(self.now)
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
+            if rule.on == SELF != batch.source:
+                continue
             verdict = rule.process(self._input(rule, batch, readings, results))
             if verdict.raw is not None and len(verdict.raw):
                 raw[name] = verdict.raw
@@ -184,7 +186,7 @@ class Engine:
         if part.on in self.steps:
             return results[part.on]
         rows = readings[part.by]
-        if part.on and part.on != batch.source:
+        if part.on != batch.source and (part.on or batch.source == SELF):
             return rows.take(np.zeros(0, np.int64))
         return rows
 

@@ -1,0 +1,55 @@
+"""The agent watches itself, too: what troubles it is a reading like any other, of a machine with the agent's name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.control import SELF
+from sensors.batch import Batch, Text
+
+RULES = {
+    "agent_disk": {
+        "on": SELF,
+        "when": "disk_failing >= 1",
+        "signal": "disk",
+        "severity": "critical",
+    }
+}
+"""Rules of every agent; a table `[rule.agent_disk]` in the configuration replaces the one of its name."""
+
+
+@dataclass(slots=True)
+class SelfWatch:
+    """Tells the engine when the disk begins to fail, and when it is well again.
+
+    Attributes:
+        name: of the agent.
+        failing: what is wrong with the disk; empty = nothing.
+        now: host time, ns; 0 = not known yet.
+        take: decides on a batch.
+    """
+
+    name: str
+    failing: Callable[[], str]
+    now: Callable[[], int]
+    take: Callable[[Batch], Awaitable[None]]
+    _told: bool | None = None
+
+    async def look(self) -> None:
+        """Look once; the first look always tells, to end what was raised before a restart."""
+        reason, now = self.failing(), self.now()
+        if bool(reason) == self._told or not now:
+            return
+        self._told = bool(reason)
+        await self.take(disk_batch(self.name, reason, now))
+
+
+def disk_batch(name: str, reason: str, now: int) -> Batch:
+    """How the disk is: one row."""
+    zero = np.zeros(1, np.int32)
+    texts = {"reason": Text((reason,), zero)} if reason else {}
+    values = {"disk_failing": np.array([1.0 if reason else 0.0])}
+    return Batch((name,), zero, np.array([now], np.int64), values, now, texts, source=SELF)
