@@ -9,6 +9,7 @@ from typing import Literal
 
 from sensors.batch import Batch
 from sensors.codecs import Codec
+from sensors.source import SourceError
 from sensors.units import MILLISECOND, SECOND, Duration
 
 WhenFull = Literal["pause", "drop"]
@@ -33,7 +34,7 @@ class ByteQueue:
         self._chunks: deque[bytes | None] = deque()  # None: a silence
         self._size = 0
         self._read_at = 0
-        self._error: Exception | None = None
+        self._error: SourceError | None = None
         self._arrived = asyncio.Event()
         self._silence: asyncio.TimerHandle | None = None
         self._last = 0.0
@@ -59,9 +60,9 @@ class ByteQueue:
         self._chunks.append(None)
         self._arrived.set()
 
-    def fail(self, error: Exception | None) -> None:
-        """The device is lost (or, with None, has ended); what was read before is still handed over."""
-        self._error = error or StopAsyncIteration()
+    def fail(self, error: SourceError) -> None:
+        """The device is lost; what was read before is still handed over."""
+        self._error = error
         self._arrived.set()
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class ByteQueue:
         """The rows of all frames that have arrived.
 
         Raises:
-            Exception: as given to `fail`, once everything before it has been taken.
+            SourceError: as given to `fail`, once everything before it has been taken.
         """
         loop = asyncio.get_running_loop()
         while True:
