@@ -7,11 +7,9 @@ whole agent: codec, engine, outbox on disk, sink with acks=all; Quix commits and
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,9 +18,9 @@ from pathlib import Path
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.figures import emit
-from benchmarks.running import agent
+from benchmarks.running import agent, kafka
 from benchmarks.tutorial import PEER, START, Events, Told, events, ours, told
-from tests.brokers import Kafka, start_kafka, start_mock_kafka
+from tests.brokers import Kafka
 
 CONFIGURATION = """
 [agent]
@@ -66,7 +64,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--machines", type=int, nargs="+", default=[3, 100])
     options = parser.parse_args(arguments)
     same = True
-    with _broker() as broker:
+    with kafka() as broker:
         for machines in options.machines:
             given = events(options.events, machines)
             expected = told(ours(given, 10_000)[1])
@@ -112,20 +110,6 @@ def _theirs(broker: Kafka, readings: str, count: int, expected: list[Told]) -> f
         print(f"Quix raised {len(found)} alerts, {len(expected)} were expected", file=sys.stderr)
     cpu: float = figures["cpu_seconds"]
     return cpu / count * 1e6
-
-
-@contextlib.contextmanager
-def _broker() -> Iterator[Kafka]:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            broker = start_kafka(Path(folder))
-        except RuntimeError as error:
-            print(f"{error}; the broker inside librdkafka serves instead, without Quix", file=sys.stderr)
-            broker = start_mock_kafka(Path(folder))
-        try:
-            yield broker
-        finally:
-            broker.stop()
 
 
 def _fill(broker: Kafka, topic: str, given: Events) -> None:

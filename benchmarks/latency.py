@@ -1,8 +1,8 @@
 """From the byte on the serial line to the alert at the subscriber: percentiles at several rates.
 
 Lines are written to a pseudo-terminal at an even pace; 37 % of them (as in the tutorial) are above the limit of a raw
-rule, and each of these is one alert. An MQTT subscriber (mosquitto) and, with `--kafka HOST:PORT`, a Kafka consumer
-take the time at which each comes in.
+rule, and each of these is one alert. An MQTT subscriber (mosquitto) and a Kafka consumer take the time at which each
+comes in. It is on disk before it is sent.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import orjson
 
 from benchmarks.figures import emit
-from benchmarks.running import agent, mosquitto
+from benchmarks.running import agent, kafka, mosquitto
 
 CONFIGURATION = """
 [agent]
@@ -46,6 +47,7 @@ KAFKA = """
 [sink.log]
 type = "kafka"
 servers = "{server}"
+raw = "{topic}"
 """
 ALARMS = 0.37
 TOPIC = b"edge/v1/plant/bench/+/event/raw"
@@ -104,7 +106,7 @@ def _packet_end(buffer: bytes, at: int) -> int | None:
 class Consumer(threading.Thread):
     """A Kafka consumer that only notes when each message came in."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, topic: str) -> None:
         super().__init__(daemon=True)
         from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
@@ -113,8 +115,7 @@ class Consumer(threading.Thread):
         self._consumer = Consumer(
             {"bootstrap.servers": server, "group.id": "bench", "fetch.wait.max.ms": 5, "enable.auto.commit": False}
         )
-        parts = self._consumer.list_topics("edge.raw.v1", 10).topics["edge.raw.v1"].partitions
-        self._consumer.assign([TopicPartition("edge.raw.v1", number, OFFSET_END) for number in parts])
+        self._consumer.assign([TopicPartition(topic, 0, OFFSET_END)])
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -132,20 +133,18 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks latency", description=__doc__)
     parser.add_argument("--rates", type=int, nargs="+", default=[10, 200, 1000, 10_000])
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="measure at a Kafka consumer, too")
+    parser.add_argument("--only", choices=["mqtt", "kafka"])
     options = parser.parse_args(arguments)
-    with mosquitto() as port:
-        for rate in options.rates:
-            if port is not None:
-                _measure(rate, options.seconds, MQTT.format(port=port), "mqtt", lambda: Subscriber(port))
-            if options.kafka:
-                _measure(
-                    rate,
-                    options.seconds,
-                    KAFKA.format(server=options.kafka),
-                    "kafka",
-                    lambda: Consumer(options.kafka),
-                )
+    if options.only != "kafka":
+        with mosquitto() as port:
+            for rate in options.rates if port is not None else []:
+                _measure(rate, options.seconds, MQTT.format(port=port), "mqtt", lambda: Subscriber(port or 0))
+    if options.only != "mqtt":
+        with kafka() as broker:
+            for rate in options.rates:
+                topic = broker.topic("alerts")
+                sink = KAFKA.format(server=broker.servers, topic=topic)
+                _measure(rate, options.seconds, sink, "kafka", partial(Consumer, broker.servers, topic))
     return 0
 
 

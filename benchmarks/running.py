@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.brokers import Kafka, start_kafka, start_mock_kafka
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -117,3 +119,18 @@ def mosquitto() -> Iterator[int | None]:
         finally:
             broker.terminate()
             broker.wait(10)
+
+
+@contextlib.contextmanager
+def kafka() -> Iterator[Kafka]:
+    """A real Kafka broker; librdkafka's where Java or Maven is missing."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            broker = start_kafka(Path(folder))
+        except RuntimeError as error:
+            print(f"{error}; the broker inside librdkafka serves instead", file=sys.stderr)
+            broker = start_mock_kafka(Path(folder))
+        try:
+            yield broker
+        finally:
+            broker.stop()
