@@ -4,6 +4,7 @@
 #   make test          the test suite; with REQUIRE_BROKERS=1 a missing broker fails instead of skipping
 #   make lint types    ruff, the import layers; mypy
 #   make ci            what the integration server runs
+#   make chaos         kills, full disks, broken brokers: no alert is lost
 #   make bench NAME=engine          one benchmark, JSON lines
 #   make chaos         break everything on purpose, count what is lost   (CHAOS_ARGS="--seconds 60 --kafka HOST:PORT")
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
@@ -43,6 +44,9 @@ ci:
 
 docs: $(VENV)/.have-dev
 	$(BIN)/python docs/build_reference.py
+
+chaos: system-packages $(VENV)/.have-dev
+	$(BIN)/python -m benchmarks chaos $(CHAOS_ARGS)
 
 bench: $(VENV)/.have-dev
 	$(BIN)/python -m benchmarks $(NAME) $(BENCH_ARGS)
