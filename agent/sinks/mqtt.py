@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 
 from agent.alerts import Kind, Message, topic_name
 from agent.sinks import RejectedError, SinkError
+from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of
 from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Publish, connect, properties_of
 from sensors.security import Tls, read_secret
@@ -46,7 +47,8 @@ class MqttSink:
         keepalive: silence after which the connection is taken for dead.
         timeout: bound of each wait for the broker.
         will_delay: how long the broker waits before it tells that we are gone (MQTT 5).
-        discovery: first level of Home Assistant's discovery topics.
+        home_assistant: announce each alert to Home Assistant, as a binary sensor of its machine.
+        discovery: first level of Home Assistant's own topics.
         max_body: longest body, bytes; longer ones are dead-lettered.
         commands: obey what is published under `cmd/` (acknowledge, silence); who may publish there is the
             broker's business.
@@ -63,6 +65,7 @@ class MqttSink:
     keepalive: Duration = Duration("20s")
     timeout: Duration = Duration("10s")
     will_delay: Duration = Duration("10s")
+    home_assistant: bool = False
     discovery: str = "homeassistant"
     max_body: int = 256 * 1024
     commands: bool = True
@@ -81,6 +84,7 @@ class MqttSink:
         self._stamps: tuple[tuple[int, int], ...] = ()
         self._next_status = 0.0
         self._properties: dict[tuple[Kind, bool], Properties | None] = {}
+        self._home: HomeAssistant | None = None
 
     @property
     def base(self) -> str:
@@ -117,9 +121,12 @@ class MqttSink:
         self._properties = {}
         try:
             await self._publish([self._status("online")])
-        except SinkError:
+            if self.home_assistant:
+                self._home = HomeAssistant(self.base, self.site, self.agent, self.discovery)
+                await self._connection.subscribe([(self._home.birth, 1)])
+        except (SinkError, aiomqtt.MqttError) as error:
             await self._connection.close()
-            raise
+            raise SinkError(f"{self.url}: {error}") from error
         return self
 
     def _options_5(self) -> dict[str, Any]:
@@ -162,6 +169,8 @@ class MqttSink:
             raise RejectedError(f"longer than {self.max_body} bytes", too_long)
         if time.monotonic() >= self._next_status:
             await self._refresh()
+        if self._home is not None:
+            await self._announce(self._home, messages)
         publishes = [self._encode(message) for message in messages]
         refused = await self._publish(publishes)
         if refused:
@@ -169,6 +178,16 @@ class MqttSink:
             if "quota" in reason.lower() or "busy" in reason.lower():
                 raise SinkError(f"{self.url}: {reason}")
             raise RejectedError(reason, [messages[number].id for number in refused])
+
+    async def _announce(self, home: HomeAssistant, messages: Sequence[Message]) -> None:
+        for received in [] if self._connection is None else self._connection.take_received():
+            if self._connection is not None and received.qos:
+                self._connection.acknowledge(received.packet, received.qos)
+            if received.body == b"online" and not received.retained:
+                home.born()
+        announcements = home.announce(messages)
+        if announcements:
+            await self._publish(announcements)
 
     async def _refresh(self) -> None:
         """Once a minute: an old will may have come after our birth; certificates may have been renewed."""

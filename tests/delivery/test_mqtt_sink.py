@@ -8,8 +8,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import aiomqtt
 import pytest
 
+from agent.alerts import topic_name
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.mqtt import V5, V311, MqttSink
 from sensors.security import Tls
@@ -228,6 +230,29 @@ async def test_renewed_certificates_are_used_without_a_restart(
             await mqtt.send([message(1)])
     async with mqtt:
         await mqtt.send([message(1)])
+
+
+async def test_alerts_announce_themselves_to_home_assistant_and_again_when_it_starts(mosquitto: Mosquitto) -> None:
+    async with (
+        listening(mosquitto.port, "homeassistant/device/#") as listener,
+        sink(mosquitto, home_assistant=True) as mqtt,
+    ):
+        await mqtt.send([message(1, "state", "press-7", "t.hot"), message(2, "state", "press-7", "t.hot", b"")])
+        await mqtt.send([message(3, "state", "press-7", "t.hot"), message(4, "state", "press-7")])
+        [(topic, body, _, _)] = await listener.until(1)
+        config = json.loads(body)
+        unique = "edge_plant-1_gateway-1_press-7_" + topic_name("t.hot")
+        assert topic == f"homeassistant/device/{unique}/config"
+        assert config["availability"][0]["topic"] == f"{BASE}/status"
+        assert config["components"][unique]["state_topic"] == f"{BASE}/press-7/alert/t.hot"
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port) as home:
+            await home.publish("homeassistant/status", "online", qos=1)
+        mqtt._home.random.uniform = lambda low, high: low
+        async with asyncio.timeout(10):
+            while len(listener.got) < 2:
+                await mqtt.send([])
+                await asyncio.sleep(0.01)
+        assert listener.got[1][:2] == (topic, body)
 
 
 async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1_and_that_is_remembered() -> None:
