@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.compose import Parts
+from agent.control import SELF
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.offline.flink_words import aggregate, condition, interval, match_recognize, quoted, text
@@ -87,7 +88,8 @@ class _Writer:
         for name, step in self.parts.steps.items():
             self._step(name, step)
         for name, rule in self.parts.rules.items():
-            self._rule(name, rule)
+            if rule.on != SELF:  # Flink does not watch our disk
+                self._rule(name, rule)
         return self.out
 
     # --- sources ----------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class _Writer:
         kinds: dict[str, str] = {}
         everything: list[Any] = [*self.parts.steps.values(), *self.parts.rules.values()]
         for part in everything:
-            if part.on in self.parts.steps:
+            if part.on in self.parts.steps or part.on == SELF:
                 continue
             needed: tuple[str, ...] = getattr(part, "inputs", tuple)()
             kinds |= {name: kinds.get(name, "DOUBLE") for name in needed}
