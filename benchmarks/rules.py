@@ -1,17 +1,21 @@
 """From JSON lines to results: the four pipelines, patterns on readings, and what each kind of window costs.
 
 Flat JSON as in the peer's runs: a line a topping, or a line a reading. CPU seconds count decoding, keys, windows and
-rules; making the lines does not. The figures of the peer (`peer`) are Flink 2.3.0, parallelism 1, on the same kind of
-input; where Flink is installed (`make test-flink`), `--flink` measures it in the same call.
+rules; making the lines does not. The peer's figures are given ones (Flink 2.3.0, parallelism 1, the same kind of
+input); where Flink is installed (`make test-flink`), `--flink` runs the same rules there, on the same lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,11 +23,13 @@ import orjson
 
 from agent.components import build
 from agent.compose import compose
+from agent.offline.to_flink import to_flink
 from agent.service import tune_garbage_collector
 from agent.settings import Settings
 from benchmarks.figures import emit
 from sensors.simulated.orders import CUSTOMERS, PROHIBITED, TOPPINGS
 
+PEER = Path(__file__).parents[1] / ".venv-flink" / "bin" / "python"
 START = 1_700_000_000_000
 CHUNK = 10_000
 BAD = "topping in (" + ", ".join(f"'{name}'" for name in PROHIBITED) + ")"
@@ -37,7 +43,7 @@ class Case:
     name: str
     lines: Literal["orders", "toppings", "readings"]
     tables: dict[str, Any]
-    flink: float | None = None
+    flink: float = 0.0
 
 
 def _counts(size: str) -> dict[str, Any]:
@@ -170,20 +176,49 @@ def measure(case: Case, events: int) -> tuple[float, float, int]:
     return total, inside, told
 
 
+def flink(case: Case, events: int) -> dict[str, float]:
+    """CPU seconds, seconds and memory (MiB) of real Flink on the same lines, from a file to nowhere."""
+    codec = {"type": "json", "time": "ts", "time_unit": "ms", **CODECS[case.lines]}
+    source = {"type": "kafka", "servers": "none:1", "topic": "lines", "codec": codec}
+    every = {"rule": {"r": {"type": "filter", "on": "w", "where": "true"}}}
+    parts = compose(Settings(**{**every, **case.tables, "source": {"lines": source}}))
+    with tempfile.TemporaryDirectory() as scratch:
+        path, script = Path(scratch, "lines.json"), Path(scratch, "script.json")
+        with path.open("wb") as file:
+            for lines in readings(events) if case.lines == "readings" else toppings(events):
+                file.write(b"\n".join(lines) + b"\n")
+        connector = {"connector": "filesystem", "path": str(path), "format": "json"}
+        made = to_flink(parts, connector, sink={"connector": "blackhole"})
+        statements = ["\n".join(line for line in text.splitlines() if line[:2] != "--") for text in made.statements]
+        script.write_text(json.dumps([statement.rstrip(";") for statement in statements]))
+        done = subprocess.run(
+            [PEER, Path(__file__).with_name("peers") / "flink.py", script],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
 def main(argv: list[str]) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="benchmarks rules", description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--flink", action="store_true", help="measure Flink too (after `make test-flink`)")
     parser.add_argument("--only", default="", help="run the cases whose name contains this")
     options = parser.parse_args(argv)
     tune_garbage_collector()
     for case in PIPELINES:
         if options.only in case.name:
             total, inside, told = measure(case, options.events)
-            more: dict[str, Any] = {}
-            if case.flink is not None:
-                speed = options.events / total
-                more = {"peer": "Flink 2.3.0, given", "peer_value": case.flink, "ratio": speed / case.flink}
+            speed = options.events / total
+            more = {"peer": "Flink 2.3.0, given", "peer_value": case.flink, "ratio": speed / case.flink}
+            if options.flink:
+                peer = flink(case, options.events)
+                theirs = options.events / peer["cpu_seconds"]
+                more = {"peer": "Flink, this call", "peer_value": theirs, "ratio": speed / theirs}
+                emit("rules", f"{case.name}: memory of Flink", peer["memory"], "MiB")
             emit("rules", case.name, options.events / total, "events/CPU s", told=told, **more)
             emit("rules", f"{case.name}: without decoding", options.events / inside, "events/CPU s")
     for case in WINDOWS:

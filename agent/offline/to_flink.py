@@ -56,15 +56,21 @@ class Script:
         return "\n\n".join(lines) + "\n"
 
 
-def to_flink(parts: Parts, connector: Mapping[str, str] | None = None, insert: bool = True) -> Script:
+def to_flink(
+    parts: Parts,
+    connector: Mapping[str, str] | None = None,
+    insert: bool = True,
+    sink: Mapping[str, str] | None = None,
+) -> Script:
     """The rule set as Flink SQL.
 
     Args:
         parts: a composed configuration.
         connector: options of source tables, in place of Kafka; for tests.
         insert: write results to Kafka; else only select them.
+        sink: options of result tables, in place of Kafka.
     """
-    return _Writer(parts, connector, insert).script()
+    return _Writer(parts, connector, insert, sink).script()
 
 
 @dataclass(slots=True)
@@ -72,6 +78,7 @@ class _Writer:
     parts: Parts
     connector: Mapping[str, str] | None
     insert: bool
+    sink: Mapping[str, str] | None
     out: Script = field(default_factory=Script)
     relations: dict[str, Relation] = field(default_factory=dict)
 
@@ -311,6 +318,8 @@ class _Writer:
             "properties.bootstrap.servers": "127.0.0.1:9092",
         }
         options |= {"key.format": "json", "value.format": "json"} if above.updating else {"format": "json"}
+        if self.sink is not None:
+            options = dict(self.sink)
         key = f",\n  PRIMARY KEY ({', '.join(map(quoted, rule.by))}) NOT ENFORCED" if above.updating else ""
         columns = ",\n  ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
         given = ",\n  ".join(f"{text(option)} = {text(value)}" for option, value in options.items())
