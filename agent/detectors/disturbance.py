@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.detectors.measures import MEASURES
 from agent.detectors.sine import Bools, Track, running
+from agent.detectors.stretches import close, inner, longest, shift
 from agent.detectors.wave_model import WaveModel
 from sensors.batch import Floats, Ints
 
@@ -80,7 +81,7 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     noise = model.middle("noise") * np.ones(k)
     quiet = np.minimum(3 * noise**2, (1.15 * model.middle("burst")) ** 2) + (0.1 * model.limit("peak")) ** 2
     strange = _where(d, track.length, noise, quiet)
-    name, size = _explain(x, d, expected, _inner(strange, track.length), track, noise, base)
+    name, size = _explain(x, d, expected, inner(strange, track.length), track, noise, base)
     none = np.logical_not(strange.any(axis=1))
     fallback = np.array([_BY_MEASURE[m] for m in MEASURES])[np.argmax(ratios, axis=1)]
     below = (fallback == SAG) & (measures[:, 0] > model.middle("level")) & (np.argmax(ratios, axis=1) == 0)
@@ -89,7 +90,7 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     sign = phase_name >= 0
     name, size = np.where(sign, phase_name, name), np.where(sign, phase_size, size)
     strange = np.where((sign | none)[:, None], turning | none[:, None], strange)
-    start, duration = _longest(strange)
+    start, duration = longest(strange)
     return Disturbance(name, size, start, np.where(duration > 0, duration, n))
 
 
@@ -149,7 +150,7 @@ def _turning(track: Track, model: WaveModel, base: Floats) -> tuple[Bools, Ints,
     size = np.where(lasting, strongest / (2 * np.pi * lag), np.degrees(settled))
     place = np.zeros((len(span), n), np.bool_)
     place[:, : turning.shape[1]] |= turning
-    return _shift(place, lag // 2 + m // 2), name, size
+    return shift(place, lag // 2 + m // 2), name, size
 
 
 def _settled(track: Track, lag: int) -> Floats:
@@ -159,22 +160,6 @@ def _settled(track: Track, lag: int) -> Floats:
     first, last = turn[:, :span].sum(axis=1), turn[:, -span:].sum(axis=1)
     result: Floats = np.angle(last * first.conj())
     return result
-
-
-def _longest(mask: Bools) -> tuple[Ints, Ints]:
-    """`(k,)` start and length of the longest stretch of each mask `(k, n)`, the first of equals."""
-    place = np.arange(mask.shape[1])
-    before = np.maximum.accumulate(np.where(mask, -1, place), axis=1)
-    length = np.where(mask, place - before, 0)
-    end = np.argmax(length, axis=1)
-    longest: Ints = length[np.arange(len(mask)), end]
-    return np.maximum(end - longest + 1, 0), longest
-
-
-def _shift(place: Bools, by: int) -> Bools:
-    moved = np.zeros_like(place)
-    moved[:, by:] = place[:, : place.shape[1] - by]
-    return moved
 
 
 def _expected(track: Track, model: WaveModel, base: Floats, n: int) -> Floats:
@@ -209,30 +194,12 @@ def _where(d: Floats, m: int, noise: Floats, quiet: Floats) -> Bools:
     around = np.clip(np.arange(n) - half // 2, 0, mean.shape[1] - 1)
     power = np.take(mean, around, axis=1)
     strange = power > np.maximum(quiet, 0.3 * power.max(axis=1))[:, None]
-    strange = _close(strange, half)
+    strange = close(strange, half)
     high = np.abs(d) > np.maximum(3.5 * noise, 0.12 * np.abs(d).max(axis=1))[:, None]
     short = strange.sum(axis=1) <= 2 * m
     narrow = strange & high
     keep = short & narrow.any(axis=1)
     return np.where(keep[:, None], narrow, strange)
-
-
-def _close(mask: Bools, gap: int) -> Bools:
-    """The mask with gaps of up to `gap` samples filled."""
-    place = np.arange(mask.shape[1])
-    before = np.maximum.accumulate(np.where(mask, place, -mask.shape[1]), axis=1)
-    after = np.minimum.accumulate(np.where(mask, place, 2 * mask.shape[1])[:, ::-1], axis=1)[:, ::-1]
-    result: Bools = after - before <= gap + 1
-    return mask | result
-
-
-def _inner(mask: Bools, m: int) -> Bools:
-    """The mask less a quarter of a period at each end of long stretches, where sound samples may be among it."""
-    edge = max(1, m // 4)
-    padded = np.pad(mask, ((0, 0), (edge, edge)), mode="edge").astype(np.float64)
-    inner: Bools = running(padded, 2 * edge + 1) > 2 * edge + 0.5
-    long = inner.sum(axis=1) >= m // 2
-    return np.where(long[:, None], inner, mask)
 
 
 def _explain(
@@ -263,7 +230,7 @@ def _explain(
     explained = options[np.arange(len(x)), best]
     absent = np.abs(constant) <= np.maximum(5 * noise / np.sqrt(count), 0.02 * base)
     flat = best == 1
-    short = _longest(_close(strange, max(2, m // 2)))[1] < 0.45 * m
+    short = longest(close(strange, max(2, m // 2)))[1] < 0.45 * m
     name = np.select(
         [
             np.maximum(explained, by_gain) < 0.6,

@@ -141,8 +141,23 @@ def own_range_kl(reference: Floats, windows: Floats, bins: int = 50) -> tuple[Fl
 
 def kl_to(reference: Floats, windows: Floats, bins: int) -> tuple[Floats, Ints]:
     """As `own_range_kl`, with the densities of the reference, `(b,)` or one row a window `(k, b)`; NaN = none."""
+    score, reason, _, _ = compare(reference, windows, bins)
+    return score, reason
+
+
+def compare(reference: Floats, windows: Floats, bins: int) -> tuple[Floats, Ints, Floats, Floats]:
+    """As `kl_to`; and the bin whose share of the samples changed most, by how much, `(k,)` each, NaN as the score.
+
+    Bins are counted from 0 along each array's own range: the same number is the same part of the range.
+    """
     counts, widths, reason = counts_and_widths(windows, bins)
     known: npt.NDArray[np.bool_] = np.broadcast_to(np.isfinite(reference).all(axis=-1), reason.shape)
     reason = np.where(known | (reason >= Reason.MISSING), reason, int(Reason.NO_REFERENCE))
-    score = divergence(reference, densities(counts, widths))
-    return np.where(reason < Reason.MISSING, score, np.nan), reason
+    density = densities(counts, widths)
+    score = divergence(reference, density)
+    change = density / density.sum(axis=1, keepdims=True) - reference / reference.sum(axis=-1, keepdims=True)
+    change = np.where(np.isnan(change), 0.0, change)
+    moved = np.argmax(np.abs(change), axis=1)
+    fine = reason < Reason.MISSING
+    by = np.where(fine, change[np.arange(len(change)), moved], np.nan)
+    return np.where(fine, score, np.nan), reason, np.where(fine, moved, np.nan), by

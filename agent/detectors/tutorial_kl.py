@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from agent.detectors.own_range import WORDS, Reason, counts_and_widths, densities, kl_to
+from agent.detectors.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.samples import load_samples
 from agent.detectors.windowed import judge_windows
 from agent.rows import Rows, State
@@ -18,6 +18,7 @@ TUTORIAL_THRESHOLD = 0.010199148586751076
 
 _CODES = np.full(max(WORDS) + 1, -1, np.int32)  # Reason -> place of its words
 _CODES[list(WORDS)] = np.arange(len(WORDS))
+_COLUMNS = ("score", "anomaly", "bin", "change")
 _MISSING = int(_CODES[Reason.MISSING])
 
 
@@ -73,28 +74,25 @@ class TutorialKL:
         self._shared = densities(counts, widths)[0]
 
     def process(self, rows: Rows) -> Rows:
-        """Rows `score`, `anomaly` (1 or 0, NaN = cannot say) and the text `reason`, one for each window."""
-        return judge_windows(
-            self._rings,
-            rows,
-            self.metric,
-            self._judge,
-            ("score", "anomaly"),
-            {"reason": tuple(WORDS.values())},
-            _MISSING,
-        )
+        """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""
+        reasons = {"reason": tuple(WORDS.values())}
+        found = judge_windows(self._rings, rows, self.metric, self._judge, _COLUMNS, reasons, _MISSING)
+        told: list[dict[str, float] | None] = [None] * len(found)
+        for i in np.flatnonzero(found.values["anomaly"] == 1).tolist():
+            told[i] = {name: float(found.values[name][i]) for name in ("bin", "change")}
+        return replace(found, lists={"evidence": told})
 
     def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
-        score, reason = self._score(cut.key, cut.samples)
+        score, reason, moved, change = self._score(cut.key, cut.samples)
         anomaly = np.where(np.isnan(score), np.nan, score > self.threshold)
-        return np.stack([score, anomaly], axis=1), _CODES[reason][:, None]
+        return np.stack([score, anomaly, moved, change], axis=1), _CODES[reason][:, None]
 
-    def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints]:
+    def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints, Floats, Floats]:
         if self._shared is not None:
-            return kl_to(self._shared, samples, self.bins)
+            return compare(self._shared, samples, self.bins)
         since = self._learn(key, samples)
         reference = np.where((np.arange(len(key)) >= since)[:, None], self._learned[key], np.nan)
-        return kl_to(reference, samples, self.bins)
+        return compare(reference, samples, self.bins)
 
     def _learn(self, key: Ints, samples: Floats) -> Ints:
         """The first window of a series that can be a reference becomes it; its own score is 0.

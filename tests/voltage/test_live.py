@@ -55,3 +55,5 @@ def test_the_tutorial_live():
     wave[2300:2400] *= 0.2
     found = alerts(engine("voltage_tutorial.toml", "kl", "anomaly"), wave, 500)
     assert [(alert.change, alert.time // 10**9) for alert in found] == [(Change.RAISED, 2), (Change.RESOLVED, 3)]
+    assert found[0].evidence["bin"] in range(50)
+    assert abs(found[0].evidence["change"]) > 0.01
