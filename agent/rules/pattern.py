@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Pattern:
         after_match: where the next match may start: `past last row`, `to next row`, `to first X`, `to last X`.
         delay: rows are judged in order of their time; this is how late a row may be, for all series together. Left
             out: in order of arrival, as the rows of a window come.
+        idle: with a `delay`: where nothing comes for so long, what waits is judged by the host's clock; 0 = never.
         measures: name -> what to tell of a match, `first(down)`, `count(down)`, `list(mean)`; left out: the metric
             of the last row of each step.
     """
@@ -68,6 +69,7 @@ class Pattern:
     most_rows: int = 0
     after_match: str = "past last row"
     delay: Duration | None = None
+    idle: Duration = NEVER
     measures: Mapping[str, str] = field(default_factory=dict)
     signal: str = ""
     unit: str = ""
@@ -107,7 +109,7 @@ class Pattern:
             int(self.within),
             self.most_rows,
         )
-        self._release = None if self.delay is None else Release(int(self.delay))
+        self._release = None if self.delay is None else Release(int(self.delay), int(self.idle))
         self._emissions = Emissions()
 
     @staticmethod
@@ -144,8 +146,9 @@ class Pattern:
         return tuple(needed | ({} if self.where is None else dict.fromkeys(self.where.columns)))
 
     def process(self, rows: Rows) -> Verdict:
+        found = self._by_clock(rows.now)
         if len(rows) == 0:
-            return Verdict()
+            return Verdict() if found is None else Verdict(raw=found)
         usable = rows.key >= 0
         if self.where is not None:
             usable = usable & self.where.holds(rows)
@@ -155,7 +158,20 @@ class Pattern:
         if self._release is not None:
             table, after = self._release.pass_on(rows, table, positions)
             watermark = (after, rows.at)
-        return self._verdict(table, watermark, rows.now)
+        verdict = self._verdict(table, watermark, rows.now)
+        if found is None:
+            return verdict
+        return Verdict(
+            raw=found if verdict.raw is None else _alike(found, verdict.raw).then(_alike(verdict.raw, found))
+        )
+
+    def _by_clock(self, now: int) -> Rows | None:
+        """Matches that come out because nothing has come for so long."""
+        table = None if self._release is None else self._release.clock(now)
+        if table is None or self._release is None:
+            return None
+        watermark = np.array([self._release.highest - self._release.delay])
+        return self._verdict(table, (watermark, np.array([-1])), now).raw
 
     def finish(self, now: int) -> Verdict:
         """End of input: what waits for the watermark is judged, as if time had come to an end."""
@@ -211,6 +227,13 @@ class Pattern:
         self._emissions.forget(keys)
         if self._release is not None and self._release.waiting is not None:
             self._release.waiting = self._release.waiting.take(~np.isin(self._release.waiting.key, keys))
+
+
+def _alike(rows: Rows, other: Rows) -> Rows:
+    """The rows with a measure that is missing in all of them as text where the other rows have it as text."""
+    absent = {name: Text((), np.full(len(rows), -1, np.int32)) for name in other.texts if name not in rows.texts}
+    values = {name: column for name, column in rows.values.items() if name not in absent}
+    return replace(rows, values=values, texts={**rows.texts, **absent})
 
 
 def _skip(text: str, steps: tuple[Step, ...]) -> Skip:

@@ -91,6 +91,16 @@ def test_rows_out_of_order_wait_for_the_watermark_and_late_ones_are_dropped_and_
     assert matches(pattern, rows_of([]), finish=True) == []
 
 
+def test_what_waits_is_judged_by_the_clock_where_nothing_comes():
+    pattern = Pattern(TREND, "v", delay=Duration("2s"), idle=Duration("5s"))
+    assert matches(pattern, rows_of([10, 20, 5], now=10 * S)) == []
+    assert matches(pattern, rows_of([], now=16 * S)) == []
+    assert matches(pattern, rows_of([], now=17 * S)) == [(-1, 10, 20, 5)]
+    assert matches(pattern, rows_of([], now=30 * S)) == []
+    assert matches(pattern, rows_of([1], times=[3], now=30 * S)) == []
+    assert pattern.late == 1
+
+
 def test_within_is_strict():
     pattern = Pattern(["a: = 1", "b: = 2"], "v", within=Duration("3s"))
     assert matches(pattern, rows_of([1, 2, 1, 2], times=[0, 3, 10, 12])) == [(3, 1, 2)]
@@ -280,3 +290,24 @@ def told(pattern, pieces, fresh=None):
             state, pattern = pattern.state(), fresh()
             pattern.restore(state)
     return found
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), readings), max_size=5), st.data())
+def test_cuts_and_restarts_change_nothing_where_the_clock_releases(batches, data):
+    def fresh():
+        return Pattern(
+            ["a: = 1", "b*: > 1", "c: <= 1"], "v", most_rows=9, within=Duration("6s"), delay=Duration("2s"),
+            idle=Duration("3s"), measures={"n": "count(*)", "l": "list(v)"},
+        )  # fmt: skip
+
+    now, time, whole, pieces = 100, 100, [], []
+    for step, items in batches:
+        now += step
+        times = list(itertools.accumulate((step for *_, step in items), initial=time))[1:]
+        time = max([time, *times])
+        rows = rows_of([value for _, value, _ in items], [key for key, *_ in items], times, now=now * S)
+        whole.append(rows)
+        cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(items)), max_size=3))), len(items)]
+        pieces += [rows.take(np.arange(low, high)) for low, high in itertools.pairwise(cuts)]
+    assert told(fresh(), pieces, fresh) == told(fresh(), whole)

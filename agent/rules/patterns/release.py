@@ -22,14 +22,22 @@ class Release:
     judged. A row whose time it has reached already is late: dropped and counted. Rows of equal time stay in order of
     arrival.
 
+    Where no row comes for `idle`, time goes on with the host's clock, so that what waits is judged (Flink has no such
+    clock).
+
     Attributes:
-        delay: ns.
+        delay: ns; `idle` likewise, 0 = never.
         late: rows dropped.
+        highest: time reached; `latest` the highest of a row, `seen` the host time of the last row.
     """
 
     delay: int
+    idle: int = 0
     late: int = 0
     highest: int = NEVER
+    latest: int = NEVER
+    seen: int = NEVER
+    now: int = NEVER
     waiting: Table | None = None
 
     def pass_on(self, rows: Rows, table: Table, usable: Ints) -> tuple[Table, Ints]:
@@ -43,6 +51,8 @@ class Release:
         high = np.maximum.accumulate(np.append(self.highest, rows.end))
         before, after = high[:-1] - self.delay, high[1:] - self.delay
         self.highest = int(high[-1])
+        self.latest = max(self.latest, int(rows.end.max(initial=NEVER)))
+        self.seen = rows.now
         in_time = table.end > before[usable]
         self.late += int(len(table) - np.count_nonzero(in_time))
         if not in_time.all():
@@ -56,6 +66,22 @@ class Release:
         table.at = rows.at[spot[released]]
         return table.take(np.argsort(table.end, kind="stable")), after
 
+    def clock(self, now: int) -> Table | None:
+        """The rows that a silence releases; None if time did not go on."""
+        if not self.idle or now <= self.now:
+            return None
+        self.now = now
+        silent = now - self.seen - self.idle
+        if self.seen == NEVER or silent <= 0 or self.latest + silent <= self.highest:
+            return None
+        self.highest = self.latest + silent
+        if self.waiting is None:
+            return None
+        released = self.waiting.end <= self.highest - self.delay
+        table, self.waiting = self.waiting.take(released), self.waiting.take(~released)
+        table.at = np.full(len(table), -1)
+        return table.take(np.argsort(table.end, kind="stable"))
+
     def drain(self) -> Table | None:
         """All rows that wait: time has come to its end."""
         table, self.waiting, self.highest = self.waiting, None, END
@@ -66,8 +92,16 @@ class Release:
 
     def state(self) -> State:
         waiting = self.waiting.state() if self.waiting is not None and len(self.waiting) else None
-        return {"late": self.late, "highest": self.highest, "waiting": waiting}
+        return {
+            "late": self.late,
+            "highest": self.highest,
+            "latest": self.latest,
+            "seen": self.seen,
+            "now": self.now,
+            "waiting": waiting,
+        }
 
     def restore(self, state: State) -> None:
-        self.late, self.highest = int(state["late"]), int(state["highest"])
+        self.late, self.highest, self.latest = int(state["late"]), int(state["highest"]), int(state["latest"])
+        self.seen, self.now = int(state["seen"]), int(state["now"])
         self.waiting = None if state["waiting"] is None else Table.restored(state["waiting"])
