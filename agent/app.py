@@ -240,7 +240,14 @@ class App:
         """Go on from the check-point, as far as the configuration is still the same, and the incidents since."""
         state = checkpoint.load(self._file)
         if state is not None:
-            self._restore(state)
+            try:
+                self._restore(state)
+            except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+                checkpoint.put_aside(self._file, repr(error))
+                state = None
+                self._behind.clear()
+                self.parts.forget()
+                self.engine = self.parts.engine()
         sequence = None if state is None else int(state["engine"]["desk"]["sequence"])
         positions = self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind)
         self._seek(positions)

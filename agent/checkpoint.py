@@ -61,10 +61,18 @@ def load(path: Path) -> Any | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-        log.error("check-point %s cannot be read (%s); moved to %s, starting without it", path, error, aside.name)
-        path.replace(aside)
+        put_aside(path, str(error))
         return None
+
+
+def put_aside(path: Path, reason: str) -> None:
+    """Start without the check-point, and keep it for whoever wants to know."""
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    log.error("check-point %s cannot be read (%s); moved to %s, starting without it", path, reason, aside.name)
+    try:
+        path.replace(aside)
+    except OSError as error:
+        log.error("check-point %s cannot be moved: %s", path, error)
 
 
 def _strip(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:

@@ -39,6 +39,12 @@ class Parts:
     sinks: dict[str, Sink]
     fingerprints: dict[str, str]
 
+    def forget(self) -> None:
+        """Windows, detectors and rules as they were made, without what they have seen."""
+        made: Any
+        for made in (self.steps, self.rules):
+            made.update({name: dataclasses.replace(part) for name, part in made.items()})
+
     def engine(self) -> Engine:
         """The engine of the steps and rules."""
         agent = self.settings.agent

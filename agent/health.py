@@ -51,6 +51,7 @@ def report(
             "appended": outbox.counters.appended,
             "dropped": {f"{kind}/{reason}": count for (kind, reason), count in outbox.counters.dropped.items()},
             "dead": outbox.counters.dead,
+            "quarantined": outbox.counters.quarantined,
         },
         "sinks": {
             name: {

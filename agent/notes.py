@@ -15,6 +15,7 @@ case notes of incidents that fire are kept although a check-point covers them.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,10 @@ import orjson
 
 from agent.engine import Decisions, Engine
 
+log = logging.getLogger(__name__)
+
 _INCIDENT = "incident/"
+_NONSENSE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, IndexError)
 
 
 @dataclass(slots=True)
@@ -84,23 +88,32 @@ class Notes:
         """
         again = set(replayed)
         for name, note in kept.items():
-            if name == "silences":
+            if name == "silences" or name.startswith(_INCIDENT):
                 self._uncovered.add(name)
-                engine.desk.silences.restore(orjson.loads(note))
-            elif name.startswith(_INCIDENT):
-                self._uncovered.add(name)
-                saved = orjson.loads(note)
-                if saved["print"] != self.prints.get(saved["rule"]):
-                    continue
-                if saved["life"]["firing"]:
-                    self._firing.add(name)
-                if sequence is not None and int(saved["sequence"]) <= sequence:
-                    continue
-                if saved.get("source") in again or again.issuperset(engine.feeding(saved["rule"]) or {""}):
-                    continue
-                engine.adopt(saved["rule"], tuple(saved["series"]), saved)
+                try:
+                    self._adopt(name, orjson.loads(note), engine, sequence, again)
+                except _NONSENSE as error:
+                    log.error("the note %s is damaged (%r); going on without it", name, error)
         if sequence is not None or "mark" not in kept:
             return {}
-        mark = orjson.loads(kept["mark"])
-        engine.go_on(int(mark["sequence"]), int(mark["now"]))
-        return dict(mark["positions"])
+        try:
+            mark = orjson.loads(kept["mark"])
+            engine.go_on(int(mark["sequence"]), int(mark["now"]))
+            return dict(mark["positions"])
+        except _NONSENSE as error:
+            log.error("the note of positions is damaged (%r); going on without it", error)
+            return {}
+
+    def _adopt(self, name: str, saved: Any, engine: Engine, sequence: int | None, again: set[str]) -> None:
+        if name == "silences":
+            engine.desk.silences.restore(saved)
+            return
+        if saved["print"] != self.prints.get(saved["rule"]):
+            return
+        if saved["life"]["firing"]:
+            self._firing.add(name)
+        if sequence is not None and int(saved["sequence"]) <= sequence:
+            return
+        if saved.get("source") in again or again.issuperset(engine.feeding(saved["rule"]) or {""}):
+            return
+        engine.adopt(saved["rule"], tuple(saved["series"]), saved)
