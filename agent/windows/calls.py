@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.rows import Rows
 from agent.windows.pane_windows import PaneWindows
-from agent.windows.table import Told
+from agent.windows.table import Told, together
 
 _END = 1 << 62
 
@@ -38,14 +38,14 @@ class Windows:
             told += [(item, 0) for item in self._by_clock(rows.now)]
         for start in range(0, len(rows), self.length):
             told += self.panes.advance(rows, start, min(start + self.length, len(rows)))
-        return self.panes.join(told)
+        return self._join(told)
 
     def finish(self) -> Told:
         """All that is open, in order of start."""
         who = np.flatnonzero(self.panes.ring.newest >= 0)
         told = [(item, 0) for item in self.panes.close(who, np.full(len(who), _END))]
         self.panes.horizon.at[who if self.panes.horizon.each else slice(None)] = _END
-        return self.panes.join(told)
+        return self._join(told)
 
     def _by_clock(self, now: int) -> Iterator[Told]:
         moved = self.panes.horizon.clock(now)
@@ -62,3 +62,12 @@ class Windows:
             everyone = np.flatnonzero(self.panes.ring.newest >= 0)
             yield from self.panes.close(everyone, at.repeat(len(everyone)))
             self.panes.horizon.at[:] = at
+
+    def _join(self, told: list[tuple[Told, int]]) -> Told:
+        """All windows of a call, positions counted from its start."""
+        found = [
+            item._replace(position=item.position + (item.position >= 0) * start) if start else item
+            for item, start in told
+            if len(item.key)
+        ]
+        return together(*found, size=self.panes.layout.size)

@@ -32,6 +32,7 @@ from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 
 _NOTHING = np.zeros(0)
+_CELLS = 1 << 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -285,6 +286,9 @@ class PaneWindows:
             since = np.repeat(turns.before, len(who))
         else:
             who, since = turns.series, turns.before
+        if segments is None and len(who) * ring.slots > _CELLS:
+            yield self._finals_in_parts(turns, who, since)
+            return
         key, pane, carried = ring.live(who, geometry.first(since + 1))
         self.layout.load(carried)
         ledger = None
@@ -301,6 +305,17 @@ class PaneWindows:
         if len(key):
             table = PaneTable(key, pane, carried, self.layout.neutral, ledger)
             yield final_rows(table, geometry, self.layout, turns)
+
+    def _finals_in_parts(self, turns: Turns, who: Ints, since: Ints) -> Told:
+        """Windows that close over panes of the ring, of so many series at a time as memory should hold."""
+        told = []
+        for part in np.array_split(np.arange(len(who)), -(-len(who) * self.ring.slots // _CELLS)):
+            key, pane, partial = self.ring.live(who[part], self.geometry.first(since[part] + 1))
+            if len(key):
+                table = PaneTable(key, pane, self.layout.load(partial), self.layout.neutral)
+                told.append(final_rows(table, self.geometry, self.layout, turns))
+        found = together(*told, size=self.layout.size)
+        return found.take(np.lexsort((found.key, found.window, found.position)))
 
     def _currents(
         self,
@@ -365,15 +380,6 @@ class PaneWindows:
     def closed(self, horizon: Ints) -> Ints:
         """Number of the newest window closed at each horizon, at least -1."""
         return np.maximum(self.geometry.closed((horizon - self.shift) // self.pane), -1)
-
-    def join(self, told: list[tuple[Told, int]]) -> Told:
-        """All windows of a call, positions counted from its start."""
-        found = [
-            item._replace(position=item.position + (item.position >= 0) * start) if start else item
-            for item, start in told
-            if len(item.key)
-        ]
-        return together(*found, size=self.layout.size)
 
     def rows(self, told: Told, rows: Rows, values: dict[str, Floats]) -> Rows:
         """Windows as rows; `at` is that of the reading that caused each."""

@@ -11,6 +11,7 @@ from agent.windows.panes import Geometry
 from agent.windows.partials import Partials
 from sensors.batch import Floats, Ints
 
+_ROOM = 1 << 62
 _LONG = 16  # panes in a window from which a running total beats adding them up
 
 
@@ -105,7 +106,8 @@ class PaneTable:
     ) -> None:
         self.least = int(pane.min())
         self.span = int(pane.max()) - self.least + 2
-        code = key * self.span + (pane - self.least)
+        self._ranks = _ranks(key, self.span)
+        code = _ranked(self._ranks, key) * self.span + (pane - self.least)
         order = np.argsort(code, kind="stable") if len(code) > 1 else np.zeros(len(code), np.int64)
         self.key, self.pane, self.code = key[order], pane[order], code[order]
         self._partial, self._order = partial, order
@@ -123,7 +125,7 @@ class PaneTable:
     def before(self, key: Ints, pane: Ints) -> Ints:
         """Number of panes of the table that precede this pane of this series."""
         inside = np.clip(pane - self.least, 0, self.span - 1)
-        found: Ints = np.searchsorted(self.code, key * self.span + inside)
+        found: Ints = np.searchsorted(self.code, _ranked(self._ranks, key) * self.span + inside)
         return found
 
     def fold(self, layout: Partials, first: Ints, last: Ints, position: Any = None) -> Floats:
@@ -182,7 +184,8 @@ class Turns:
             self.code = closed - self.least
             self.series, self.before, self.after = None, before[:1], closed[-1:]
         else:
-            self.code = key * self.span + (closed - self.least)
+            self._ranks = _ranks(key, self.span)
+            self.code = _ranked(self._ranks, key) * self.span + (closed - self.least)
             first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
             self.series, self.before = key[first], before[first]
             self.after = closed[np.append(first[1:], len(key)) - 1]
@@ -199,9 +202,18 @@ class Turns:
         """Position of the reading that closed each window of each series."""
         code = np.maximum(window - self.least, 0)
         if self.key is not None:
-            code += key * self.span
+            code += _ranked(self._ranks, key) * self.span
         found: Ints = self.position[np.searchsorted(self.code, code)]
         return found
+
+
+def _ranks(key: Ints, span: int) -> Ints | None:
+    """The series there are, where their numbers are too great to be joined with `span` others; else None."""
+    return np.unique(key) if (int(key.max()) + 1) * span >= _ROOM else None
+
+
+def _ranked(ranks: Ints | None, key: Ints) -> Ints:
+    return key if ranks is None else np.searchsorted(ranks, key)
 
 
 def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Turns) -> Told:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
+from tests.conformance.flink_cases import KINDS, LENGTHS, codec, condition
 from tests.conformance.harness import SIZES, cases, close, read_lines, run
 
 MS = 1_000_000
-KINDS = {"tumble": "tumbling", "hop": "hopping", "cumulate": "cumulate", "session": "session"}
-LENGTHS = {"size_ms": "size", "slide_ms": "step", "step_ms": "step", "gap_ms": "gap", "offset_ms": "offset"}
 
 
 def pytest_generate_tests(metafunc):
@@ -19,19 +18,6 @@ def pytest_generate_tests(metafunc):
     ]
     metafunc.parametrize("folder", chosen, ids=[case.name for case in chosen])
     metafunc.parametrize("size", SIZES, ids=["one", "seven", "all"])
-
-
-def condition(where):
-    """A filter of a case in our language."""
-    for word in ("any", "all"):
-        if word in where:
-            return f" {'or' if word == 'any' else 'and'} ".join(condition(part) for part in where[word])
-    name = where["field"]
-    if "in" in where:
-        return f"{name} in ({', '.join(json.dumps(word, ensure_ascii=False) for word in where['in'])})"
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "=", "ne": "!="}
-    (word,) = (word for word in signs if word in where)
-    return f"{name} {signs[word]} {where[word]}"
 
 
 def tables(case):
@@ -54,21 +40,11 @@ def tables(case):
     return found
 
 
-def codec(case, line):
-    """How its lines are read, given the first."""
-    found = {"type": "json", "time": case["time"]["ts_field"], "time_unit": "ms"}
-    if "machine" in json.loads(line):
-        found["machine"] = "machine"
-    if "explode" in case["rule"]:
-        found["explode"] = case["rule"]["explode"]
-    return found
-
-
 def test_flink_windows(folder, size):
     case = json.loads((folder / "case.json").read_text())
     lines = (folder / "input.jsonl").read_bytes().splitlines()
     read_at = max(json.loads(line)[case["time"]["ts_field"]] for line in lines) * MS
-    out = run(tables(case), codec(case, lines[0]), lines, size, read_at)
+    out = run(tables(case), codec(case, lines), lines, size, read_at)
     rows = out.results["w"]
     if "having" in case["rule"]:
         passed = {(row["key"], row["start"], row["end"]) for row in out.raw.get("having", [])}

@@ -214,6 +214,40 @@ def test_all_series_silent_are_closed_by_the_clock(closing):
     assert [row[:2] for row in told(out, ["mean"])] == [(-1, 0), (-1, 1)]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data(), streams(most=40), st.sampled_from(["key", "watermark"]), st.sampled_from([0, 2000]))
+def test_the_clock_does_not_depend_on_cuts(data, readings, closing, grace):
+    def make():
+        return Hopping(
+            size=Duration("5s"),
+            step=Duration("1s"),
+            metric="x",
+            closing=closing,
+            grace=Duration(grace * MS),
+            idle=Duration("3s"),
+        )
+
+    places = [0, *cuts(data.draw, len(readings)), len(readings)]
+    steps = data.draw(st.lists(st.integers(0, 20), min_size=len(places), max_size=len(places)))
+    whole, single, now = make(), make(), readings[0][1]
+    a, b = [], []
+    for (start, stop), step in zip(itertools.pairwise(places), steps, strict=False):
+        now += step * 500 * MS
+        a += told(whole.process(rows_of(readings[start:stop], now=now, at0=start)), ["mean"])
+        b += told(single.process(rows_of([], now=now)), ["mean"])
+        for i in range(start, stop):
+            b += told(single.process(rows_of([readings[i]], now=now, at0=i)), ["mean"])
+    assert same_bytes(a, b)
+
+
+def test_many_wide_windows_are_told_in_parts(monkeypatch):
+    readings = [(k, (i * 1000 + k) * MS, float(i * k)) for i in range(30) for k in range(7)]
+    whole = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
+    monkeypatch.setattr("agent.windows.pane_windows._CELLS", 20)
+    parts = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
+    assert same_bytes(told(parts, ["mean"]), told(whole, ["mean"]))
+
+
 def test_forgotten_series_start_anew():
     window = Tumbling(metric="x", size=Duration("5s"))
     window.process(rows_of([(0, 1000 * MS, 1.0), (1, 1000 * MS, 1.0)]))
