@@ -103,6 +103,7 @@ class Pool:
         if len(self.key) == 0:
             return self.stretch(gap, key, time, before, r)
         begin, end = np.searchsorted(self.key, key), np.searchsorted(self.key, key, side="right")
+        begin = first_at_least(self.last, begin, end, before - gap + 1)  # those before it are closed
         right = first_at_least(self.start, begin, end, time + 1)
         left = right - 1
         least, most = np.maximum(left, 0), np.minimum(right, len(self.key) - 1)

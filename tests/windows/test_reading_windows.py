@@ -115,6 +115,17 @@ def test_sessions(data, readings, gap, grace, closing):
     check_cuts(make, readings, cuts(data.draw, len(readings)))
 
 
+def test_a_late_reading_joins_the_open_session_behind_a_closed_one():
+    window = Session(gap=Duration("500ms"), grace=Duration("700ms"), metric="x")
+    times = [27217, 28680, 26616, 27524, 27070]
+    window.process(rows_of([(0, time * MS, 1.0) for time in times]))
+    rest = window.finish(0)
+    assert [(start // MS, count) for start, count in zip(rest.start, rest.values["count"], strict=True)] == [
+        (27070, 2),
+        (28680, 1),
+    ]
+
+
 def test_the_session_of_a_silent_series_is_closed_by_the_clock():
     window = Session(gap=Duration("5s"), metric="x", idle=Duration("10s"))
     second = 1000 * MS
