@@ -20,7 +20,7 @@ _NEVER = -(2**61)
 
 @dataclass(slots=True)
 class Pool:
-    """Sessions by series and start, of times `[start, last]`.
+    """Sessions by series and last time, of times `[start, last]`; among the open ones that is also by start.
 
     Attributes:
         layout: of the partials.
@@ -138,7 +138,7 @@ class Pool:
             np.concatenate((self.last[stay], last)),
             np.concatenate((self.partial[:, stay], partial), axis=1),
         )
-        order = np.lexsort((start, key))
+        order = np.lexsort((last, key))  # not by start: an open session may begin before a closed one, not end
         self.key, self.start, self.last = key[order], start[order], last[order]
         self.partial = partial.take(order, axis=1)
 
