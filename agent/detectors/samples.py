@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def load_columns(path: Path) -> dict[str, Floats]:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                return {name: archive[name] for name in archive.files if archive[name].dtype.kind in "fiub"}
         if path.suffix == ".npy":
             return {"value": np.asarray(np.load(path, allow_pickle=False), np.float64)}
         return _load_csv(path)
@@ -44,6 +45,28 @@ def _load_csv(path: Path) -> dict[str, Floats]:
     if table.shape[1] != len(header) or not len(table):
         raise ValueError(f"{path}: the header names {len(header)} columns, the lines have {table.shape[1]}")
     return {name: table[:, i] for i, name in enumerate(header) if not np.isnan(table[:, i]).all()}
+
+
+def load_texts(path: Path, name: str) -> list[str] | None:
+    """A column of text, or None if the file has none of that name.
+
+    Args:
+        path: as in `load_columns`; a CSV must have as many cells in each line as its header.
+        name: of the column.
+    """
+    if path.suffix == ".npy":
+        return None
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            known = name in archive.files and archive[name].dtype.kind in "US"
+            return [str(word) for word in archive[name].astype(str).ravel().tolist()] if known else None
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        header = [cell.strip() for cell in next(lines, [])]
+        if name not in header:
+            return None
+        place = header.index(name)
+        return [line[place].strip() if place < len(line) else "" for line in lines if line]
 
 
 def load_samples(path: Path, names: Sequence[str]) -> Floats:

@@ -17,7 +17,7 @@ from agent.offline import tutorial
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
 from agent.offline.verdicts import Flags, Verdicts
-from agent.offline.waves import Wave, find_nominal, load_wave, score_series
+from agent.offline.waves import Wave, find_nominal, kinds_of_windows, load_wave, score_series
 from sensors.batch import Floats
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ def _quantile(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
     ends = np.arange(args.window, len(wave.samples) + 1, hop)
     if len(ends) < 20:
         raise ValueError(f"{len(wave.samples)} samples make {len(ends)} windows; calibration needs 20 at least")
-    label = wave.label if wave.label is not None else np.zeros(len(wave.samples), np.bool_)
-    total = np.append(0, np.cumsum(label))
-    truth: Flags = total[ends] > total[ends - args.window]
+    kinds = np.array(kinds_of_windows(wave, ends, args.window))
+    truth: Flags = kinds != "normal"
     learn, stop = (int(share * len(ends)) for share in PARTS)
     detector, table = _detector(args, wave, hop, ends[:learn][~truth[:learn]])
     score = score_series(detector, wave).values["score"]
@@ -131,8 +130,7 @@ def _quantile(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
     limit = threshold_for(score[normal][~truth[normal]], args.false_alarms, overlap)
     value = max(limit.value, 0.5) if isinstance(detector, Mains) else limit.value
     apart = slice(min(stop + spare, len(ends) - 1), None)
-    kinds = ["anomaly" if true else "normal" for true in truth[apart].tolist()]
-    test = examine(score[apart], truth[apart], kinds, value, overlap)
+    test = examine(score[apart], truth[apart], kinds[apart].tolist(), value, overlap)
     a_day = DAY * wave.rate / hop
     lines = _lines(limit, value, test, a_day)
     try:

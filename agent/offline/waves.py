@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.mains import Mains
-from agent.detectors.samples import load_columns
+from agent.detectors.samples import load_columns, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.offline.verdicts import Flags
 from agent.rows import Rows
@@ -33,6 +33,7 @@ class Wave:
         rate: samples a second.
         normal: `(n,)` what it would be without anomalies, if the file says so.
         label: `(n,)` whether a sample is anomalous, if the file says so.
+        kind: `(n,)` what is wrong with a sample, empty = nothing, if the file says so in a column `kind`.
         name: of the column.
     """
 
@@ -40,6 +41,7 @@ class Wave:
     rate: float
     normal: Floats | None
     label: Flags | None
+    kind: list[str] | None
     name: str
 
 
@@ -63,11 +65,13 @@ def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
     if label is not None and np.isnan(np.asarray(label, np.float64)).any():
         raise ValueError(f"{path}: a label is missing")
     normal = columns.get("normal_wave", columns.get("reference"))
+    kind = load_texts(path, "kind")
     return Wave(
         samples,
         rate or _rate(path, columns.get("time")),
         None if normal is None else np.asarray(normal, np.float64).ravel(),
         None if label is None else np.asarray(label) != 0,
+        kind if kind is not None and len(kind) == len(samples) else None,
         name,
     )
 
@@ -94,6 +98,19 @@ def _rate(path: Path, time: Floats | None) -> float:
     if not usual > 0:
         raise ValueError(f"{path}: the times do not rise")
     return float(f"{1 / usual:.9g}")  # 1 / 0.001 is 1000, whatever the last digit of the times
+
+
+def kinds_of_windows(wave: Wave, ends: Ints, window: int) -> list[str]:
+    """Kind of each window that ends before sample `ends`: that of its first anomalous sample, `anomaly` or `normal`."""
+    label = np.zeros(len(wave.samples), np.bool_) if wave.label is None else wave.label
+    places = np.flatnonzero(label)
+    first = np.searchsorted(places, ends - window)
+    found = np.append(places, len(label))[first]
+    words = wave.kind or []
+    return [
+        "normal" if place >= end else (words[place] if words and words[place] else "anomaly")
+        for place, end in zip(found.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0) -> Rows:

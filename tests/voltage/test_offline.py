@@ -120,6 +120,26 @@ def test_calibration_by_quantile_gives_a_configuration_that_works(noisy, capsys,
     assert table["rule"]["wave_disturbed"]["on"] == "wave"
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_each_kind_of_anomaly_is_counted(tmp_path, capsys, suffix):
+    rng = np.random.default_rng(2)
+    kinds = ["none", "none_mains_drift_20mHz", "none", "drop0.5_100", "none", "spike+500_1"] * 30
+    wave = np.concatenate([windows(kind, 1, rng, noise=1.0).waves[0] for kind in kinds])
+    words = np.repeat([kind.split("0")[0].split("+")[0] if "none" not in kind else "" for kind in kinds], 1000)
+    path = tmp_path / f"kinds{suffix}"
+    if suffix == ".npz":
+        np.savez(path, voltage=wave, is_anomaly=(words != "").astype(int), kind=words)
+    else:
+        rows = zip(wave.tolist(), words.tolist(), strict=True)
+        path.write_text("voltage,is_anomaly,kind\n" + "".join(f"{v!r},{int(w != '')},{w}\n" for v, w in rows))
+    code, out, _ = agent(capsys, "calibrate", path, "--hop", 1000, "--false-alarms", 0.1, "--json")
+    assert code == 0
+    by_kind = json.loads(out)["by_kind"]
+    assert set(by_kind) == {"normal", "drop", "spike"}
+    assert by_kind["drop"]["alarms"] == by_kind["spike"]["alarms"] == 1
+    assert by_kind["drop"]["windows"] >= 8
+
+
 def test_detect_gives_score_and_verdict_of_each_window(dataset, capsys):
     code, out, _ = agent(capsys, "detect", dataset, "--json")
     records = [json.loads(line) for line in out.splitlines()]
