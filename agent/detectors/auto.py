@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.detectors.decay import Decay, keep
-from agent.detectors.history import Lags, neighbour_distances, phase_median, read, rows_a_period, write
+from agent.detectors.history import Lags, neighbour_distances, phase_median, read, rows_a_period, stored, write
 from agent.detectors.records import BASE, BLOCKS, held, record_age, rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.views import (
@@ -71,6 +71,7 @@ class Auto(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     words: ClassVar = {"view": VIEWS}
+    cells: ClassVar[int] = 256
 
     def _check(self) -> None:
         if self.memory < 512 or self.warmup < EPOCH or self.rest < BASE or not self.half_life > 0.0:
@@ -133,7 +134,7 @@ class Auto(Streaming):
         write(state["store"], count, y, take)
         first = count - LAST + 1
         recent = read(state["store"], first[:, None] + np.arange(length + LAST - 1))
-        recent[:, LAST - 1 :] = y.astype(np.float32)  # cells that do not count are not in the store
+        recent[:, LAST - 1 :] = stored(y)  # cells that do not count are not in the store
         lags = Lags.of(state["period"], PERIODS, AROUND, self.memory)
         usual = phase_median(state["store"], number, Lags.of(state["period"], PERIODS, 1, self.memory))
         beyond, extent = outside(state["low"], state["high"], x)

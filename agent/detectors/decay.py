@@ -84,6 +84,16 @@ class Decay:
         low[:] = np.where(fresh, 0.0, lows[line, take])
         return result[:, 1:]
 
+    def highest(self, carry: Floats, place: Ints, x: Floats, take: Ints) -> Floats:
+        """`m_t = max(w m_(t-1), x_t)` for `x >= 0`, `(k, length)`; arguments as of `run`."""
+        steps = np.minimum(place[:, None] + np.arange(x.shape[1] + 1), self.span)
+        scaled = np.concatenate([carry[:, None], x * self._up[steps[:, 1:]]], axis=1)
+        scaled = np.maximum.accumulate(scaled, axis=1)
+        result: Floats = scaled * self._down[steps]
+        line = np.arange(len(x))
+        carry[:] = np.where(place + take == self.span, result[line, take], scaled[line, take])
+        return result[:, 1:]
+
     def _sums(self, carry: Floats, place: Ints, x: Floats) -> tuple[Floats, Floats]:
         """Scale and scaled sums, both `(k, length + 1)`."""
         steps = place[:, None] + np.arange(x.shape[1] + 1)

@@ -97,8 +97,8 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
 def _base(track: Track, model: WaveModel, measures: Floats, ratios: Floats) -> tuple[Floats, Floats]:
     """Level and offset that the window should have.
 
-    Of the quartiles of amplitude and offset along the window that which is nearest to the model's median, while it is
-    normal; else the model's. So a disturbance may last for more than half of the window.
+    Of the quartiles of amplitude and offset along the window that which is nearest to the model's median, while it
+    is normal; else the model's. So a disturbance may last for more than half of the window.
     """
     hop = max(1, track.length // 8)
     found = []
@@ -186,8 +186,8 @@ def _middle(values: Floats, valid: Bools) -> Floats:
 def _where(d: Floats, m: int, noise: Floats, quiet: Floats) -> Bools:
     """`(k, n)` samples that differ from what is expected.
 
-    By the mean square over half a period, which a sine keeps constant, where it is above `quiet` `(k,)`; gaps of half
-    a period are closed, and a short place is narrowed to the samples that stand out.
+    By the mean square over half a period, which a sine keeps constant, where it is above `quiet` `(k,)`; gaps of
+    half a period are closed, and a short place is narrowed to the samples that stand out.
     """
     n, half = d.shape[1], max(2, m // 2)
     mean = running(d * d, half) / half

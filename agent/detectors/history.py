@@ -18,7 +18,13 @@ DAY = 86_400 * 10**9
 def write(store: Store, count: Ints, x: Floats, take: Ints) -> None:
     """Put `take` cells of each line of `x` behind the `count` rows already there."""
     line, column = np.nonzero(np.arange(x.shape[1]) < take[:, None])
+    x = stored(x)
     store[line, (count[line] + column) % store.shape[1]] = x[line, column]
+
+
+def stored(x: Floats) -> Floats:
+    """Values as the store keeps them: 24 bits, and within what such numbers can hold."""
+    return np.clip(x, -1e30, 1e30).astype(np.float32).astype(np.float64)
 
 
 def read(store: Store, number: Ints) -> Floats:

@@ -44,12 +44,13 @@ class Round:
         return line, column, self.index[line, column]
 
 
-def rounds(key: Ints, learnt: Ints, span: int = 0) -> Iterator[Round]:
+def rounds(key: Ints, learnt: Ints, span: int = 0, cells: int = CELLS) -> Iterator[Round]:
     """Cut rows into matrices, each series' rows in order; how they are cut must not matter to the recursion.
 
     Args:
         key: `(n,)` series of each row; rows with a negative key are left out.
         learnt: rows of each series that came before, indexed by key.
+        cells: most cells of a matrix.
         span: if not 0, no line crosses a multiple of `span` rows, counted from the first of its series.
 
     Yields:
@@ -57,10 +58,19 @@ def rounds(key: Ints, learnt: Ints, span: int = 0) -> Iterator[Round]:
     """
     order = np.argsort(key, kind="stable")
     order = order[np.searchsorted(key[order], 0) :]
-    keys, begin, count = np.unique(key[order], return_index=True, return_counts=True)
+    every, first, counts = np.unique(key[order], return_index=True, return_counts=True)
+    for some in range(0, len(every), cells):
+        part = slice(some, some + cells)
+        yield from _lines(order, every[part], first[part], counts[part], learnt, span, cells)
+
+
+def _lines(
+    order: Ints, keys: Ints, begin: Ints, count: Ints, learnt: Ints, span: int, cells: int
+) -> Iterator[Round]:
+    """The rounds of some series: `count` rows of each from place `begin` of `order`."""
     number = learnt[keys]
     while len(keys):
-        length = min(int(count.max()), max(1, CELLS // len(keys)))
+        length = min(int(count.max()), max(1, cells // len(keys)))
         if count.sum() < len(keys) * length // 2:  # a few long series among many short: do not pad the short ones
             length = min(length, 2 * int(-(-count.sum() // len(keys))))
         take = np.minimum(count, length)

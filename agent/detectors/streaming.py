@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.rounds import Round, rounds
+from agent.detectors.rounds import CELLS, Round, rounds
 from agent.rows import Rows, State
 from sensors.batch import Codes, Floats, Ints, Text
 
@@ -131,6 +131,8 @@ class Streaming(ABC):
     by: tuple[str, ...] = ("machine",)
     _table: Table = field(init=False, repr=False, compare=False)
 
+    cells: ClassVar[int] = CELLS
+    """Most cells of a matrix; fewer where the kernel needs much memory a cell."""
     words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Further columns that are texts: name -> the words its numbers stand for."""
     silent: ClassVar[int] = FLAT
@@ -187,7 +189,7 @@ class Streaming(ABC):
         if len(key):
             self._table.grow(int(key.max()) + 1)
         time = rows.end[chosen]
-        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.span):
+        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.span, self.cells):
             self._round(block, x, time, score, more, reason)
         score = np.minimum(score, CAP)
         silent = np.isnan(score)

@@ -1,0 +1,187 @@
+"""Several detectors as one: each calibrated against its own past, then a weighted sum, then rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from agent.detectors.cusum import Cusum
+from agent.detectors.decay import Decay, keep
+from agent.detectors.ewma import Ewma
+from agent.detectors.page_hinkley import PageHinkley
+from agent.detectors.records import rested
+from agent.detectors.robust_z import RobustZ, with_history
+from agent.detectors.seasonal import Seasonal
+from agent.detectors.spatial import Spatial
+from agent.detectors.streaming import COUNT, FEW, REASONS, Arrays, Shape, Streaming
+from agent.rows import Rows, State
+from sensors.batch import Floats, Ints, Text
+
+PARTS: dict[str, type[Streaming]] = {
+    "cusum": Cusum,
+    "ewma": Ewma,
+    "page_hinkley": PageHinkley,
+    "robust_z": RobustZ,
+    "seasonal": Seasonal,
+    "spatial": Spatial,
+}
+"""What `combined` can be made of."""
+
+Method = Literal["ratio", "conformal", "none"]
+_NEVER = -(1 << 40)
+
+
+@dataclass
+class Calibrated(Streaming):
+    """A score made comparable with others, against its own past.
+
+    `ratio`: over its slowly decaying maximum, 0 to 1; 1 is a record. `conformal`: `-log10` of the share of the last
+    `window` scores that were at least as large, which is the p-value if rows can be exchanged (Laxhammar 2014).
+    `none`: as it is. After a score of `limit` or more it rests at 0, so that one event is one alarm.
+    Scale does not matter; scores are not negative. Where the score has no value, neither has this.
+
+    Attributes:
+        method: of calibration.
+        half_life: rows after which the maximum has lost half (`ratio`).
+        window: rows compared with (`conformal`).
+        limit: what counts as an alarm, in calibrated scores.
+        rest: rows of silence after an alarm; 0 = none, else 16 or more.
+        warmup: rows before the first score.
+    """
+
+    method: Method = "ratio"
+    half_life: float = 2000.0
+    window: int = 1000
+    limit: float = 1.0
+    rest: int = 0
+    warmup: int = 30
+    _decay: Decay = field(init=False, repr=False, compare=False)
+
+    def _check(self) -> None:
+        if not self.half_life > 0.0 or self.window < 10 or 0 < self.rest < 16 or self.rest < 0:
+            raise ValueError("half_life must be above 0, window at least 10 rows, rest 0 or at least 16 rows")
+        self._decay = Decay(keep(self.half_life), 16)
+
+    def _shapes(self) -> dict[str, Shape]:
+        ring = self.window if self.method == "conformal" else 1
+        return {
+            "ring": ((ring,), np.float64, np.nan),
+            "largest": ((), np.float64, 0.0),
+            "alarm": ((), np.int64, _NEVER),
+        }
+
+    @property
+    def span(self) -> int:
+        return self._decay.span
+
+    @property
+    def needs(self) -> int:
+        return max(2, self.warmup)
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        x = np.maximum(x, 0.0)
+        number = state[COUNT][:, None] + np.arange(x.shape[1])
+        score = x
+        if self.method == "ratio":
+            largest = self._decay.highest(state["largest"], state[COUNT] % self.span, x, take)
+            score = np.where(largest > 0.0, x / np.where(largest > 0.0, largest, 1.0), np.nan)
+        elif self.method == "conformal":
+            past = np.lib.stride_tricks.sliding_window_view(
+                with_history(state["ring"], x, take), self.window, axis=1
+            )
+            past = past[:, : x.shape[1]]
+            known = np.minimum(number, self.window)
+            score = -np.log10(((past >= x[:, :, None]).sum(axis=2) + 1.0) / (known + 1.0))
+            flat = (np.nanmax(np.where(np.isnan(past), 0.0, past), axis=2) == 0.0) & (x == 0.0)
+            score = np.where(flat, np.nan, np.maximum(score, 0.0))
+        if self.rest == 0:
+            return score
+        ready = np.where(np.isnan(score) | (number < self.needs), 0.0, score)
+        quiet = rested(state["alarm"], ready, number, take, self.limit, self.rest)
+        return np.where(np.isnan(score), np.nan, quiet)
+
+
+@dataclass
+class Combined(Streaming):
+    """A weighted sum of detectors of one metric, each calibrated by its own past.
+
+    Each part runs with its defaults on the metric; its score is calibrated (`Calibrated`), weighted and added,
+    then divided by the sum of the weights. A part that cannot say counts 0; where none can, the score is NaN.
+    After a score of `limit` or more it rests.
+
+    Attributes:
+        parts: names out of cusum, ewma, page_hinkley, robust_z, seasonal, spatial.
+        weights: one for each part; empty = all equal.
+        method: calibration of the parts: ratio or conformal.
+        half_life: of the calibration, rows.
+        limit: what counts as an alarm.
+        rest: rows of silence after an alarm; 0 = none, else 16 or more.
+    """
+
+    parts: tuple[str, ...] = ("ewma", "robust_z", "spatial")
+    weights: tuple[float, ...] = ()
+    method: Method = "ratio"
+    half_life: float = 2000.0
+    limit: float = 0.9
+    rest: int = 50
+    _inner: list[tuple[Streaming, Calibrated]] = field(init=False, repr=False, compare=False)
+    _resting: Calibrated = field(init=False, repr=False, compare=False)
+
+    def _check(self) -> None:
+        unknown = [name for name in self.parts if name not in PARTS]
+        if unknown or not self.parts or (self.weights and len(self.weights) != len(self.parts)):
+            raise ValueError(
+                f"parts must be out of {', '.join(PARTS)}, weights one for each part; not {self.parts}"
+            )
+        scale = Calibrated("score", method=self.method, half_life=self.half_life)
+        self._inner = [(PARTS[name](self.metric), replace(scale)) for name in self.parts]
+        self._resting = Calibrated("score", method="none", limit=self.limit, rest=self.rest, warmup=0)
+
+    def _shapes(self) -> dict[str, Shape]:
+        return {}
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        raise NotImplementedError("the parts score")  # process is overridden
+
+    def process(self, rows: Rows) -> Rows:
+        """One score for each row of a known series, in the order of the rows."""
+        raw = [detector.process(rows) for detector, _ in self._inner]
+        scores = np.array([
+            scale.process(part).values["score"] for part, (_, scale) in zip(raw, self._inner, strict=True)
+        ])  # fmt: skip
+        known = ~np.isnan(scores).all(axis=0)
+        weights = self.weights or (1.0,) * len(self.parts)
+        total = np.zeros(scores.shape[1])
+        for weight, score in zip(weights, scores, strict=True):
+            total = total + weight * np.where(np.isnan(score), 0.0, score)
+        sums = replace(raw[0], values={"score": np.where(known, total / sum(weights), np.nan)})
+        score = self._resting.process(sums).values["score"]
+        why = np.max([part.texts["reason"].codes for part in raw], axis=0)
+        reason = Text(REASONS, np.where(known, -1, np.where(why < 0, FEW, why)).astype(np.int32))
+        return replace(
+            raw[0], values={"score": score, self.metric: raw[0].values[self.metric]}, texts={"reason": reason}
+        )
+
+    def state(self) -> State:
+        return {
+            "parts": [{"detector": d.state(), "scale": s.state()} for d, s in self._inner],
+            "rest": self._resting.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        for (detector, scale), saved in zip(self._inner, state["parts"], strict=True):
+            detector.restore(saved["detector"])
+            scale.restore(saved["scale"])
+        self._resting.restore(state["rest"])
+
+    def forget(self, keys: Ints) -> None:
+        for detector, scale in self._inner:
+            detector.forget(keys)
+            scale.forget(keys)
+        self._resting.forget(keys)
+
+    @property
+    def bytes_a_series(self) -> int:
+        return sum(d.bytes_a_series + s.bytes_a_series for d, s in self._inner) + self._resting.bytes_a_series

@@ -1,0 +1,151 @@
+"""What each detector is for, on the smallest signal that shows it, and its value from scratch."""
+
+import math
+
+import numpy as np
+import pytest
+
+from agent.detectors.bursts import NoiseBurst, Spike
+from agent.detectors.combination import Calibrated, Combined
+from agent.detectors.neighbour import Neighbour
+from agent.detectors.seasonal import Seasonal
+from agent.detectors.stuck import Stuck
+from tests.detectors.detector_tables import table
+
+HOUR = 3600 * 10**9
+
+
+def scores(detector, x, step=HOUR, name="x"):
+    return detector.process(table(np.zeros(len(x)), {name: x}, time=10**18 + step * np.arange(len(x)))).values[
+        "score"
+    ]
+
+
+def test_stuck_counts_rows_since_the_last_move():
+    x = [1.0, 2.0, 2.0, 2.0, 2.0, 3.0]
+    got = scores(Stuck("x", rows=2), x)
+    assert np.isnan(got[:2]).all()
+    assert got[2:].tolist() == [0.5, 1.0, 1.5, 0.0]
+
+
+def test_stuck_overlooks_steps_within_the_tolerance():
+    x = np.array([0.0, 1.0, 1.05, 0.97, 1.02, 1.0])
+    assert scores(Stuck("x", rows=1, tolerance=0.1), x)[-1] == 4.0
+
+
+def test_a_value_usual_at_noon_is_strange_at_midnight():
+    rng = np.random.default_rng(0)
+    hour = np.arange(24 * 30)
+    x = 20 - 8 * np.cos(2 * np.pi * hour / 24) + rng.normal(0, 0.3, len(hour))
+    x[600] = 28.0  # midnight, with the value of noon
+    got = scores(Seasonal("x"), x)
+    assert got[600] == np.nanmax(got)
+    assert got[600] > 20
+
+
+def test_the_seasonal_score_is_the_residual_over_its_weighted_mean():
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(0, 1, 24 * 12), 3)
+    got = scores(Seasonal("x", periods=3, memory=256, half_life=50.0), x)
+    y = (x - x[0]).astype(np.float32).astype(float)
+    w, residuals = 0.5 ** (1 / 50), []
+    for t in range(len(y)):
+        rows = 24 if t >= 64 else 256 // 3  # the period is known from the 64th row on
+        near = max(rows // 48, 1)
+        past = [
+            y[t - d * rows - o]
+            for d in (1, 2, 3)
+            for o in range(-near, near + 1)
+            if 1 <= d * rows + o <= 256 and t - d * rows - o >= 0
+        ]
+        residuals.append(abs(y[t] - np.median(past)) if past else math.nan)
+    for t in (200, 250, 287):
+        weights = np.array([0.0 if math.isnan(r) else w ** (t - 1 - i) for i, r in enumerate(residuals[:t])])
+        usual = np.nansum(weights * np.nan_to_num(residuals[:t])) / weights.sum()
+        assert got[t] == pytest.approx(residuals[t] / usual, rel=1e-6)
+
+
+def test_an_unseen_shape_within_the_usual_range_is_far_from_every_neighbour():
+    t = np.arange(1200)
+    x = np.sin(2 * np.pi * t / 40) + np.random.default_rng(0).normal(0, 0.05, 1200)
+    x[900:932] = 0.5 * np.sin(2 * np.pi * t[900:932] / 8)
+    got = scores(Neighbour("x"), x)
+    assert np.nanmax(got[900:935]) > 2 * np.nanmax(got[300:900])
+
+
+def test_the_neighbour_distance_equals_brute_force():
+    x = np.random.default_rng(0).normal(0, 1, 200)
+    y = (x - x[0]).astype(np.float32).astype(float)
+    got = scores(Neighbour("x", window=8, memory=64, half_life=1e9, warmup=16), x)
+    far = [
+        min((math.sqrt(np.mean((y[t - 7 : t + 1] - y[t - lag - 7 : t - lag + 1]) ** 2))
+             for lag in range(4, 65) if t - lag - 7 >= 0), default=math.nan)
+        for t in range(200)
+    ]  # fmt: skip
+    for t in (60, 120, 199):
+        assert got[t] == pytest.approx(far[t] / np.nanmean(far[:t]), rel=1e-5)
+
+
+def test_a_spike_stands_out_and_a_step_is_soon_the_new_level():
+    x = np.random.default_rng(0).normal(0, 1, 600)
+    x[300] += 30
+    x[450:] += 30
+    got = scores(Spike("x"), x)
+    assert got[300] > 15 * np.nanmedian(got)
+    assert (got[454:] < 15 * np.nanmedian(got)).all()
+
+
+def test_a_burst_of_noise_is_seen_and_a_ramp_is_not():
+    x = np.random.default_rng(0).normal(0, 1, 800) + 0.5 * np.arange(800)
+    x[500:540] += np.random.default_rng(1).normal(0, 8, 40)
+    got = scores(NoiseBurst("x"), x)
+    assert np.nanmax(got[505:545]) > 3
+    assert np.nanmax(got[100:500]) < 2.5
+
+
+def test_conformal_scores_are_the_share_of_larger_ones():
+    x = np.random.default_rng(0).permutation(100).astype(float)
+    got = scores(Calibrated("score", method="conformal", window=50, warmup=2), x, name="score")
+    for t in (10, 70, 99):
+        past = x[max(0, t - 50) : t]
+        assert got[t] == pytest.approx(-math.log10((np.sum(past >= x[t]) + 1) / (len(past) + 1)))
+
+
+def test_a_record_has_ratio_1_and_one_event_is_one_alarm():
+    x = np.full(300, 1.0)
+    x[100:110] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
+    assert scores(Calibrated("x", method="ratio"), x)[100:110].tolist() == pytest.approx([1.0] * 10)
+    rested = scores(Calibrated("x", method="ratio", rest=50, limit=0.99), x)
+    assert np.count_nonzero(rested[90:150] >= 0.99) <= 1
+
+
+def test_a_combination_is_the_weighted_mean_of_its_calibrated_parts():
+    from agent.detectors.ewma import Ewma
+    from agent.detectors.spatial import Spatial
+
+    x = np.random.default_rng(0).normal(0, 1, 400)
+    x[350] += 20
+    parts = [
+        Calibrated("score").process(cls("x").process(table(np.zeros(400), {"x": x}))).values["score"]
+        for cls in (Ewma, Spatial)
+    ]
+    expected = (3 * np.nan_to_num(parts[0]) + np.nan_to_num(parts[1])) / 4
+    got = scores(Combined("x", parts=("ewma", "spatial"), weights=(3.0, 1.0), rest=0), x)
+    np.testing.assert_allclose(got[60:], expected[60:], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Stuck("x", rows=0),
+        lambda: Neighbour("x", window=12),
+        lambda: Seasonal("x", memory=10),
+        lambda: Combined("x", parts=("nonsense",)),
+        lambda: Calibrated("x", rest=3),
+        lambda: NoiseBurst("x", window=3),
+        lambda: Spike("x", half_life=0.0),
+    ],
+)
+def test_an_impossible_configuration_is_refused(make):
+    with pytest.raises(ValueError, match="must be"):
+        make()
