@@ -159,9 +159,9 @@ class Combined(Streaming):
         sums = replace(raw[0], values={"score": np.where(known, total / sum(weights), np.nan)})
         score = self._resting.process(sums).values["score"]
         why = np.max([part.texts["reason"].codes for part in raw], axis=0)
-        reason = Text(REASONS, np.where(known, -1, np.where(why < 0, FEW, why)).astype(np.int32))
+        reason = Text(REASONS, np.where(~np.isnan(score), -1, np.where(why < 0, FEW, why)).astype(np.int32))
         return replace(
-            raw[0], values={"score": score, self.metric: raw[0].values[self.metric]}, texts={"reason": reason}
+            raw[0], values={self.metric: raw[0].values[self.metric], "score": score}, texts={"reason": reason}
         )
 
     def state(self) -> State:

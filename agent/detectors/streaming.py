@@ -198,7 +198,7 @@ class Streaming(ABC):
             start=rows.start[chosen],
             end=time,
             at=rows.at[chosen],
-            values={"score": score, self.metric: x}
+            values={self.metric: x, "score": score}
             | {name: c for name, c in more.items() if name not in self.words},
             now=rows.now,
             texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))}

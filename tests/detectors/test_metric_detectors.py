@@ -131,7 +131,7 @@ def test_a_combination_is_the_weighted_mean_of_its_calibrated_parts():
     ]
     expected = (3 * np.nan_to_num(parts[0]) + np.nan_to_num(parts[1])) / 4
     got = scores(Combined("x", parts=("ewma", "spatial"), weights=(3.0, 1.0), rest=0), x)
-    np.testing.assert_allclose(got[60:], expected[60:], rtol=1e-12)
+    np.testing.assert_allclose(got[70:], expected[70:], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
