@@ -154,6 +154,14 @@ def machine_of(by: tuple[str, ...], series: tuple[str, ...]) -> str:
     return series[by.index("machine")] if "machine" in by else "/".join(series)
 
 
+def spoken_name(by: tuple[str, ...], series: tuple[str, ...]) -> str:
+    """A series as a person says it: `machine 2`, `machine 2, status RUN`, `topping tuna`."""
+    machine = [f"machine {machine_of(by, series)}"] if "machine" in by else []
+    return ", ".join(
+        machine + [f"{name} {part}" for name, part in zip(by, series, strict=False) if name != "machine"]
+    )
+
+
 def alert_name(signal: str, rule: str, by: tuple[str, ...], series: tuple[str, ...]) -> str:
     """Last level of an alert's topic: `<signal>.<rule>`, and the rest of a series that is more than a machine."""
     rest = [part for name, part in zip(by, series, strict=False) if name != "machine"] if "machine" in by else []

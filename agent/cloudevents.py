@@ -27,6 +27,7 @@ from agent.alerts import (
     Severity,
     alert_name,
     machine_of,
+    spoken_name,
     topic_name,
 )
 from agent.keys import Name
@@ -160,7 +161,7 @@ def encode_raw(label: Label, rows: Rows, names: Callable[[int], Name], identity:
                 signal=label.signal,
                 unit=label.unit,
                 threshold={"raise": label.raise_limit, "clear": label.clear_limit},
-                message=f"machine {machine}: {label.quantity()} {label.limit or label.raise_limit}",
+                message=f"{spoken_name(label.by, series)}: {label.quantity()} {label.limit or label.raise_limit}",
             )
             + b',"window":{"start":"',
             topic_name(machine),

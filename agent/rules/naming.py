@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.alerts import Alert, Change, Identity, Label, machine_of
+from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
 from agent.keys import Name
 from agent.rules import Rule, Transition
 from sensors.units import SECOND
@@ -84,8 +84,7 @@ def alert(
 
 def message(transition: Transition, label: Label, series: Name) -> str:
     """One sentence for a person: `machine 2: mean Temperature_C 91.3 >= 90 over 5s`."""
-    other = [f"{name} {part}" for name, part in zip(label.by, series, strict=False) if name != "machine"]
-    who = ", ".join([f"machine {machine_of(label.by, series)}", *other] if "machine" in label.by else other)
+    who = spoken_name(label.by, series)
     known = transition.value == transition.value
     quantity = " ".join(
         part for part in (label.quantity(), f"{transition.value:.6g}" if known else "", label.unit) if part

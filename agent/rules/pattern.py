@@ -209,6 +209,9 @@ class Pattern:
                 values[name] = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
         first = np.array([match.start for match in matches])
         last = np.array([match.stop for match in matches])
+        metric = table.columns.get(self.metric)
+        if metric is not None and metric.dtype != object and self.metric not in self._measures:
+            values[self.metric] = metric[last]  # what the event tells as its value
         at = np.array([match.at for match in matches])
         return Rows(table.key[first], table.start[first], table.end[last], at, values, now, texts, lists)
 

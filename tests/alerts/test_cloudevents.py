@@ -188,6 +188,12 @@ def test_raw_events_are_valid_and_distinct():
     assert {message.kind for message in messages} == {"raw"}
 
 
+def test_a_series_that_is_no_machine_is_called_what_it_is():
+    label = replace(LABEL, by=("topping",))
+    (message, *_) = encode_raw(label, raw_rows(1), lambda key: ("tuna",), IDENTITY)
+    assert valid(message.body)["data"]["message"] == "topping tuna: mean Temperature_C >= 90"
+
+
 def test_texts_and_lists_of_a_raw_event_are_written_too():
     plain = raw_rows(2)
     texts = {"status": Text(("OK\n",), np.array([0, -1], np.int32))}

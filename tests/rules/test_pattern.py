@@ -101,6 +101,11 @@ def test_what_waits_is_judged_by_the_clock_where_nothing_comes():
     assert pattern.late == 1
 
 
+def test_an_event_tells_the_metric_of_its_last_row():
+    raw = Pattern(TREND, "v").process(rows_of([3, 5, 3])).raw
+    assert raw.values["v"].tolist() == [3]
+
+
 def test_within_is_strict():
     pattern = Pattern(["a: = 1", "b: = 2"], "v", within=Duration("3s"))
     assert matches(pattern, rows_of([1, 2, 1, 2], times=[0, 3, 10, 12])) == [(3, 1, 2)]
