@@ -33,6 +33,7 @@ from sensors.batch import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
 _NEVER = -(2**62)
+_FOREVER = 2**62
 _COLUMNS: dict[str, tuple[Any, Any]] = {
     "up": (np.bool_, False),  # direction of the present run
     "since": (np.int64, 0),  # event time at which it began
@@ -77,6 +78,7 @@ class Lifecycle:
     flap_within: int = 0
     severities: tuple[Severity, ...] = ("warning",)
     _now: int = _NEVER
+    _due: int = _NEVER  # before this time the clock completes nothing; a lower bound
     _of: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     _raises: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
@@ -110,6 +112,7 @@ class Lifecycle:
         changes += self._crossings(rows, runs, value, level)
         changes.sort(key=lambda item: item[0])  # stable: the order within a row stays
         self._remember(rows, runs, value, level)
+        self._due = min(self._due, self._next_due(runs.key[runs.last_of_key]))
         return found + [change for _, change in changes]
 
     def tick(self, now: int) -> list[Transition]:
@@ -117,8 +120,11 @@ class Lifecycle:
         if now <= self._now:
             return []
         self._now = now
+        if now < self._due:
+            return []
         of = self._of
         if not (of["up"] | of["firing"]).any():
+            self._due = _FOREVER
             return []
         silence = now - of["seen"]
         reached = of["end"] + silence
@@ -140,7 +146,27 @@ class Lifecycle:
         if self.every:
             again = of["firing"] & awake & ~clearing & ~of["acked"] & (now - of["sent"] >= self.every)
             due += [(int(of["end"][key]), key, Change.UPDATED) for key in np.flatnonzero(again).tolist()]
-        return [self._by_clock(change, key, time) for time, key, change in sorted(due)]
+        told = [self._by_clock(change, key, time) for time, key, change in sorted(due)]
+        self._due = self._next_due(np.flatnonzero(of["up"] | of["firing"]))
+        return told
+
+    def _next_due(self, keys: Ints) -> int:
+        """Host time at which the clock completes something for one of these series; the conditions are `tick`'s."""
+        of = self._of
+        keys = keys[(of["up"][keys] | of["firing"][keys]) & ~of["silent"][keys]]
+        if len(keys) == 0:
+            return _FOREVER
+        seen, end, since = of["seen"][keys], of["end"][keys], of["since"][keys]
+        up, firing = of["up"][keys], of["firing"][keys]
+        rise = self._raise_time(since, of["resolved"][keys])
+        fall = since + np.where(of["flapping"][keys], max(self.hold, self.flap_within), self.hold)
+        due = np.where(up & ~firing, np.maximum(rise - end, self.for_) + seen, _FOREVER)
+        due = np.where(firing & ~up, np.minimum(due, np.maximum(fall - end, self.hold) + seen), due)
+        if self.no_data:
+            due = np.where(firing, np.minimum(due, seen + self.no_data), due)
+        if self.every:
+            due = np.where(firing & ~of["acked"][keys], np.minimum(due, of["sent"][keys] + self.every), due)
+        return int(due.min())
 
     def acknowledge(self, key: int, note: str = "") -> list[Transition]:
         """Somebody has seen the incident of this series; nothing if it does not fire or is acknowledged already."""
@@ -171,13 +197,13 @@ class Lifecycle:
             self._of[name][key] = saved[name]
         if len(saved["raises"]) == self.flap_changes:
             self._raises[key] = saved["raises"]
-        self._now = max(self._now, int(saved["sent"]))
+        self._now, self._due = max(self._now, int(saved["sent"])), _NEVER
 
     def state(self) -> State:
         return {"now": self._now, "raises": self._raises.copy(), **{name: a.copy() for name, a in self._of.items()}}
 
     def restore(self, state: State) -> None:
-        self._now = int(state["now"])
+        self._now, self._due = int(state["now"]), _NEVER
         self._of = {name: np.array(state[name], dtype) for name, (dtype, _) in _COLUMNS.items()}
         self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
 
