@@ -135,6 +135,15 @@ def test_a_time_that_can_only_be_a_mistake_is_refused_and_explained(unit: str, v
     assert len(codec.counters.last_error) < 160
 
 
+def test_a_time_whose_nanoseconds_overflow_is_not_mistaken_for_a_good_one() -> None:
+    good = STAMP // 512 * 512
+    seconds = good // 512 * pow(5**9, -1, 2**55) % 2**55
+    assert seconds * 10**9 % 2**64 == good  # what 64 bits would make of it
+    codec = JsonLines(time="t", time_unit="s")
+    assert decode(codec, f'{{"t": {seconds}}}') is None
+    assert codec.counters.frames_bad == 1
+
+
 def test_which_years_are_believed_is_configurable() -> None:
     codec = JsonLines(time="t", time_unit="s", earliest="1960-01-01T00:00:00Z", latest="2000-01-01T00:00:00Z")
     batch = decode(codec, '{"t": 5}', '{"t": -5}', '{"t": 1710856626}')

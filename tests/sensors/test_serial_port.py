@@ -135,6 +135,8 @@ async def test_a_pulled_plug_is_a_source_error_after_the_last_line(device: Devic
         assert len((await take(source, 1))[0]) == 1
         with pytest.raises(SourceError, match="usb-sensor"):
             await take(source, 1)
+        assert source._port is not None  # a hung-up descriptor is readable for ever: nobody may watch it
+        assert not asyncio.get_running_loop().remove_reader(source._port.fileno())
 
 
 async def test_it_opens_again_under_another_name(device: Device) -> None:

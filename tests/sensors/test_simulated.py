@@ -155,6 +155,11 @@ def test_voltage_differs_from_the_clean_wave_only_where_the_label_says_so(kind: 
         assert set(lengths[:-1].tolist()) == {130}  # also across the blocks of one second
 
 
+def test_faults_never_touch_each_other_also_across_blocks() -> None:
+    rows = first_rows(Voltage(anomaly_probability=1.0), 5)
+    assert rows["is_anomaly"] == [float(sample % 101 < 100) for sample in range(5000)]
+
+
 def test_a_stuck_sensor_repeats_its_last_value() -> None:
     rows = first_rows(Voltage(kinds=["stuck"], anomaly_probability=0.002, seed=1), 5)
     wave, label = np.array(rows["voltage"]), np.array(rows["is_anomaly"]) == 1

@@ -77,13 +77,15 @@ async def test_a_silent_server_is_a_source_error_where_silence_is_bounded() -> N
 
 async def test_devices_connect_one_after_the_other_and_a_new_one_takes_over() -> None:
     async with TcpSource(port=0, listen=True, codec=JsonLines(**CODEC)) as source:
-        _, first = await asyncio.open_connection(*source.address)
+        from_source, first = await asyncio.open_connection(*source.address)
         first.write(LINE + LINE[:30])
         assert await rows_of(source, 1) == 1
         _, second = await asyncio.open_connection(*source.address)
         second.write(LINE * 2)
         assert await rows_of(source, 2) == 2
         assert source.counters.frames_bad == 1  # the half line of the first
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(from_source.read(), 5) == b""
         second.close()
         await second.wait_closed()
         _, third = await asyncio.open_connection(*source.address)
