@@ -242,6 +242,9 @@ class Kafka:
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe is not None:
+                    pipe.close()
             self.process = None
 
     def stop(self) -> None:
