@@ -194,6 +194,8 @@ class Kafka:
     directory: Path = Path()
     process: subprocess.Popen[bytes] | None = None
     sasl_servers: str = ""
+    tls_servers: str = ""
+    certificates: Certificates | None = None
 
     def topic(self, name: str = "t", partitions: int = 1) -> str:
         """A new topic with a name of its own."""
@@ -255,8 +257,11 @@ def java(*arguments: str) -> list[str]:
     return [shutil.which("java") or "", "-cp", f"{JARS}/*", *arguments]
 
 
-def start_kafka(directory: Path) -> Kafka:
-    """Format and start a broker in `directory`. Raises RuntimeError saying what is missing."""
+def start_kafka(directory: Path, certificates: Certificates | None = None) -> Kafka:
+    """Format and start a broker in `directory`; with certificates it has a listener that asks for the client's.
+
+    Raises RuntimeError saying what is missing.
+    """
     if shutil.which("java") is None:
         raise RuntimeError("java is not installed")
     if not list(JARS.glob("kafka_2.13-4*.jar")):
@@ -269,14 +274,24 @@ def start_kafka(directory: Path) -> Kafka:
         if fetched.returncode:
             raise RuntimeError(f"maven could not fetch Kafka: {fetched.stdout.decode()[-300:]}")
     directory.mkdir(parents=True, exist_ok=True)
-    port, control, sasl = free_port(), free_port(), free_port()
+    port, control, sasl, tls = free_port(), free_port(), free_port(), free_port()
+    also, how = "", ""
+    if certificates is not None:
+        also = f",SSL://127.0.0.1:{tls}"
+        key, pem, ca = (certificates.path(name).read_text() for name in ("server.key", "server.pem", "ca.pem"))
+        (directory / "server-both.pem").write_text(key + pem)
+        (directory / "trusted.pem").write_text(ca)
+        how = (
+            f"ssl.keystore.type=PEM\nssl.keystore.location={directory}/server-both.pem\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.location={directory}/trusted.pem\nssl.client.auth=required\n"
+        )
     (directory / "server.properties").write_text(
         f"""process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{control}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control},SASL_PLAINTEXT://127.0.0.1:{sasl}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control},SASL_PLAINTEXT://127.0.0.1:{sasl}{also}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}{also}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
@@ -296,7 +311,7 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=true
 message.max.bytes=1000000
-"""
+{how}"""
     )
     (directory / "jaas.conf").write_text("")
     formatted = subprocess.run(
@@ -308,7 +323,12 @@ message.max.bytes=1000000
     )  # fmt: skip
     if formatted.returncode:
         raise RuntimeError(f"kafka format failed: {(formatted.stderr + formatted.stdout).decode()[-800:]}")
-    return Kafka(f"127.0.0.1:{port}", directory=directory, sasl_servers=f"127.0.0.1:{sasl}").start()
+    return Kafka(
+        f"127.0.0.1:{port}",
+        directory=directory,
+        sasl_servers=f"127.0.0.1:{sasl}",
+        tls_servers=f"127.0.0.1:{tls}" if certificates is not None else "",
+    ).start()
 
 
 def start_mock_kafka(directory: Path) -> Kafka:
@@ -327,8 +347,12 @@ def start_mock_kafka(directory: Path) -> Kafka:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """One broker for all tests; take topics of your own from `topic`."""
     directory = tmp_path_factory.mktemp("kafka")
+    certificates = None
+    if shutil.which("openssl") is not None:
+        certificates = Certificates(tmp_path_factory.mktemp("kafka-certificates")).make()
     try:
-        broker = start_kafka(directory)
+        broker = start_kafka(directory, certificates)
+        broker.certificates = certificates
     except RuntimeError as error:
         if os.environ.get("REQUIRE_BROKERS") == "1":
             pytest.fail(f"REQUIRE_BROKERS=1, but {error}")

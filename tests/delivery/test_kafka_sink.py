@@ -13,6 +13,8 @@ import pytest
 
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
+from sensors.kafka import KafkaSource
+from sensors.security import Tls
 from sensors.units import Duration
 from tests.brokers import Kafka, free_port
 from tests.delivery.fakes import message
@@ -168,3 +170,19 @@ async def test_passwords(real_kafka: Kafka, tmp_path: Path, mechanism: str) -> N
     assert len(await consume(real_kafka.servers, topic, 1)) == 1
     with pytest.raises(SinkError):
         await replace(out, password_file=tmp_path / "wrong", timeout=Duration("2s")).__aenter__()
+
+
+async def test_tls_with_a_client_certificate(real_kafka: Kafka, tmp_path: Path) -> None:
+    files = real_kafka.certificates
+    if files is None:
+        pytest.skip("openssl is not installed")
+    topic = real_kafka.topic("alerts")
+    tls = Tls(files.path("ca.pem"), files.path("client.pem"), files.path("client.key"))
+    out = KafkaSink(real_kafka.tls_servers, alerts=topic, tls=tls)
+    async with out:
+        await out.send([message(1)])
+    async with KafkaSource(servers=real_kafka.tls_servers, topic=topic, tls=tls, start="earliest") as source:
+        assert (await asyncio.wait_for(anext(source), 10)).values["n"].tolist() == [1.0]
+    for bad in (Tls(files.path("ca.pem")), Tls(tmp_path / "none"), None):
+        with pytest.raises(SinkError):
+            await replace(out, tls=bad, secure=True, timeout=Duration("2s")).__aenter__()
