@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+import hypothesis  # noqa: F401 else its plugin imports it at the end, where CPython 3.11 fails now and then
+
 from tests.brokers import (  # noqa: F401
     certificates,
     kafka,
