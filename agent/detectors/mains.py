@@ -17,7 +17,7 @@ from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
 from agent.detectors.wave_learning import Learning
 from agent.detectors.wave_model import BLOCK, WaveModel
-from agent.detectors.windowed import judge_windows
+from agent.detectors.windowed import judge_windows, measurable
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
@@ -182,7 +182,7 @@ class Mains:
             took = (cut.times[:, -1] - cut.times[:, 0]) / (self.size - 1)
             reason[np.abs(took - usual) > self.rate_tolerance * usual] = RATE
             reason[step.max(axis=1) > 3 * usual] = GAP
-        reason[~np.isfinite(cut.samples).all(axis=1)] = INFINITE
+        reason[~measurable(cut.samples)] = INFINITE
         return reason
 
     def _normal(self, key: Ints, measures: Floats) -> tuple[WaveModel, Codes]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.detectors.windowed import judge_windows
+from agent.detectors.windowed import judge_windows, measurable
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
@@ -102,7 +102,7 @@ class Spectral:
     def _score(self, cut: Cut) -> tuple[Floats, Codes]:
         """Values `(k, len(COLUMNS))` and code of the reason `(k, 1)`, -1 = none."""
         values = np.full((len(cut), len(COLUMNS)), np.nan)
-        why = np.where(np.isfinite(cut.samples).all(axis=1), -1, INFINITE).astype(np.int32)
+        why = np.where(measurable(cut.samples), -1, INFINITE).astype(np.int32)
         whole = np.flatnonzero(why < 0)
         power = spectra(np.ascontiguousarray(cut.samples[whole]))
         inside = np.flatnonzero(self._band >= 0)

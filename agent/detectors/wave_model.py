@@ -11,6 +11,7 @@ import numpy as np
 
 from agent.detectors.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.sine import follow
+from agent.detectors.windowed import measurable
 from agent.rows import State
 from sensors.batch import Floats, Ints
 
@@ -35,7 +36,7 @@ SAG = 0.096
 def measures_of(windows: Floats, nominal: float) -> Floats:
     """`(k, len(MEASURES))` measures of windows `(k, n)`, block by block; NaN where a window is not finite."""
     result = np.full((len(windows), len(MEASURES)), np.nan)
-    finite = np.flatnonzero(np.isfinite(windows).all(axis=1))
+    finite = np.flatnonzero(measurable(windows))
     many = max(1, BLOCK // windows.shape[1])
     for first in range(0, len(finite), many):
         some = finite[first : first + many]

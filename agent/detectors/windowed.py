@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Text
+
+LARGEST = 1e100
+"""Values beyond it are not measurements; their squares would overflow."""
+
+
+def measurable(windows: Floats) -> npt.NDArray[np.bool_]:
+    """`(k,)` whether all samples of windows `(k, n)` are finite and not absurdly large."""
+    result: npt.NDArray[np.bool_] = np.all(np.abs(windows) <= LARGEST, axis=1)
+    return result
 
 
 def judge_windows(

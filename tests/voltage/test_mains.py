@@ -290,3 +290,30 @@ def test_a_window_without_any_value_is_nan_with_a_reason():
         assert out.texts["reason"].tolist() == ["samples are missing"] * 2
         assert np.isnan(out.values["score"]).all()
         assert len(detector.process(rows_of([], [], []))) == 0
+
+
+WILD = st.sampled_from([0.0, -0.0, 1e-300, 5e-324, 1.0, -325.0, 1e9, -1e100, 1e101, 1e308, np.inf, -np.inf])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 199), st.integers(1, 200), WILD), max_size=6),
+    st.sampled_from([0, 1, 1e-290, 1e90]),
+)
+def test_whatever_the_samples_the_score_is_finite_or_nan_with_a_reason(places, scale):
+    wave = scale * sine(200, 10, 200, np.random.default_rng(0), level=10, noise=0.05, phase=0.1)
+    for first, length, value in places:
+        wave[first : first + length] = value
+    for detector in (
+        fresh(WILD_MODEL),
+        Mains("v", 200, 10, window=60, hop=20, learn=2),
+        Spectral("v", 200, 64, bands=4, learn=1),
+    ):
+        out = detector.process(stream(wave, 200))
+        score = out.values["score"]
+        reason = np.array([word is not None for word in out.texts["reason"].tolist()])
+        assert not np.isinf(score).any()
+        assert (np.isnan(score) == reason).all()
+
+
+WILD_MODEL = trained(200, 10, 10, 0.05, count=20, window=200)
