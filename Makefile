@@ -4,7 +4,6 @@
 #   make test          the test suite; with REQUIRE_BROKERS=1 a missing broker fails instead of skipping
 #   make lint types    ruff, the import layers; mypy
 #   make ci            what the integration server runs
-#   make chaos         kills, full disks, broken brokers: no alert is lost
 #   make bench NAME=engine          one benchmark, JSON lines
 #   make chaos         break everything on purpose, count what is lost   (CHAOS_ARGS="--seconds 60 --kafka HOST:PORT")
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
@@ -50,9 +49,6 @@ chaos: system-packages $(VENV)/.have-dev
 
 bench: $(VENV)/.have-dev
 	$(BIN)/python -m benchmarks $(NAME) $(BENCH_ARGS)
-
-chaos: $(VENV)/.have-dev
-	$(BIN)/python -m benchmarks chaos $(CHAOS_ARGS)
 
 # --- set-up -----------------------------------------------------------------------------------------------------
 
