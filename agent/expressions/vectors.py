@@ -119,7 +119,8 @@ def _comparison(node: Comparison, rows: Rows) -> Floats:
         pairs = zip(left_text.tolist(), right_text.tolist(), strict=True)
         return np.array([np.nan if a is None or b is None else bool(compare(a, b)) for a, b in pairs], dtype=float)
     left, right = _value(node.left, rows), _value(node.right, rows)
-    return np.where(np.isnan(left) | np.isnan(right), np.nan, _COMPARE[node.sign](left, right))
+    missing = left != left if isinstance(node.right, Number) else np.isnan(left) | np.isnan(right)
+    return np.where(missing, np.nan, compare(left, right))
 
 
 def _text(node: Node, rows: Rows) -> Text | None:

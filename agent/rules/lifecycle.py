@@ -102,11 +102,10 @@ class Lifecycle:
         if len(rows) == 0:
             return found
         self._grow(int(rows.key.max()) + 1)
-        touched = self._of["up"][rows.key] | self._of["firing"][rows.key]
-        if not (touched | (drive > 0)).any():
-            return found
         if level is not None:
             level = np.where(drive > 0, level, 0)
+        if self._steady(rows, drive, value, level):
+            return found
         runs = Runs.of(rows.key, rows.end, drive, self._of["up"], self._of["since"])
         changes = self._woken(rows, runs, value)
         changes += self._crossings(rows, runs, value, level)
@@ -114,6 +113,20 @@ class Lifecycle:
         self._remember(rows, runs, value, level)
         self._due = min(self._due, self._next_due(runs.key[runs.last_of_key]))
         return found + [change for _, change in changes]
+
+    def _steady(self, rows: Rows, drive: Ints, value: Floats, level: Ints | None) -> bool:
+        """Whether no row changes anything: what is quiet stays quiet, what fires goes on firing."""
+        of, key = self._of, rows.key
+        up, firing = of["up"][key], of["firing"][key]
+        goes_on = up & firing & (drive >= 0) & ~of["silent"][key]
+        if level is not None:
+            goes_on &= level <= of["level"][key]
+        if not (goes_on | ~(up | firing | (drive > 0))).all():
+            return False
+        if goes_on.any():  # of several rows of a series the last one stays
+            of["seen"][key] = rows.now
+            of["start"][key], of["end"][key], of["value"][key] = rows.start, rows.end, value
+        return True
 
     def tick(self, now: int) -> list[Transition]:
         """What the passing of time completes: raises, resolves, silence and reminders."""

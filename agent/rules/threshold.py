@@ -16,7 +16,7 @@ from agent.rows import Rows, State
 from agent.rules import Transition, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.lifecycle import Lifecycle
-from sensors.batch import Floats, Ints
+from sensors.batch import Ints
 from sensors.units import Duration
 
 NEVER = Duration(0)
@@ -152,11 +152,12 @@ class Threshold:
     def _drive(self, rows: Rows) -> tuple[Ints, np.typing.NDArray[np.bool_]]:
         """Whether each row drives up, down or neither, and whether that can be said."""
         up = self.when.evaluate(rows)
-        down: Floats = 1.0 - (up != 0) if self.clear is None else self.clear.evaluate(rows)
-        unknown = np.isnan(up) & (np.isnan(down) if self.clear is not None else True)
-        holds = (up != 0) & ~np.isnan(up)
-        clears = (down != 0) & ~np.isnan(down)
-        return np.where(holds, 1, np.where(clears, -1, 0)), ~unknown
+        known = up == up
+        if self.clear is None:
+            return np.where(up != 0, 1, -1), known
+        down = self.clear.evaluate(rows)
+        told = down == down
+        return np.where((up != 0) & known, 1, np.where((down != 0) & told, -1, 0)), known | told
 
     def _level(self, rows: Rows) -> Ints:
         """Index of the highest severity whose condition holds."""
