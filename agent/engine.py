@@ -126,6 +126,8 @@ class Engine:
         """Decide on the batch; the time is what the batch says."""
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
+        if batch.clock_step < 0:
+            self._set_back(batch.read_at)
         self._forget_idle()
         if batch.source == COMMANDS:
             found, silences, replies = self.desk.obey(batch, self.now)
@@ -149,6 +151,16 @@ class Engine:
             found += [(change.at, number, change) for change in verdict.transitions]
         alerts = self.desk.alerts(found, batch.read_at)
         return self._decisions(alerts, found, raw=raw, results=results, silences=silences)
+
+    def _set_back(self, to: int) -> None:
+        """The host's clock was set back: readings that bear its time must not be late until it is there again."""
+        for part in (*self.steps.values(), *self.rules.values()):
+            back: Callable[[int], None] | None = getattr(part, "set_back", None)
+            if back is not None:
+                back(to)
+        for rule in self.rules.values():
+            if rule.life is not None:
+                rule.life.set_back(to)
 
     def _decisions(self, alerts: list[Alert], found: Found, **more: Any) -> Decisions:
         self.counts.alerts += len(alerts)

@@ -88,7 +88,7 @@ class Reading:
             self.progress.beat("clock")
             if self.behind and time.monotonic() - started < self.patience_seconds:
                 continue
-            await self.take(dataclasses.replace(tick(time.time_ns()), clock_step=self._step()))
+            await self.take(dataclasses.replace(tick(self.clock.wall()), clock_step=self._step()))
 
     def _step(self) -> int:
         steps = self.clock.steps

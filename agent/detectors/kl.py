@@ -299,6 +299,12 @@ class Kl:
                 self.histograms.scale = self.bins / (self.histograms.high - self.histograms.low)
             self._share = np.array(state["share"], np.float64)
 
+    def set_back(self, to: int) -> None:
+        """As of aligned windows; what was learnt stays."""
+        keys = self.horizon.set_back(to, len(self.windows.panes.ring.newest))
+        self.windows.panes.ring.forget(keys)
+        self.horizon.forget(keys)
+
     def forget(self, keys: Ints) -> None:
         self.windows.panes.ring.forget(keys)
         self.horizon.forget(keys)

@@ -70,6 +70,8 @@ class Life(Protocol):
 
     def firing(self) -> Ints: ...
 
+    def set_back(self, to: int) -> None: ...
+
 
 class Rule(Protocol):
     """A condition with its life cycle. Dataclass fields are configuration, state starts in `__post_init__`.

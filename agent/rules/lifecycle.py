@@ -212,6 +212,11 @@ class Lifecycle:
             self._raises[key] = saved["raises"]
         self._now, self._due = max(self._now, int(saved["sent"])), _NEVER
 
+    def set_back(self, to: int) -> None:
+        """The clock was set back to `to`: nothing that was seen lies after it. Ids stay, so does `started`."""
+        for name in ("since", "resolved", "start", "end"):
+            np.minimum(self._of[name], to, out=self._of[name])
+
     def state(self) -> State:
         return {"now": self._now, "raises": self._raises.copy(), **{name: a.copy() for name, a in self._of.items()}}
 

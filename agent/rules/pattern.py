@@ -225,6 +225,11 @@ class Pattern:
             self._release.restore(state["release"])
         self._emissions.restore(state["emissions"])
 
+    def set_back(self, to: int) -> None:
+        """The clock was set back to `to`."""
+        if self._release is not None:
+            self._release.set_back(to)
+
     def forget(self, keys: Ints) -> None:
         self._search.forget(keys)
         self._emissions.forget(keys)

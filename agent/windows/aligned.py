@@ -176,6 +176,10 @@ class Aligned:
         if self.samples is not None:
             self.samples.restore(state["samples"])
 
+    def set_back(self, to: int) -> None:
+        """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""
+        self.forget(self.horizon.set_back(to, len(self.panes.ring.newest)))
+
     def forget(self, keys: Ints) -> None:
         self.panes.ring.forget(keys)
         self.horizon.forget(keys)

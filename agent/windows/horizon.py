@@ -82,6 +82,15 @@ class Horizon:
             keys = keys[keys < len(self.at)]
             self.at[keys] = self.latest[keys] = self.seen[keys] = NEVER
 
+    def set_back(self, to: int, series: int) -> Ints:
+        """Of `series` series, those whose horizon lies after `to`: the clock was wrong, they start anew."""
+        if self.each:
+            return np.flatnonzero(self.at > to)
+        if self.at[0] <= to:
+            return np.zeros(0, np.int64)
+        self.at[:] = self.latest[:] = self.seen[:] = NEVER
+        return np.arange(series)
+
     def state(self) -> State:
         used = np.flatnonzero(self.at > NEVER)
         some = used[-1] + 1 if len(used) else 0

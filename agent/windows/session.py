@@ -249,6 +249,10 @@ class Session:
         self.counts = Counts(int(state["late"]))
         self.layout.overflows = int(state["overflows"])
 
+    def set_back(self, to: int) -> None:
+        """As of aligned windows."""
+        self.forget(self.horizon.set_back(to, len(self.journal.count)))
+
     def forget(self, keys: Ints) -> None:
         self.journal.forget(keys)
         self.horizon.forget(keys)

@@ -253,6 +253,10 @@ class Sliding:
         self._arrived, self.refused = int(state["arrived"]), int(state["refused"])
         self.layout.overflows = int(state["overflows"])
 
+    def set_back(self, to: int) -> None:
+        """As of aligned windows."""
+        self.forget(np.flatnonzero(self._horizon > to))
+
     def forget(self, keys: Ints) -> None:
         self.journal.forget(keys)
         self._horizon[keys[keys < len(self._horizon)]] = _NEVER

@@ -82,6 +82,13 @@ class Release:
         table.at = np.full(len(table), -1)
         return table.take(np.argsort(table.end, kind="stable"))
 
+    def set_back(self, to: int) -> None:
+        """The clock was set back to `to`: a watermark after it was wrong, and what waits for it."""
+        if self.highest - self.delay > to:
+            self.late += 0 if self.waiting is None else len(self.waiting)
+            self.highest = self.latest = NEVER
+            self.waiting = None
+
     def drain(self) -> Table | None:
         """All rows that wait: time has come to its end."""
         table, self.waiting, self.highest = self.waiting, None, END
