@@ -127,14 +127,14 @@ class Database:
             connection.execute("BEGIN")
             result = work(connection)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         return result
 
-    def _failed(self, error: sqlite3.Error) -> DatabaseError:
+    def _failed(self, error: Exception) -> DatabaseError:
         """Leave the connection usable after an error, or give the file up if it is corrupt."""
         connection = self._connection
         if connection is not None and connection.in_transaction:
@@ -161,7 +161,7 @@ class Database:
             self._take_lock()
             try:
                 self._connection = self._connect()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if not _is_corrupt(error):
                     raise
                 self._quarantine(str(error))
@@ -174,6 +174,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
+        connection.text_factory = _text  # a damaged text is no reason to fail: checksums tell
         try:
             for setting in _SETTINGS:
                 connection.execute(setting).fetchall()
@@ -251,9 +252,14 @@ class Database:
             self._lock = None
 
 
-def _name(error: sqlite3.Error) -> str:
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _name(error: Exception) -> str:
     return getattr(error, "sqlite_errorname", "") or ""
 
 
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    return _name(error) in _CORRUPT
+def _is_corrupt(error: Exception) -> bool:
+    """Whether the file is beyond use; a text of the schema that is no text, in SQLite's own words, says so too."""
+    return _name(error) in _CORRUPT or isinstance(error, UnicodeDecodeError)

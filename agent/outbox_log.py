@@ -98,7 +98,11 @@ class Log:
         for file in self.database.quarantined[self.files :]:
             found = await self.database.run(lambda c, file=file: salvage(c, file))  # type: ignore[misc]
             log.warning("%d messages were saved from %s", found, file)
-        return await self.database.run(load)
+        start = await self.database.run(load)
+        if start.damaged:
+            self.dropped["unknown", "damaged"] += start.damaged
+            log.error("%d messages of %s are damaged and were dropped", start.damaged, self.database.path)
+        return start
 
     def put(self, message: Message, stored: int) -> None:
         """Take a message in; it is on disk after the next `write`."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from agent.alerts import Kind, Message
 
@@ -18,8 +18,8 @@ MIGRATIONS = (
     CREATE TABLE log (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, machine TEXT NOT NULL,
         name TEXT NOT NULL, time INTEGER NOT NULL, stored INTEGER NOT NULL, size INTEGER NOT NULL,
         crc INTEGER NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE cursors (sink TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+    CREATE TABLE cursors (sink TEXT PRIMARY KEY, position INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL);
     CREATE TABLE dead (number INTEGER PRIMARY KEY, sink TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
         kind TEXT NOT NULL, id TEXT NOT NULL, machine TEXT NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL,
         body BLOB NOT NULL);
@@ -97,7 +97,7 @@ def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
     connection.executemany(
         "INSERT OR REPLACE INTO log VALUES (?,?,?,?,?,?,?,?,?,?)",
         [
-            (position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m), m.body)
+            (position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body)
             for position, m, stored, size in changes.rows
         ],
     )
@@ -105,8 +105,11 @@ def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
         if value is None:
             connection.execute("DELETE FROM notes WHERE name = ?", (name,))
         else:
-            connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?)", (name, value))
-    connection.executemany("INSERT OR REPLACE INTO cursors VALUES (?,?)", changes.cursors.items())
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (name, value, _crc_of(name, value)))
+    connection.executemany(
+        "INSERT OR REPLACE INTO cursors VALUES (?,?,?)",
+        [(sink, position, _crc_of(sink, b"%d" % position)) for sink, position in changes.cursors.items()],
+    )
     for kinds, after, upto in changes.confirmed:
         where, values = f"position > ? AND position <= ? AND {_among(kinds)}", (after, upto)
         _delete(connection, where, values, outcome.confirmed)
@@ -189,12 +192,15 @@ def _kept(row: Sequence[object]) -> Kept | int:
         tuple[int, Kind, str, str, str, int, int, int, int, bytes], row
     )
     message = Message(id_, kind, machine, name, body, time)
-    return Kept(position, message, stored, size) if _crc(message) == crc else position
+    return Kept(position, message, stored, size) if _crc(message, stored) == crc else position
 
 
-def _crc(message: Message) -> int:
-    start = zlib.crc32(f"{message.kind}\0{message.id}\0{message.machine}\0{message.name}\0{message.time}".encode())
-    return zlib.crc32(message.body, start)
+def _crc(message: Message, stored: int) -> int:
+    return _crc_of("\0".join((*message[:4], str(message.time), str(stored))), message.body)
+
+
+def _crc_of(name: str, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(name.encode(errors="replace")))
 
 
 def _among(kinds: Iterable[Kind]) -> str:
@@ -212,12 +218,24 @@ class Start:
     ids: list[tuple[Kind, str]]
     states: dict[tuple[str, str], int]
     stored: int  # when the newest row was stored, 0 if there is none
+    damaged: int = 0  # rows of a kind that there is not; they are gone
+
+
+_WHOLE = (
+    "typeof(id) = 'text' AND typeof(machine) = 'text' AND typeof(name) = 'text' AND typeof(time) = 'integer'"
+    " AND typeof(stored) = 'integer' AND typeof(crc) = 'integer' AND typeof(body) = 'blob' AND typeof(size) = 'integer'"
+    f" AND size BETWEEN length(body) + {_OVERHEAD} AND length(body) + 10000"
+)
+"""What every row fulfils unless a byte of the file was overwritten; the checksum is looked at when it is sent."""
 
 
 def load(connection: sqlite3.Connection) -> Start:
-    """Everything the outbox keeps in memory; bodies stay on disk."""
+    """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed."""
+    known = _among(get_args(Kind))
+    damaged = connection.execute(f"DELETE FROM log WHERE NOT ({known} AND {_WHOLE})").rowcount  # noqa: S608
     last = connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
-    cursors = dict(connection.execute("SELECT sink, position FROM cursors").fetchall())
+    cursors, notes = _values(connection, "cursors"), _values(connection, "notes")
+    times = connection.execute("SELECT stored FROM log ORDER BY position DESC LIMIT 3").fetchall()
     return Start(
         head=max([last, *cursors.values()]),
         held={
@@ -227,7 +245,7 @@ def load(connection: sqlite3.Connection) -> Start:
             )
         },
         cursors=cursors,
-        notes=dict(connection.execute("SELECT name, value FROM notes").fetchall()),
+        notes=notes,
         ids=connection.execute("SELECT kind, id FROM log ORDER BY position").fetchall(),
         states={
             (machine, name): position
@@ -235,8 +253,20 @@ def load(connection: sqlite3.Connection) -> Start:
                 "SELECT machine, name, max(position) FROM log WHERE kind = 'state' GROUP BY machine, name"
             )
         },
-        stored=connection.execute("SELECT coalesce(max(stored), 0) FROM log").fetchone()[0],
+        stored=sorted(time for (time,) in times)[len(times) // 2] if times else 0,  # one may be damaged
+        damaged=damaged,
     )
+
+
+def _values(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    """What a table of named values holds, as far as it is whole."""
+    values: dict[str, Any] = {}
+    for name, value, crc in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
+        if isinstance(value, int | bytes):
+            text = value if isinstance(value, bytes) else b"%d" % value
+            if _crc_of(str(name), text) == crc:
+                values[name] = value
+    return values
 
 
 def salvage(connection: sqlite3.Connection, path: Path) -> int:
@@ -245,9 +275,9 @@ def salvage(connection: sqlite3.Connection, path: Path) -> int:
     with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as damaged:
         damaged.text_factory = lambda text: text.decode(errors="replace")
         for table in ("cursors", "notes"):
-            with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error, ValueError):
                 for row in damaged.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
-                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?)", row)  # noqa: S608 a constant
+                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?,?)", row)  # noqa: S608 a constant
         for row in _readable(damaged):
             with suppress(sqlite3.Error, ValueError, TypeError, AttributeError):
                 if isinstance(_kept(row), Kept):

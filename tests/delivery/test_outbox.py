@@ -56,7 +56,7 @@ async def test_append_is_on_disk_when_it_returns(tmp_path: Path) -> None:
         await box.append([message(1)], notes={"open": b"state"})
         with sqlite3.connect(tmp_path / "outbox.db") as other:
             assert other.execute("SELECT id FROM log").fetchall() == [("alert-1",)]
-            assert other.execute("SELECT * FROM notes").fetchall() == [("open", b"state")]
+            assert other.execute("SELECT name, value FROM notes").fetchall() == [("open", b"state")]
         other.close()
 
 

@@ -156,6 +156,7 @@ async def test_a_check_point_that_says_nonsense_is_moved_aside(tmp_path, state, 
 
 async def test_notes_that_say_nonsense_are_passed_over(tmp_path, state):
     import sqlite3
+    import zlib
 
     whole = await _known(tmp_path, state)
     for number, note in enumerate(
@@ -164,8 +165,9 @@ async def test_notes_that_say_nonsense_are_passed_over(tmp_path, state):
         place = tmp_path / f"{number}"
         shutil.copytree(state, place)
         with sqlite3.connect(place / "outbox.db") as database:
-            database.execute("UPDATE notes SET value = ?", (note,))
-            database.execute("INSERT OR REPLACE INTO notes VALUES ('silences', ?)", (note,))
+            database.create_function("crc", 2, lambda name, value: zlib.crc32(value, zlib.crc32(name.encode())))
+            database.execute("UPDATE notes SET value = ?1, crc = crc(name, ?1)", (note,))
+            database.execute("INSERT OR REPLACE INTO notes VALUES ('silences', ?1, crc('silences', ?1))", (note,))
         await start(place, tmp_path / f"out{number}")
         assert set(alerts(tmp_path / f"out{number}")) == whole
 
