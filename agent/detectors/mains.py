@@ -16,7 +16,7 @@ from agent.detectors.measures import harmonics, measure
 from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
 from agent.detectors.wave_learning import Learning
-from agent.detectors.wave_model import BLOCK, WaveModel
+from agent.detectors.wave_model import BLOCK, SAG, WaveModel
 from agent.detectors.windowed import judge_windows, measurable
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
@@ -50,7 +50,8 @@ class Mains:
         model: file that `agent calibrate --save` or `WaveModel.save` wrote; empty = learn it from each series.
         learn: windows, one after the other, from which a series without a model learns.
         level_tolerance: such a series tolerates at least this deviation of the voltage, share.
-        frequency_tolerance: and this one of the frequency, share.
+        frequency_tolerance: and this one of the frequency, share; 0.004 = 200 mHz at 50 Hz.
+        sag: share below the normal level that is never normal; 1 = no such rule, as for a machine.
         threshold: a window is anomalous where its score is greater.
         rate_tolerance: share by which the times of a window may differ from `sampling_rate`; a step of more than
             three samples is a gap. 0 = do not look at the times (they are those of a batch, not of a sample).
@@ -65,8 +66,9 @@ class Mains:
     hop: int = 0
     model: str = ""
     learn: int = 60
-    level_tolerance: float = 0.05
-    frequency_tolerance: float = 0.002
+    level_tolerance: float = 0.1
+    frequency_tolerance: float = 0.004
+    sag: float = SAG
     threshold: float = 1.0
     rate_tolerance: float = 0.01
     on: str = ""
@@ -96,6 +98,7 @@ class Mains:
             max(1, -(-size // hop)),
             self.level_tolerance,
             self.frequency_tolerance,
+            self.sag,
         )
         if self.model:
             self.use(WaveModel.load(Path(self.model)))

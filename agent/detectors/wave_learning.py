@@ -29,8 +29,9 @@ class Learning:
         length: samples in a window.
         learn: windows to learn from.
         stride: take one in so many windows.
-        level_tolerance: least tolerated deviation of level and, a fifth of it, offset; share of the level.
+        level_tolerance: least tolerated deviation of level and, a tenth of it, offset; share of the level.
         frequency_tolerance: least tolerated deviation of frequency, share.
+        sag: share below the level that is never normal.
     """
 
     nominal: float
@@ -39,6 +40,7 @@ class Learning:
     stride: int
     level_tolerance: float
     frequency_tolerance: float
+    sag: float
     _seen: Ints = field(init=False, repr=False)
     _kept: Floats = field(init=False, repr=False)
     _limits: Floats = field(init=False, repr=False)
@@ -91,11 +93,11 @@ class Learning:
         level = centre[:, _LEVEL]
         floor = np.maximum(0.002 * level[:, None], 0.3 * centre)
         floor[:, _LEVEL] = self.level_tolerance * level
-        floor[:, _OFFSET] = 0.2 * self.level_tolerance * level
+        floor[:, _OFFSET] = 0.1 * self.level_tolerance * level
         floor[:, _FREQUENCY] = self.frequency_tolerance * self.nominal
         floor[:, MEASURES.index("flat")] = 2.0
         away = np.maximum(spread, floor)
-        below = WaveModel.one_sided(away, level)
+        below = WaveModel.one_sided(away, level, self.sag)
         limits = np.stack([centre, below, away], axis=1)
         limits[~(level > 2 * centre[:, MEASURES.index("noise")])] = np.nan
         return limits

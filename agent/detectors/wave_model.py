@@ -83,6 +83,7 @@ class WaveModel:
         nominal: float,
         level_tolerance: float = 0.0,
         frequency_tolerance: float = 0.0,
+        sag: float = SAG,
     ) -> Self:
         """Learn from the measures `(k, m)` of normal windows.
 
@@ -92,6 +93,7 @@ class WaveModel:
             nominal: cycles a sample.
             level_tolerance: share of the level by which it may differ from the median, whatever the windows show.
             frequency_tolerance: the same of the frequency.
+            sag: share of the level below the median at which the limit lies at most; 1 = no such rule.
 
         Raises:
             ValueError: if there are fewer than two whole rows, or no sine in them.
@@ -111,15 +113,15 @@ class WaveModel:
         margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, len(measures)))))
         above = np.maximum(margin * (np.quantile(measures, 1 - TAIL, axis=0) - centre), floor)
         below = np.maximum(margin * (centre - np.quantile(measures, TAIL, axis=0)), floor)
-        below = cls.one_sided(below, level)
+        below = cls.one_sided(below, level, sag)
         return cls(nominal, length, len(measures), centre, below, above)
 
     @staticmethod
-    def one_sided(below: Floats, level: Floats) -> Floats:
-        """Distances of lower limits `(..., m)`: infinite where only large values are strange; a sag is one."""
+    def one_sided(below: Floats, level: Floats, sag: float) -> Floats:
+        """Distances of lower limits `(..., m)`: infinite where only large values are strange; a sag always is."""
         below = np.where(np.isin(MEASURES, TWO_SIDED), below, np.inf)
         index = MEASURES.index("level")
-        below[..., index] = np.minimum(below[..., index], SAG * level)
+        below[..., index] = np.minimum(below[..., index], sag * level)
         return below
 
     def take(self, chosen: Ints) -> Self:

@@ -140,6 +140,13 @@ def test_each_kind_of_anomaly_is_counted(tmp_path, capsys, suffix):
     assert by_kind["drop"]["windows"] >= 8
 
 
+def test_without_matplotlib_the_calibration_says_so_and_goes_on(dataset, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    code, out, _ = agent(capsys, "calibrate", dataset, "--method", "tutorial")
+    assert code == 0
+    assert "No picture: matplotlib is not installed: pip install 'edge-agent[plot]'" in out
+
+
 def test_detect_gives_score_and_verdict_of_each_window(dataset, capsys):
     code, out, _ = agent(capsys, "detect", dataset, "--json")
     records = [json.loads(line) for line in out.splitlines()]
