@@ -10,11 +10,12 @@ Kullback and Leibler (1951), "On information and sufficiency".
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from agent.detectors.lessons import Lessons
+from agent.detectors.moved import Evidence
 from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows.calls import Windows, block_length
@@ -98,7 +99,8 @@ def _sum(terms: Floats) -> Floats:
 class Kl:
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
-    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges.
+    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; the evidence of an alert
+    tells the bins that moved most.
 
     Attributes:
         metric: column.
@@ -163,7 +165,6 @@ class Kl:
         if self.reference is not None:
             self._set(None, np.array([self.reference.low]), np.array([self.reference.high]),
                       np.array(self.reference.counts)[:, None])  # fmt: skip
-        self._told: Told | None = None
         self._no_values = {name: np.zeros(0) for name in self.outputs()}
 
     def outputs(self) -> tuple[str, ...]:
@@ -193,46 +194,27 @@ class Kl:
             return self._scored(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
 
     def _scored(self, told: Told, rows: Rows) -> Rows:
-        self._told = told
         if len(told.key) == 0:
-            return Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
+            none = Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
+            return replace(none, lists={"evidence": []})
         counts = told.partial[1:]
         n = told.partial[1:].sum(axis=0)  # whole numbers: any order will do
-        score = divergence(self._shares(told.key), counts, self.prior, self.direction)
+        share = self._shares(told.key)
+        score = divergence(share, counts, self.prior, self.direction)
         values = {
             "score": score,
             "count": n,
             "missing": told.partial[0] - n,
             "outside": (counts[0] + counts[-1]) / np.where(n > 0, n, np.nan),
         }
-        return self.windows.panes.rows(told, rows, values)
+        found = self.windows.panes.rows(told, rows, values)
+        at = np.zeros(1, np.int64) if self.histograms.shared else told.key
+        evidence = Evidence(share, counts, self.histograms.low[at], self.histograms.high[at], self.prior)
+        return replace(found, lists={"evidence": cast("list[Any]", evidence)})
 
     def _shares(self, key: Ints) -> Floats:
         """Smoothed reference of each of these series, `(b, m)`."""
         return self._share if self.histograms.shared else self._share.take(key, axis=1)
-
-    def explain(self, row: int, most: int = 3) -> list[dict[str, float]]:
-        """The bins of a row of the last results that moved most: edges, shares then and now, part of the score."""
-        if self._told is None:
-            return []
-        key, counts = self._told.key[row : row + 1], self._told.partial[1:, row]
-        p = self._shares(key)[:, 0]
-        q = (counts + self.prior) / (counts.sum() + self.prior * len(counts))
-        part = p * np.log(p / q) if self.direction == "reference" else q * np.log(q / p)
-        at = 0 if self.histograms.shared else int(key[0])
-        edges = np.linspace(self.histograms.low[at], self.histograms.high[at], self.bins + 1)
-        edges = np.concatenate(([-np.inf], edges, [np.inf]))
-        found = np.argsort(-np.abs(p - q), kind="stable")[:most]
-        return [
-            {
-                "low": float(edges[i]),
-                "high": float(edges[i + 1]),
-                "reference": float(p[i]),
-                "window": float(q[i]),
-                "part": float(part[i]),
-            }
-            for i in found.tolist()
-        ]
 
     # --- learning ---------------------------------------------------------------------------------------------
 
