@@ -1,14 +1,18 @@
 """The ready-made rule sets: each loads, and on its simulator each rule has something to say."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
+from agent import checkpoint
 from agent.components import ConfigError
 from agent.compose import compose
 from agent.messages import encode
 from agent.settings import load
+from sensors.simulated.orders import Orders
 
 CONFIG = Path(__file__).parents[2] / "config"
 NAMES = ("orders", "orders-kafka", "temperature-rules", "vibration-rules")
@@ -59,3 +63,58 @@ def test_a_mistake_is_refused_with_place_and_remedy(override, said):
     path = override.partition("=")[0].rpartition(".")[0]
     assert path in str(caught.value)
     assert said in str(caught.value)
+
+
+def messages(name, lines, sizes, restart):
+    """Everything sent for the lines, cut in batches of these sizes, with a check-point and a new engine after each."""
+    parts = compose(load(CONFIG / f"{name}.toml"))
+    codec, engine, sent, first = parts.sources[SOURCE[name]].codec, parts.engine(), [], 0
+    for size in itertools.cycle(sizes):
+        batch = codec.decode(lines[first : first + size], START + 3600 * 10**9)
+        first += size
+        if batch is not None:
+            sent += encode(engine.process(batch), engine, parts.identity, metrics=True)
+        if restart:
+            checkpoint.save(restart, checkpoint.encode({"engine": engine.state()}))
+            saved = checkpoint.load(restart)
+            parts = compose(load(CONFIG / f"{name}.toml"))
+            engine = parts.engine()
+            engine.restore(saved["engine"])
+        if first >= len(lines):
+            return sent + encode(engine.finish(), engine, parts.identity, metrics=True)
+    return sent
+
+
+SOURCE = {"orders-kafka": "orders", "vibration-rules": "sensors"}
+
+
+def order_lines(count):
+    block = next(iter(Orders(seed=3, rate=3.0).orders(START)))
+    return [orjson.dumps(document) for document in block.documents()[:count]]
+
+
+def vibration_lines(count):
+    rng = np.random.default_rng(2)
+    level = 3 + 2 * np.abs(np.sin(np.arange(count) / 40)) + rng.normal(0, 0.3, count)
+    states = ["RUN", "RUN", "RUN", "FAIL", None]
+    return [
+        orjson.dumps(
+            {"machine": f"p{i % 3}", "ts": START // 10**6 + i * 50, "rms": float(level[i]), "status": states[i % 5]}
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("orders-kafka", order_lines(100)), ("vibration-rules", vibration_lines(450))]
+)
+@pytest.mark.parametrize("sizes", [(7, 1, 30), (64,)])
+def test_how_the_stream_is_cut_and_restarts_change_no_byte(name, lines, sizes, tmp_path):
+    whole = messages(name, lines, (len(lines),), None)
+    assert len(whole) > 50
+    pieces = messages(name, lines, sizes, tmp_path / "state")
+    assert sorted(pieces) == sorted(whole)  # a batch sends rule after rule, so only the order between rules differs
+    for machine in {message.machine for message in whole}:
+        for kind in {message.name for message in whole}:
+            mine = [m.id for m in whole if (m.machine, m.name) == (machine, kind)]
+            assert [m.id for m in pieces if (m.machine, m.name) == (machine, kind)] == mine
