@@ -34,6 +34,7 @@ _COMMANDS = {
     "generate": "agent.offline.generate",
     "calibrate": "agent.offline.calibrate",
     "detect": "agent.offline.detect",
+    "evaluate": "agent.offline.evaluate",
 }
 
 

@@ -1,0 +1,224 @@
+"""`agent evaluate`: any detector over labelled recordings, the same code as live."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.components import build
+from agent.offline.labelled import Labelled, read_nab, read_npz, read_table
+from sensors.batch import Floats
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_EPILOG = """examples:
+  agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400
+  agent evaluate recordings/ --detector auto --metric value --threshold 1 --plots pictures/
+  agent evaluate --nab nab/ --windows windows.json --detector auto --json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a detector did on some recordings at one threshold.
+
+    Attributes:
+        rows: judged: with a score and a label.
+        silent: rows without a score.
+        events: runs of anomalous rows; `found` of them have an alarm.
+        alarms: runs of rows at or above the threshold; `false` of them touch no event.
+        roc_auc: chance that an anomalous row scores above a normal one; NaN without both.
+    """
+
+    threshold: float
+    rows: int
+    silent: int
+    precision: float
+    recall: float
+    f1: float
+    false_alarm_rate: float
+    events: int
+    found: int
+    alarms: int
+    false: int
+    roc_auc: float
+
+    def document(self) -> dict[str, float | None]:
+        """For JSON: NaN as null."""
+        return {name: None if (v := getattr(self, name)) != v else v for name in self.__slots__}
+
+
+def judge(scores: Sequence[Floats], labels: Sequence[Floats], threshold: float) -> Judgement:
+    """Row-wise and event-wise figures over several recordings."""
+    score, label = np.concatenate(scores), np.concatenate(labels) > 0.0
+    known = ~np.isnan(score)
+    said = np.nan_to_num(score, nan=-np.inf) >= threshold
+    hit, false = int((said & label).sum()), int((said & ~label).sum())
+    missed, quiet = int((~said & label & known).sum()), int((~said & ~label & known).sum())
+    events = found = alarms = wrong = 0
+    for one, truth in zip(scores, labels, strict=True):
+        on = np.nan_to_num(one, nan=-np.inf) >= threshold
+        for begin, end in runs(truth > 0.0):
+            events += 1
+            found += bool(on[begin:end].any())
+        for begin, end in runs(on):
+            alarms += 1
+            wrong += not (truth[begin:end] > 0.0).any()
+    return Judgement(
+        threshold, int(known.sum()), int((~known).sum()), _share(hit, hit + false), _share(hit, hit + missed),
+        _share(2 * hit, 2 * hit + false + missed), _share(false, false + quiet), events, found, alarms, wrong,
+        roc_auc(score[known], label[known]),
+    )  # fmt: skip
+
+
+def runs(on: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Begin and end (exclusive) of each run of true rows."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]])))
+    yield from zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def roc_auc(score: Floats, label: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve by ranks (Mann and Whitney 1947); ties count half."""
+    positive, negative = int(label.sum()), int((~label).sum())
+    if positive == 0 or negative == 0:
+        return float("nan")
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - (count - 1) / 2.0
+    return float((middle[place][label].sum() - positive * (positive + 1) / 2.0) / (positive * negative))
+
+
+def best_threshold(scores: Sequence[Floats], labels: Sequence[Floats]) -> float:
+    """The threshold with the highest F1 over the rows; fitted on what it is shown with, so no forecast."""
+    score, label = np.concatenate(scores), np.concatenate(labels) > 0.0
+    order = np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")
+    hit = np.cumsum(label[order])
+    f1 = 2 * hit / (np.arange(1, len(order) + 1) + max(label.sum(), 1))
+    ordered = score[order]
+    last = np.append(ordered[1:] != ordered[:-1], True) & ~np.isnan(ordered)
+    return float(ordered[np.argmax(np.where(last, f1, -1.0))]) if last.any() else float("nan")
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "evaluate", help="score a detector on labelled recordings", description=__doc__, epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="CSV or NPZ with a label, or folders of them (SKAB layout)"
+    )
+    parser.add_argument("--nab", type=Path, help="folder in the layout of NAB, with --windows")
+    parser.add_argument("--windows", type=Path, help="labelled windows of NAB, JSON")
+    parser.add_argument("--detector", default="auto", help="type of the detector, as in the configuration")
+    parser.add_argument("--metric", default="", help="column it watches; default: the first")
+    parser.add_argument(
+        "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="further keys of the detector"
+    )
+    parser.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
+    parser.add_argument("--train", type=int, default=0, help="first rows of each recording that are not judged")
+    parser.add_argument("--threshold", type=float, default=1.0, help="alarm at this score and above (default 1)")
+    parser.add_argument("--plots", type=Path, help="folder for a picture of each recording")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.set_defaults(func=evaluate)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Run the detector over all recordings and print how it did."""
+    try:
+        recordings = list(_recordings(args))
+        if not recordings:
+            raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
+        scores = [_score(args, item) for item in _progress(recordings)]
+    except (ValueError, OSError, KeyError) as error:
+        sys.stderr.write(f"agent evaluate: {error}\n")
+        return 2
+    labels = [item.label[args.train :] for item in recordings]
+    judged = [score[args.train :] for score in scores]
+    whole = judge(judged, labels, args.threshold)
+    best = judge(judged, labels, best_threshold(judged, labels))
+    each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(recordings, judged, labels, strict=True)}
+    if args.json:
+        document = {"detector": args.detector, "at_threshold": whole.document(), "best_f1": best.document()}
+        files = {name: one.document() for name, one in each.items()}
+        sys.stdout.write(json.dumps(document | {"files": files}) + "\n")
+    else:
+        _table(each, whole, best)
+    if args.plots:
+        from agent.offline.score_plots import plot_score  # matplotlib only where it is wanted
+
+        for item, score in zip(recordings, scores, strict=True):
+            plot_score(args.plots, item, score, args.threshold)
+    return 0
+
+
+def _recordings(args: argparse.Namespace) -> Iterator[Labelled]:
+    if args.nab:
+        if not args.windows:
+            raise ValueError("--nab needs --windows")
+        yield from read_nab(args.nab, args.windows)
+    for path in args.files:
+        found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
+        for file in found:
+            yield read_npz(file, args.label) if file.suffix == ".npz" else read_table(file, args.label)
+
+
+def _score(args: argparse.Namespace, item: Labelled) -> Floats:
+    table: dict[str, Any] = {"type": args.detector}
+    table |= {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
+    columns = list(item.rows.values)
+    wanted = [name for name in [args.metric, *args.metrics.split(",")] if name]
+    unknown = [name for name in wanted if name not in columns]
+    if unknown:
+        raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
+    if args.detector == "pca":
+        table["metrics"] = args.metrics.split(",") if args.metrics else columns
+    else:
+        table["metric"] = args.metric or columns[0]
+    score: Floats = build("detector", f"detector.{args.detector}", table).process(item.rows).values["score"]
+    if len(score) != len(item.label):
+        raise ValueError(f"{args.detector} gives {len(score)} scores for {len(item.label)} rows; it judges windows")
+    return score
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _progress(items: Sequence[Labelled]) -> Iterator[Labelled]:
+    """The items, with a bar on a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console  # only on a terminal
+    from rich.progress import track
+
+    yield from track(items, description="evaluating", console=Console(stderr=True))
+
+
+def _table(each: dict[str, Judgement], whole: Judgement, best: Judgement) -> None:
+    head = "{:40s} {:>7s} {:>6s} {:>6s} {:>6s} {:>6s} {:>9s} {:>6s} {:>6s}\n"
+    sys.stdout.write(head.format("", "rows", "prec.", "recall", "F1", "FAR", "events", "false", "AUC"))
+    line = "{:40.40s} {:>7d} {:>6.3f} {:>6.3f} {:>6.3f} {:>6.3f} {:>4d}/{:<4d} {:>6d} {:>6.3f}\n"
+    named = {**each, f"all, threshold {whole.threshold:.4g}": whole, f"all, best F1 at {best.threshold:.4g}": best}
+    for name, one in named.items():
+        row = (one.rows, one.precision, one.recall, one.f1, one.false_alarm_rate, one.found, one.events, one.false)
+        sys.stdout.write(line.format(name[-40:], *row, one.roc_auc))
