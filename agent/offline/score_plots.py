@@ -32,9 +32,8 @@ def plot_score(folder: Path, item: Labelled, score: Floats, threshold: float) ->
     below.axhline(threshold, linestyle="--", color=ANOMALY, linewidth=0.8)
     below.set(xlabel="row", ylabel="score")
     for axes in (above, below):
-        axes.fill_between(
-            rows, 0, 1, where=item.label > 0, transform=axes.get_xaxis_transform(), color=ANOMALY, alpha=0.15
-        )
+        whole = axes.get_xaxis_transform()
+        axes.fill_between(rows, 0, 1, where=item.label > 0, transform=whole, color=ANOMALY, alpha=0.15)
         axes.set_xlim(0, len(score))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Path(item.name).stem}.png"

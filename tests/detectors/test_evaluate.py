@@ -52,7 +52,8 @@ def test_what_does_not_fit_is_said_with_its_file(tmp_path):
     path.write_text("time,x\n1,2\n")
     done = agent("evaluate", path)
     assert done.returncode == 2
-    assert "no label column" in done.stderr and "a.csv" in done.stderr
+    assert "no label column" in done.stderr
+    assert "a.csv" in done.stderr
 
 
 def test_arrays_of_different_length_are_refused(tmp_path):
@@ -64,7 +65,7 @@ def test_arrays_of_different_length_are_refused(tmp_path):
 def test_a_cell_that_is_no_number_is_named(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("time,x,label\n1,2,0\n2,oops,1\n")
-    with pytest.raises(ValueError, match="column x.*oops"):
+    with pytest.raises(ValueError, match=r"column x.*oops"):
         read_table(path)
 
 
