@@ -167,7 +167,8 @@ def report(waves: Waves, result: Result, nominal: float, took: float) -> list[st
         emit(
             "voltage", f"{'detection' if anomalous else 'false positives'} {kind}", detected, "1", **where,
             peer="tutorial", peer_value=float(published[some].mean()), peer_at_1pct=float(recalibrated[some].mean()),
-            **({"named": named, "unscored": int(np.isnan(result.score[some]).sum())} if anomalous else {}),
+            **({"unscored": int(np.isnan(result.score[some]).sum())} if anomalous else {}),
+            **({} if np.isnan(named) else {"named": named}),
         )  # fmt: skip
         common = max(set(names), key=names.count) if names and anomalous else ""
         lines.append(

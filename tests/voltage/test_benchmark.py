@@ -26,7 +26,7 @@ def test_files_are_judged_by_their_own_reference(tmp_path, capsys):
     np.savez(
         tmp_path / "waves.npz",
         waves=np.concatenate([waves(kinds, noise, 10) for noise in (0.0, 5.0)]),
-        kind=np.tile(np.repeat(kinds, 10), 2),
+        kind=np.tile(np.repeat([kind.replace("spike", "something") for kind in kinds], 10), 2),
         truth=np.tile(np.repeat([0, 0, 0, 1, 1, 1], 10), 2),
         noise=np.repeat([0.0, 5.0], 60),
         fs=1500,
@@ -39,7 +39,9 @@ def test_files_are_judged_by_their_own_reference(tmp_path, capsys):
         assert found["lowest detection of an anomalous kind", noise]["value"] == 1
         assert found["lowest share named right", noise]["value"] >= 0.9
         assert found["false positives, normal kinds pooled", noise]["value"] <= 0.1
-        assert found["detection spike+100_1", noise]["peer"] == "tutorial"
+        assert found["detection something+100_1", noise]["peer"] == "tutorial"
+        assert "named" not in found["detection something+100_1", noise]
+        assert found["detection drop0.5_100", noise]["named"] == 1
 
 
 def test_a_folder_without_a_reference_is_refused(tmp_path):
