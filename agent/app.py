@@ -25,7 +25,7 @@ from agent.notes import Notes
 from agent.outbox import Outbox
 from agent.reading import Reading, keeps_time
 from agent.self_watch import SelfWatch
-from agent.service import Progress
+from agent.service import Progress, collect_young
 from agent.summary import Summary
 from sensors.batch import Batch
 from sensors.source import Positioned
@@ -131,6 +131,7 @@ class App:
         while True:
             await asyncio.sleep(self._agent.tick.seconds)
             await watch.look()
+            collect_young()
 
     async def _obey(self, batch: Batch) -> None:
         await self.decide(dataclasses.replace(batch, source=COMMANDS))

@@ -28,7 +28,9 @@ class Sight:
     """
 
     def __init__(self, rows: Rows, part: slice, resolution: int) -> None:
-        self.rows, self.part = rows, part
+        # without the memo that holds this sight: a circle would keep every batch until the collector comes round
+        self.rows = Rows(rows.key, rows.start, rows.end, rows.at, rows.values, rows.now, rows.texts, rows.lists)
+        self.part = part
         key = rows.key if part.start == 0 and part.stop == len(rows) else rows.key[part]
         self.highest = int(key.max()) if len(key) > 1 else int(key[0])
         self.series: block.Series | None = None
