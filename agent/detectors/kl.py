@@ -150,7 +150,7 @@ class Kl:
                 geometry=shape,
                 layout=self.histograms,
                 horizon=self.horizon,
-                ring=PaneRing(slots, self.histograms.neutral),
+                ring=PaneRing(slots, self.histograms.neutral, np.int32),
                 pane=pane,
                 shift=0,
                 current=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.windows.partials import Readings
 from sensors.batch import Floats, Ints
@@ -80,7 +81,7 @@ class Histograms:
             found[top & (value <= high)] = self.bins
         return found
 
-    def add(self, data: Floats, slot: Ints, r: Readings) -> None:
+    def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None:
         """Count readings where the histograms lie: segments in the columns `slot` of `data`."""
         data[0][slot] += r.length
         value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
@@ -90,7 +91,7 @@ class Histograms:
         cell += 1
         cell *= data.shape[1]
         cell += slot.take(segment)
-        np.add.at(data.reshape(-1), cell, 1.0)
+        np.add.at(data.reshape(-1), cell, data.dtype.type(1))
 
     def reduce(self, carry: Floats, r: Readings) -> Floats:
         """Counts `(C, g)` of the segments with their readings; `carry` is changed and returned."""

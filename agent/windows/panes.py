@@ -7,9 +7,10 @@ ring and carries its number, so that a jump in time costs nothing: old slots are
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.rows import State
 from sensors.batch import Floats, Ints
@@ -100,14 +101,15 @@ class PaneRing:
 
     Attributes:
         pane: `(series * slots,)` number of the pane in each slot, -1 where it is empty.
-        data: `(C, series * slots)` partials, see `agent.windows.partials.Layout`.
+        data: `(C, series * slots)` partials, see `agent.windows.partials.Layout`; kept as `kind`, floats or, at half
+            the memory, whole numbers.
         newest: `(series,)` newest pane of each series, -1 where there is none.
     """
 
-    def __init__(self, slots: int, neutral: Floats) -> None:
-        self.slots, self.neutral = slots, neutral
+    def __init__(self, slots: int, neutral: Floats, kind: type[np.float64] | type[np.int32] = np.float64) -> None:
+        self.slots, self.neutral, self.kind = slots, neutral, kind
         self.pane: Ints = np.full(0, -1, np.int64)
-        self.data: Floats = np.empty((len(neutral), 0))
+        self.data: npt.NDArray[Any] = np.empty((len(neutral), 0), kind)
         self.newest: Ints = np.full(0, -1, np.int64)
 
     def grow(self, series: int) -> None:
@@ -119,7 +121,7 @@ class PaneRing:
         more = series - have
         self.newest = np.concatenate((self.newest, np.full(more, -1, np.int64)))
         self.pane = np.concatenate((self.pane, np.full(more * self.slots, -1, np.int64)))
-        self.data = np.concatenate((self.data, np.empty((len(self.neutral), more * self.slots))), axis=1)
+        self.data = np.concatenate((self.data, np.empty((len(self.neutral), more * self.slots), self.kind)), axis=1)
 
     def slots_of(self, key: Ints, pane: Ints) -> Ints:
         """Where each pane lies if it is there."""
@@ -128,7 +130,7 @@ class PaneRing:
     def carry(self, slot: Ints, pane: Ints) -> Floats:
         """What is there already of each pane `(C, g)`; it is taken out, to be put back by `write`."""
         there = self.pane[slot] == pane
-        carry: Floats = self.data.take(slot, axis=1)
+        carry: Floats = self.data.take(slot, axis=1).astype(np.float64, copy=False)
         if not there.all():
             carry[:, ~there] = self.neutral
             slot = slot[there]
@@ -149,7 +151,7 @@ class PaneRing:
         pane = self.pane[slot]
         which, place = np.nonzero(pane >= np.maximum(since, 0)[:, None])
         found = slot[which, place]
-        return keys[which], pane[which, place], self.data.take(found, axis=1)
+        return keys[which], pane[which, place], self.data.take(found, axis=1).astype(np.float64, copy=False)
 
     def write(self, key: Ints, pane: Ints, slot: Ints, tails: Ints, partial: Floats) -> None:
         """Keep partials `(C, g)`; what a newer pane of its series displaces is dropped.
@@ -193,11 +195,11 @@ class PaneRing:
         self.newest = np.array(state["newest"], np.int64)
         series = len(self.newest)
         self.pane = np.full(series * self.slots, -1, np.int64)
-        self.data = np.zeros((len(self.neutral), series * self.slots))
+        self.data = np.zeros((len(self.neutral), series * self.slots), self.kind)
         slot = np.asarray(state["slot"], np.int64)
         self.pane[slot], self.data[:, slot] = state["pane"], state["data"]
 
     @property
     def bytes(self) -> int:
         """Memory of one series."""
-        return (len(self.neutral) + 1) * 8 * self.slots + 8
+        return (len(self.neutral) * self.data.itemsize + 8) * self.slots + 8

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.windows.aggregates import Aggregate
 from agent.windows.padding import Padding
@@ -67,7 +68,7 @@ class Partials(Protocol):
     whole: bool
     simple: bool
 
-    def add(self, data: Floats, slot: Ints, r: Readings) -> None: ...
+    def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None: ...
 
     def reduce(self, carry: Floats, r: Readings) -> Floats: ...
 
@@ -176,7 +177,7 @@ class Layout:
             carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
         return carry
 
-    def add(self, data: Floats, slot: Ints, r: Readings) -> None:
+    def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None:
         """Add readings where the partials lie: segments to the columns `slot` of `data`; simple layouts only."""
         number: Any = r.length
         data[0][slot] += number
