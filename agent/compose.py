@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
 from agent.control import COMMANDS, SELF
 from agent.engine import Engine, Limits, Step
+from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule
 from agent.self_watch import RULES
 from agent.settings import Settings, Table
@@ -122,11 +123,43 @@ def _check_columns(steps: Mapping[str, Step], rules: Mapping[str, Rule]) -> list
             if given is None or needed is None:
                 continue
             known = set(given()) | {"start", "end"}
+            word = kind if kind == "rule" else "window" if hasattr(part, "aggregates") else "detector"
             problems += [
-                f'{kind}.{name}: "{column}" is no column of {part.on}{nearest(column, known)}'
-                for column in sorted(set(needed()) - known)
+                f"{word}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)
             ]
+            if hasattr(above, "aggregates"):
+                problems += [f"{word}.{name}{problem}" for problem in _texts(part, known)]
     return problems
+
+
+def _unknown(part: Any, column: str, known: set[str]) -> str:
+    """The key at fault and what is wrong, at its character where a condition names the column."""
+    for key, condition in _conditions(part):
+        if column in condition.columns:
+            try:
+                condition.check(sorted(known | {*condition.columns} - {column}))
+            except ExpressionError as error:
+                return f".{key}: {error}"
+    return f': "{column}" is no column of {part.on}{nearest(column, known)}'
+
+
+def _texts(part: Any, known: set[str]) -> list[str]:
+    """Columns of a window that a condition takes for texts; its results are numbers."""
+    return [
+        f'.{key}: "{column}" is a number in {part.on}; it cannot be compared with a text'
+        for key, condition in _conditions(part)
+        for column, kind in condition.kinds.items()
+        if kind == "text" and column in known
+    ]
+
+
+def _conditions(part: Any) -> Iterator[tuple[str, Expression]]:
+    """Keys of a component's table that hold conditions."""
+    for key, value in vars(part).items():
+        if isinstance(value, Expression) and not key.startswith("_"):
+            yield key, value
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", item) for name, item in value.items() if isinstance(item, Expression))
 
 
 def _signed(sink: Any, identity: Identity) -> Any:

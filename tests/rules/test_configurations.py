@@ -48,6 +48,8 @@ def test_its_rules_have_something_to_say(name, source, seconds):
         ("rule.trend.metric='orders'", "nr_orders"),
         ("rule.popular.where='nr_order > 10'", "nr_orders"),
         ("rule.popular.where='nr_orders >> 10'", "character 12"),
+        ("rule.popular.where='10 < nr_order'", "character 6"),
+        ("rule.popular.where=\"nr_orders = 'many'\"", "cannot be compared with a text"),
         ("rule.too_many.when='nr_bad_items'", ""),
         ("window.per_5s.size='0s'", "longer than zero"),
         ("rule.trend.steps=['a', 'b*: > a', 'c']", "most_rows"),
