@@ -85,8 +85,9 @@ class CommandCodec:
             raise CommandError("id is missing")
         if "time" in given and abs(read_at - _nanoseconds(given["time"])) > self.oldest:
             raise CommandError(f"its time {given['time']} is not within {self.oldest} of now")
-        self._once(verb, given["id"])
-        return Command(verb=verb, seconds=_seconds(given.pop("for", None)), **_without(given, "time"))
+        command = Command(verb=verb, seconds=_seconds(given.pop("for", None)), **_without(given, "time"))
+        self._once(verb, command.id)  # last: one that was refused may come again, put right
+        return command
 
     def _once(self, verb: str, identifier: str) -> None:
         if (verb, identifier) in self._seen:

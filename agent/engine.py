@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agent.alerts import Alert, Identity
-from agent.control import COMMANDS, SELF, Reply
+from agent.control import COMMANDS, SELF, Reply, commands_of
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
@@ -48,7 +48,7 @@ class Limits:
         series: most series a grouping keeps; further ones are refused and counted.
         ahead: readings whose time is further than this ahead of the host clock are refused and counted, so that
             one wild time stamp cannot silence a machine; None trusts every time.
-        idle: series not seen for so long are forgotten; None keeps them.
+        idle: series not seen for so long are forgotten, unless an incident of theirs is open; None keeps them.
     """
 
     series: int = 100_000
@@ -130,9 +130,7 @@ class Engine:
             self._set_back(batch.read_at)
         self._forget_idle()
         if batch.source == COMMANDS:
-            found, silences, replies = self.desk.obey(batch, self.now)
-            alerts = self.desk.alerts(found, batch.read_at)
-            return self._decisions(alerts, found, silences=silences, replies=replies)
+            return self._obey(batch)
         batch = self._credible(batch)
         self.counts.readings += len(batch) if batch.source != SELF else 0
         at = np.arange(len(batch), dtype=np.int64)
@@ -161,6 +159,20 @@ class Engine:
         for rule in self.rules.values():
             if rule.life is not None:
                 rule.life.set_back(to)
+
+    def _obey(self, batch: Batch) -> Decisions:
+        """Each command by itself, in order, so that alerts and flags are the same however commands are batched."""
+        alerts: list[Alert] = []
+        found: Found = []
+        replies: list[Reply] = []
+        silences: State | None = None
+        for command in commands_of(batch):
+            told, kept, reply = self.desk.obey(command, self.now)
+            alerts += self.desk.alerts(told, batch.read_at)
+            found += told
+            replies.append(reply)
+            silences = kept or silences
+        return self._decisions(alerts, found, silences=silences, replies=replies)
 
     def _decisions(self, alerts: list[Alert], found: Found, **more: Any) -> Decisions:
         self.counts.alerts += len(alerts)
@@ -244,19 +256,25 @@ class Engine:
         return signal
 
     def _forget_idle(self) -> None:
-        """Forget series not seen for `limits.idle`; looked at each quarter of it."""
+        """Forget series not seen for `limits.idle`, but no open incident; looked at each quarter of it."""
         idle = self.limits.idle
         if idle is None or self.now - self._swept < idle // 4:
             return
         self._swept = self.now
         for table in self.tables.values():
-            rows = table.idle(self.now - idle)
+            rows = np.setdiff1d(table.idle(self.now - idle), self._firing(table))
             if len(rows) == 0:
                 continue
             for name, owner in self._table_of.items():
                 if owner is table:
                     (self.steps.get(name) or self.rules[name]).forget(rows)
             table.forget(rows)
+
+    def _firing(self, table: KeyTable) -> Ints:
+        """Keys of the table with an open incident: silence is no reason to drop it."""
+        lives = [rule.life for name, rule in self.rules.items() if self._table_of[name] is table]
+        firing = [life.firing() for life in lives if life is not None]
+        return np.concatenate(firing) if firing else np.zeros(0, np.int64)
 
     def series(self, name: str) -> KeyTable:
         """The key table of a step or rule, to turn its keys into names."""

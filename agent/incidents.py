@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of
-from agent.control import Command, Reply, Silence, Silences, commands_of, matches
+from agent.control import Command, Reply, Silence, Silences, matches
 from agent.keys import KeyTable, Name
 from agent.rows import State
 from agent.rules import Rule, Transition
 from agent.rules.naming import alert
-from sensors.batch import Batch
 
 Found = list[tuple[int, int, Transition]]
 """Place in the batch, number of the rule, transition."""
@@ -81,28 +80,21 @@ class Desk:
         found = [item for silence in ended for item in self._told(silence, Change.UPDATED, "the silence is over")]
         return found, self.silences.state() if ended else None
 
-    def obey(self, batch: Batch, now: int) -> tuple[Found, State | None, list[Reply]]:
-        """Do what the rows of commands say: transitions, the silences if they changed, replies."""
-        found: Found = []
-        replies: list[Reply] = []
-        changed = False
-        for command in commands_of(batch):
-            error, count = command.wrong(), 0
-            if not error and command.verb == "ack":
-                told = self._told(command, Change.ACKED, command.note)
-                found += told
-                count = len(told)
-            elif not error and command.verb == "silence":
-                error = self.silences.add(command, now)
-                found += [] if error else self._told(command, Change.SILENCED, command.note)
-                count, changed = int(not error), True
-            elif not error:
-                silence = self.silences.by_id.pop(command.id, None)
-                error = "" if silence else f"there is no silence {command.id}"
-                found += self._told(silence, Change.UPDATED, "the silence is over") if silence else []
-                count, changed = int(silence is not None), True
-            replies.append(Reply(command.id, command.verb, count, error))
-        return found, self.silences.state() if changed else None, replies
+    def obey(self, command: Command, now: int) -> tuple[Found, State | None, Reply]:
+        """Do what a command says: transitions, the silences if they changed, what came of it."""
+        if error := command.wrong():
+            return [], None, Reply(command.id, command.verb, 0, error)
+        if command.verb == "ack":
+            found = self._told(command, Change.ACKED, command.note)
+            return found, None, Reply(command.id, command.verb, len(found))
+        if command.verb == "silence":
+            error = self.silences.add(command, now)
+            found = [] if error else self._told(command, Change.SILENCED, command.note)
+        else:
+            silence = self.silences.by_id.pop(command.id, None)
+            error = "" if silence else f"there is no silence {command.id}"
+            found = self._told(silence, Change.UPDATED, "the silence is over") if silence else []
+        return found, self.silences.state(), Reply(command.id, command.verb, int(not error), error)
 
     def _told(self, meant: Command | Silence, change: Change, note: str) -> Found:
         """Tell the incidents that fire and are meant; an acknowledged one is not acknowledged again."""

@@ -59,3 +59,9 @@ def test_a_replayed_command_is_not_obeyed_again():
     assert decode(codec, "ack", {"id": "a"}) == []
     assert "obeyed before" in codec.counters.last_error
     assert len(decode(codec, "silence", {"id": "a", "for": "1h"})) == 1
+
+
+def test_a_refused_command_may_come_again_put_right():
+    codec = CommandCodec()
+    assert decode(codec, "silence", {"id": "a", "for": "soon"}) == []
+    assert len(decode(codec, "silence", {"id": "a", "for": "2h"})) == 1

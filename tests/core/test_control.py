@@ -89,3 +89,38 @@ def test_silences_are_kept_with_the_state():
     engine.process(command(0, verb="silence", id="night", seconds=3600.0))
     other.restore(engine.state())
     assert changes(other.process(reading(95, 1))) == [("hot", "m", "raised", ("silenced",))]
+
+
+def test_how_commands_are_batched_changes_nothing():
+    commands = [
+        Command("ack", "a", rule="warm"),
+        Command("silence", "s", seconds=60.0),
+        Command("ack", "b", rule="hot"),
+        Command("unsilence", "s"),
+    ]
+    tables = {"rule": {"hot": {"when": "x >= 90"}, "warm": {"when": "x >= 50"}}}
+    together, apart = parts(tables).engine(), parts(tables).engine()
+    now = START + SECOND
+    for engine in (together, apart):
+        engine.process(reading(95, 0))
+    at_once = together.process(command_batch(commands, now))
+    one_by_one = [apart.process(command_batch([each], now)) for each in commands]
+    assert at_once.alerts == [alert for decisions in one_by_one for alert in decisions.alerts]
+    assert at_once.replies == [reply for decisions in one_by_one for reply in decisions.replies]
+    assert at_once.silences == one_by_one[-1].silences == {"silences": []}
+    assert together.desk.state() == apart.desk.state()
+
+
+def test_an_open_incident_is_not_forgotten_with_its_idle_series():
+    engine = parts({**TABLES, "agent": {"idle": "1h"}}).engine()
+    engine.process(reading(50, 0))
+    engine.process(reading(50, 0, "fine"))
+    engine.process(reading(95, 0, "hot"))
+    offline = engine.process(tick(START + 20 * SECOND))
+    assert ("quiet", "m", "raised", ()) in changes(offline)
+    for hour in range(1, 6):
+        engine.process(tick(START + hour * 3600 * SECOND))
+    back = changes(engine.process(reading(50, 5 * 3600 + 1)))
+    assert [change[:3] for change in back] == [("quiet", "m", "resolved")]
+    cooler = {change[:3] for change in changes(engine.process(reading(50, 5 * 3600 + 2, "hot")))}
+    assert {("hot", "hot", "resolved"), ("quiet", "hot", "resolved")} <= cooler
