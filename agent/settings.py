@@ -56,7 +56,8 @@ class AgentSettings(BaseModel):
     )
     series: int = Field(100_000, ge=1, description="Most series a grouping keeps.")
     idle: Duration | None = Field(
-        Duration("7d"), description="Series not seen for so long, with no open alert, are forgotten; `false` keeps all."
+        Duration("7d"),
+        description="Series not seen for so long, with no open alert, are forgotten; `false` keeps all.",
     )
     drain: Duration = Field(Duration("3s"), description="How long a stop tries to deliver what is left.")
     metrics: bool = Field(False, description="Publish window results too (topic `.../metric`).")
