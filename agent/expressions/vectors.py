@@ -131,6 +131,10 @@ def _of_words(text: Text | None, test: Callable[[str], bool], rows: Rows) -> Flo
     """The test of each row's word, made once a distinct word; NaN where the text is missing."""
     if text is None:
         return np.full(len(rows), np.nan)
+    if len(text.words) > len(text.codes):  # a source's dictionary may be long; only the words that occur count
+        codes = text.codes.tolist()
+        truth = {code: float(test(text.words[code])) if code >= 0 else np.nan for code in set(codes)}
+        return np.array([truth[code] for code in codes], dtype=np.float64)
     table = np.array([*(test(word) for word in text.words), np.nan], dtype=np.float64)
     return table[text.codes]
 

@@ -46,8 +46,8 @@ def codec(case, lines):
         "type": "json",
         "time": time,
         "time_unit": "ms",
-        "values": [name for name in numbers if name not in texts],
-        "texts": [name for name in texts if name != "machine"],
+        "values": list(numbers),  # a text in such a field is a number in quotes, or missing
+        "texts": [name for name in texts if name != "machine" and name not in numbers],
     }
     if "machine" in texts:
         found["machine"] = "machine"
