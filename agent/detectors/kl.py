@@ -104,14 +104,21 @@ class Kl:
 
     Attributes:
         metric: column.
-        size: of a window; `step` from one to the next.
+        size: of a window.
+        step: from the start of one window to that of the next.
         bins: equal bins between the edges.
         prior: readings added to every bin of both histograms.
         direction: whose expectation it is, see `divergence`.
         reference: one for all series; without it each series learns its own.
         learn: from the first readings of a series, for so long, the reference is learnt if none is given.
         learn_most: most readings that a series learns from.
-        grace, closing, idle, resolution, where, on, by: as of a window.
+        grace: how late a reading may be.
+        closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
+        idle: after so long a silence time goes on with the host's clock, so that the last windows close.
+        where: readings for which this does not hold are left out; they still move a common horizon.
+        on: name of the window, detector or source it reads; empty for all readings.
+        by: what makes a series.
+        resolution: of time stamps; a watermark closes a window at its end less this.
     """
 
     metric: str

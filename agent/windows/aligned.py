@@ -194,7 +194,11 @@ def _with(rows: Rows, values: dict[str, Floats], lists: dict[str, list[Any]]) ->
 
 @dataclass(kw_only=True)
 class Tumbling(Aligned):
-    """Windows of `size` one after the other, `[start, start + size)`. See `Aligned`."""
+    """Windows of `size` one after the other, `[start, start + size)`.
+
+    Attributes:
+        size: of a window.
+    """
 
     size: Duration
 
@@ -204,7 +208,12 @@ class Tumbling(Aligned):
 
 @dataclass(kw_only=True)
 class Hopping(Aligned):
-    """Windows of `size` that start each `step`, which need not divide it. See `Aligned`."""
+    """Windows of `size` that start each `step`, which need not divide it.
+
+    Attributes:
+        size: of a window.
+        step: from the start of one window to that of the next.
+    """
 
     size: Duration
     step: Duration
@@ -215,7 +224,12 @@ class Hopping(Aligned):
 
 @dataclass(kw_only=True)
 class Cumulate(Aligned):
-    """Windows of `size` one after the other, each told again every `step` as it fills (Flink's CUMULATE)."""
+    """Windows of `size` one after the other, each told again every `step` as it fills (Flink's CUMULATE).
+
+    Attributes:
+        size: of a window.
+        step: from one telling to the next; the size is a multiple of it.
+    """
 
     size: Duration
     step: Duration

@@ -36,7 +36,13 @@ class CountWindow:
     counts. Nothing is late, and nothing is closed by the clock.
 
     Attributes:
-        metric, aggregates, where, on, by: see `agent.windows.aligned.Aligned`.
+        count: readings in a window.
+        step: readings from the start of one window to that of the next; 0 = `count`.
+        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
+        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
+        where: readings for which this does not hold are left out; they still move a common horizon.
+        on: name of the window, detector or source it reads; empty for all readings.
+        by: what makes a series.
         emit: `current`: every open window at every reading, oldest first; `final`: a window when it is full.
     """
 

@@ -42,8 +42,17 @@ class Session:
 
     Attributes:
         gap: silence that ends a session.
-        metric, aggregates, grace, closing, idle, where, on, by, resolution, tell_late: see
-            `agent.windows.aligned.Aligned`.
+        emit: `final`, the only way.
+        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
+        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
+        grace: how late a reading may be.
+        closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
+        idle: after so long a silence time goes on with the host's clock, so that the last windows close.
+        where: readings for which this does not hold are left out; they still move a common horizon.
+        on: name of the window, detector or source it reads; empty for all readings.
+        by: what makes a series.
+        resolution: of time stamps; a watermark closes a window at its end less this.
+        tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         most: open sessions of a series; the oldest beyond it are dropped and counted.
     """
 

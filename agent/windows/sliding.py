@@ -38,7 +38,13 @@ class Sliding:
 
     Attributes:
         size: of a window; both ends belong to it.
-        metric, aggregates, grace, where, on, by, tell_late: see `agent.windows.aligned.Aligned`.
+        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
+        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
+        grace: how late a reading may be.
+        where: readings for which this does not hold are left out; they still move a common horizon.
+        on: name of the window, detector or source it reads; empty for all readings.
+        by: what makes a series.
+        tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         emit: `current`: a reading tells the window that ends with it, and those after it that contain it; `final`: a
             window is told when the series has gone on by more than `grace`.
         most: readings kept of a series; the oldest beyond it are dropped and counted.
