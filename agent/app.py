@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent import checkpoint, health
-from agent.alerts import Message
+from agent.alerts import Kind, Message
 from agent.clock import HostClock
 from agent.compose import Parts, command_sources
 from agent.control import COMMANDS
@@ -59,7 +59,7 @@ class App:
     def __post_init__(self) -> None:
         self.engine = self.parts.engine()
         kinds = {name: sink.kinds for name, sink in self.parts.sinks.items()}
-        self.outbox = Outbox(self.parts.settings.agent.state / "outbox.db", kinds)
+        self.outbox = self._outbox(kinds)
         self.summary = Summary(self.parts.identity)
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
@@ -94,13 +94,30 @@ class App:
                 await asyncio.wait(self._appending, timeout=5)
             await self._save()
 
+    def _outbox(self, kinds: Mapping[str, frozenset[Kind]]) -> Outbox:
+        chosen = self.parts.settings.outbox
+        return Outbox(
+            self.parts.settings.agent.state / "outbox.db",
+            kinds,
+            alert_bytes=chosen.alert_bytes,
+            metric_bytes=chosen.metric_bytes,
+            alert_seconds=chosen.alert_age.seconds,
+            metric_seconds=chosen.metric_age.seconds,
+            ring_bytes=chosen.ring_bytes,
+            late_seconds=chosen.late.seconds,
+            replay_metrics=chosen.replay_metrics,
+            confirm_seconds=chosen.confirm_every.seconds,
+        )
+
     @asynccontextmanager
     async def _delivering(self) -> AsyncIterator[None]:
         """Deliver to every sink; on leaving, drain for a bounded time."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             for name, sink in self.parts.sinks.items():
-                delivery = Delivery(self.outbox, name, sink, drain_seconds=self._agent.drain.seconds)
+                replay = float(self.parts.settings.outbox.replay_per_second)
+                drain = self._agent.drain.seconds
+                delivery = Delivery(self.outbox, name, sink, replay_per_second=replay, drain_seconds=drain)
                 self.deliveries[name] = delivery
                 tasks.create_task(delivery.run(stop))
             try:

@@ -70,12 +70,42 @@ class AgentSettings(BaseModel):
         return None if value is False else value
 
 
+class OutboxSettings(BaseModel):
+    """The table `[outbox]`: what is kept for receivers that are away, and how it is sent when they return."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alert_bytes: int = Field(
+        64 << 20,
+        ge=1 << 16,
+        description="What alerts may occupy on disk; they may take the room of the metrics, too. When it is full "
+        "the oldest go, and are counted.",
+    )
+    metric_bytes: int = Field(
+        16 << 20, ge=1 << 16, description="What window results may occupy; they go before any alert."
+    )
+    alert_age: Duration = Field(Duration("7d"), description="How long alerts are kept.")
+    metric_age: Duration = Field(Duration("1h"), description="How long window results are kept.")
+    ring_bytes: int = Field(
+        8 << 20, ge=1 << 16, description="What is kept in memory while the disk is full or fails."
+    )
+    late: Duration = Field(Duration("10s"), description="What has waited longer when a sink connects is replayed.")
+    replay_per_second: int = Field(
+        5000, ge=1, description="How fast the backlog is replayed; what is new does not wait for it."
+    )
+    replay_metrics: bool = Field(False, description="Replay late window results, too.")
+    confirm_every: Duration = Field(
+        Duration("10s"), description="How often confirmations alone are written; a crash repeats at most this much."
+    )
+
+
 class Settings(BaseSettings):
     """A whole configuration. Tables of components are keyed by name; `components.build` makes the objects."""
 
     model_config = SettingsConfigDict(extra="forbid", env_prefix="AGENT_", env_nested_delimiter="__")
 
     agent: AgentSettings = Field(default_factory=AgentSettings)
+    outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     source: dict[str, Table] = Field(default_factory=dict)
     window: dict[str, Table] = Field(default_factory=dict)
     detector: dict[str, Table] = Field(default_factory=dict)

@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent.components import REGISTRY
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, OutboxSettings
 from sensors.units import Duration
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -38,7 +40,7 @@ ORDER = ("source", "codec", "window", "detector", "rule", "sink")
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, _agent()]
+    parts = [HEAD, _table("agent", AgentSettings), _table("outbox", OutboxSettings)]
     for kind in ORDER:
         table = "codec = { type = ... }` of a source" if kind == "codec" else f"[{kind}.NAME]`"
         parts.append(f"## `{table}\n\n")
@@ -46,11 +48,11 @@ def page() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
-def _agent() -> str:
-    lines = ["## `[agent]`\n\n", "| key | default | meaning |\n|---|---|---|\n"]
-    for name, item in AgentSettings.model_fields.items():
+def _table(name: str, model: type[BaseModel]) -> str:
+    lines = [f"## `[{name}]`\n\n", "| key | default | meaning |\n|---|---|---|\n"]
+    for key, item in model.model_fields.items():
         default = _shown(item.default) if item.default_factory is None and not item.is_required() else ""
-        lines.append(f"| `{name}` | {default} | {item.description} |\n")
+        lines.append(f"| `{key}` | {default} | {item.description} |\n")
     return "".join(lines) + "\n"
 
 

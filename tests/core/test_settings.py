@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.components import ConfigError
-from agent.settings import AgentSettings, load, unknown_variables
+from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -78,9 +78,12 @@ def test_variables_that_change_nothing_are_found():
 
 def test_every_setting_has_a_line_in_the_example():
     text = (CONFIG / "agent.toml").read_text()
-    assert set(re.findall(r"^(\w+) = ", text, re.MULTILINE)) == set(AgentSettings.model_fields)
+    known = set(AgentSettings.model_fields) | set(OutboxSettings.model_fields)
+    assert set(re.findall(r"^(\w+) = ", text, re.MULTILINE)) == known
 
 
 def test_the_example_shows_the_defaults(monkeypatch):
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    assert load(CONFIG / "agent.toml").agent == AgentSettings(name="gateway-1")
+    settings = load(CONFIG / "agent.toml")
+    assert settings.agent == AgentSettings(name="gateway-1")
+    assert settings.outbox == OutboxSettings()
