@@ -105,46 +105,75 @@ def phase_median(store: Store, number: Ints, lags: Lags) -> Floats:
     return middle
 
 
-def neighbour_distances(
-    store: Store, recent: Floats, first: Ints, lags: Lags, windows: tuple[int, ...]
+def neighbour_sums(store: Store, count: Ints, lags: Lags, windows: tuple[int, ...]) -> Floats:
+    """Squared distance of the window that ends with the newest row from that at each lag, from scratch.
+
+    Args:
+        store: `(k, memory)` rows.
+        count: `(k,)` how many rows each series has; rows before number 0 count nothing.
+        lags: where to look.
+        windows: lengths, ascending.
+
+    Returns:
+        `(k, windows, periods, around)`.
+    """
+    number = (count - windows[-1])[:, None] + np.arange(windows[-1])
+    squares = _squares(store, number, lags)
+    return np.stack([squares[..., -window:].sum(axis=3) for window in windows], axis=1)
+
+
+def sliding_distances(
+    store: Store, sums: Floats, count: Ints, length: int, take: Ints, lags: Lags, windows: tuple[int, ...]
 ) -> list[Floats]:
     """Distance of the window that ends at each row from its nearest neighbour among the lags.
 
-    The left matrix profile (Yeh et al. 2016), restricted to some lags. Squared differences are summed over windows
-    by doubling, so that every result is the same sum in the same order however the stream is cut.
+    The left matrix profile (Yeh et al. 2016), restricted to some lags, by adding the newest row and taking away the
+    oldest: a few operations a lag and row. A lag of less than half a window overlaps too much and is left out.
+        What rounding adds is bounded by computing `sums` anew now and then (`neighbour_sums`, at fixed counts of a
+    series); distances that small are 0.
 
     Args:
         store: `(k, memory)` rows up to and with those asked for.
-        recent: `(k, longest - 1 + length)` the rows themselves behind those of the longest window before them.
-        first: `(k,)` number of the first row of `recent`; rows before number 0 are NaN.
-        lags: where to look. A lag of less than half a window overlaps too much and is left out.
-        windows: lengths, ascending: powers of 2, or the sum of a power of 2 and half of it. The longest is a power
-            of 2.
+        sums: `(k, windows, periods, around)` sums before the first row asked for, changed in place.
+        count: `(k,)` number of the first row asked for.
+        length: rows asked for.
+        take: `(k,)` cells of each line that count.
+        lags: where to look.
+        windows: lengths, ascending.
 
     Returns:
         for each window `(k, length)`: root mean square distance; NaN where there is no complete neighbour.
     """
-    k, total = recent.shape
-    length = total - windows[-1] + 1
-    around = lags.lag.shape[2]
-    # The lags of one period overlap: fetch each row once, then slide over it. The first lag is the smallest.
-    start = first[:, None] - lags.lag[:, :, 0] - (around - 1)
-    past = read(store, start[:, :, None] + np.arange(total + around - 1))
-    sums = recent[:, None, None, :] - np.lib.stride_tricks.sliding_window_view(past, total, axis=2)[:, :, ::-1]
-    np.multiply(sums, sums, out=sums)
-    doubled = {1: sums}
-    width = 1
-    while width < windows[-1]:
-        doubled[2 * width] = doubled[width][..., width:] + doubled[width][..., :-width]
-        width *= 2
+    number = count[:, None] + np.arange(length)
+    newest = _squares(store, number, lags)
+    rows = np.abs(read(store, number))
+    noise = 1e-11 * np.square(1.0 + np.maximum.accumulate(rows, axis=1))[:, None, None, :]
+    line = np.arange(len(count))
     results = []
-    for window in windows:
-        large = 1 << (window.bit_length() - 1)
-        squares = doubled[large][..., -length:]
-        if window > large:
-            earlier = doubled[window - large]
-            squares = squares + earlier[..., earlier.shape[-1] - length - large : earlier.shape[-1] - large]
-        usable = (lags.allowed & (lags.lag >= window // 2))[..., None] & ~np.isnan(squares)
-        nearest: Floats = np.where(usable, squares, np.inf).reshape(k, -1, length).min(axis=1)
+    for i, window in enumerate(windows):
+        change = newest - _squares(store, number - window, lags)
+        if length == 1:  # the same sum, without the detour; one row a call is the usual case
+            squares = sums[:, i, :, :, None] + change
+            sums[:, i] = squares[..., 0]
+        else:
+            running = np.cumsum(np.concatenate([sums[:, i, :, :, None], change], axis=3), axis=3)
+            sums[:, i] = running[line, :, :, take]
+            squares = running[..., 1:]
+        squares = np.where(squares <= noise, 0.0, squares)
+        whole = number[:, None, None, :] - lags.lag[..., None] >= window - 1
+        usable = (lags.allowed & (lags.lag >= window // 2))[..., None] & whole
+        nearest: Floats = np.where(usable, squares, np.inf).reshape(len(count), -1, length).min(axis=1)
         results.append(np.sqrt(np.where(np.isinf(nearest), np.nan, nearest) / window))
     return results
+
+
+def _squares(store: Store, number: Ints, lags: Lags) -> Floats:
+    """Squared difference of each row from the row at each lag: `(k, periods, around, length)`; 0 where there is none."""
+    length, around = number.shape[1], lags.lag.shape[2]
+    start = number[:, :1] - lags.lag[:, :, 0] - (around - 1)
+    past = read(store, start[:, :, None] + np.arange(length + around - 1))
+    slid = np.lib.stride_tricks.sliding_window_view(past, length, axis=2)[:, :, ::-1]
+    away = read(store, number)[:, None, None, :] - slid
+    np.multiply(away, away, out=away)
+    away[np.isnan(away)] = 0.0
+    return away

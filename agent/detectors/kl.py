@@ -99,7 +99,8 @@ def _sum(terms: Floats) -> Floats:
 class Kl:
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
-    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; the evidence of an alert
+    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; the evidence of an
+        alert
     tells the bins that moved most.
 
     Attributes:

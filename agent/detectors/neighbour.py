@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.decay import Decay, keep
-from agent.detectors.history import Lags, neighbour_distances, read, stored, write
+from agent.detectors.history import Lags, neighbour_sums, sliding_distances, write
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 
@@ -21,7 +21,7 @@ class Neighbour(Streaming):
 
     The left matrix profile (Yeh et al. 2016) with Euclidean distance, so level and size of a shape count, not only
     its form. Lags from half a window on. A score of about 1 is usual; limits of 3 to 6 are. Scale and
-    offset of the metric do not matter. It costs `memory * window` operations a row.
+    offset of the metric do not matter. It costs some `memory` operations a row.
 
     Attributes:
         window: rows; a power of 2.
@@ -47,6 +47,7 @@ class Neighbour(Streaming):
         return {
             "store": ((self.memory + self.window + 2 * _BUNCH,), np.float32, 0.0),
             "first": ((), np.float64, 0.0),
+            "sums": ((1, self.memory // _BUNCH, _BUNCH), np.float64, 0.0),
             "size": ((), np.float64, 0.0),
             "weight": ((), np.float64, 0.0),
         }
@@ -63,12 +64,14 @@ class Neighbour(Streaming):
         count, length = state[COUNT], x.shape[1]
         state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
         write(state["store"], count, x - state["first"][:, None], take)
-        begin = count - self.window + 1
-        recent = read(state["store"], begin[:, None] + np.arange(length + self.window - 1))
-        recent[:, self.window - 1 :] = stored(x - state["first"][:, None])
         lag = 1 + np.arange(self.memory).reshape(1, -1, _BUNCH)
         lags = Lags(np.broadcast_to(lag, (len(x), *lag.shape[1:])), np.ones((len(x), *lag.shape[1:]), np.bool_))
-        (distance,) = neighbour_distances(state["store"], recent, begin, lags, (self.window,))
+        due = np.flatnonzero((count % (16 * self.span) == 0) & (count > 0))
+        if len(due):
+            some = Lags(lags.lag[due], lags.allowed[due])
+            state["sums"][due] = neighbour_sums(state["store"][due], count[due], some, (self.window,))
+        windows = (self.window,)
+        (distance,) = sliding_distances(state["store"], state["sums"], count, length, take, lags, windows)
         place = count % self.span
         known = ~np.isnan(distance)
         far = np.where(known, distance, 0.0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.detectors.auto import Auto
-from agent.detectors.history import Lags, neighbour_distances, phase_median, rows_a_period, write
+from agent.detectors.history import Lags, neighbour_sums, phase_median, rows_a_period, sliding_distances, write
 from agent.detectors.records import BASE, BLOCKS, held, record_age, rested
 from agent.detectors.views import distribution, quantile_bins
 from tests.detectors.detector_tables import column, run, table
@@ -58,11 +58,12 @@ def test_neighbours_and_medians_equal_the_obvious_version(seed, count, period):
     memory, length, windows = 256, 5, (8, 24, 64)
     x = rng.normal(0, 1, count + length).astype(np.float32).astype(float)
     store = np.zeros((1, memory + 128), np.float32)
-    write(store, np.array([0]), x[None, :], np.array([len(x)]))
     lags = Lags.of(np.array([period]), 4, 2, memory)
-    padded = np.concatenate([np.full(63, np.nan), x])
-    recent = padded[None, count : count + 63 + length]
-    got = neighbour_distances(store, recent, np.array([count - 63]), lags, windows)
+    write(store, np.array([0]), x[None, :count], np.array([count]))
+    sums = neighbour_sums(store, np.array([count]), lags, windows)
+    write(store, np.array([count]), x[None, count:], np.array([length]))
+    got = sliding_distances(store, sums, np.array([count]), length, np.array([length]), lags, windows)
+    np.testing.assert_allclose(sums, neighbour_sums(store, np.array([count + length]), lags, windows), atol=1e-9)
     near = max(period // 48, 1)
     offsets = [o for o in range(-2, 3) if abs(o) <= near]
     allowed = [d * period + o for d in range(1, 5) for o in offsets if 1 <= d * period + o <= memory]
