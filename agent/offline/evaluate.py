@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.components import build
-from agent.offline.labelled import Labelled, read_nab, read_npz, read_table
+from agent.offline.labelled import Labelled, of_windows, read_nab, read_npz, read_table
+from agent.rows import Rows
 from sensors.batch import Floats
 
 if TYPE_CHECKING:
@@ -144,12 +145,14 @@ def evaluate(args: argparse.Namespace) -> int:
         recordings = list(_recordings(args))
         if not recordings:
             raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
-        scores = [_score(args, item) for item in _progress(recordings)]
+        scored = [_score(args, item) for item in _progress(recordings)]
     except (ValueError, OSError, KeyError) as error:
         sys.stderr.write(f"agent evaluate: {error}\n")
         return 2
-    labels = [item.label[args.train :] for item in recordings]
-    judged = [score[args.train :] for score in scores]
+    recordings, scores = [item for item, _ in scored], [score for _, score in scored]
+    skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in recordings]
+    labels = [item.label[skip:] for item, skip in zip(recordings, skipped, strict=True)]
+    judged = [score[skip:] for score, skip in zip(scores, skipped, strict=True)]
     whole = judge(judged, labels, args.threshold)
     best = judge(judged, labels, best_threshold(judged, labels))
     each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(recordings, judged, labels, strict=True)}
@@ -178,7 +181,8 @@ def _recordings(args: argparse.Namespace) -> Iterator[Labelled]:
             yield read_npz(file, args.label) if file.suffix == ".npz" else read_table(file, args.label)
 
 
-def _score(args: argparse.Namespace, item: Labelled) -> Floats:
+def _score(args: argparse.Namespace, item: Labelled) -> tuple[Labelled, Floats]:
+    """Scores with what they are of: the recording, or its windows if the detector judges windows."""
     table: dict[str, Any] = {"type": args.detector}
     table |= {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
     columns = list(item.rows.values)
@@ -190,10 +194,13 @@ def _score(args: argparse.Namespace, item: Labelled) -> Floats:
         table["metrics"] = args.metrics.split(",") if args.metrics else columns
     else:
         table["metric"] = args.metric or columns[0]
-    score: Floats = build("detector", f"detector.{args.detector}", table).process(item.rows).values["score"]
-    if len(score) != len(item.label):
-        raise ValueError(f"{args.detector} gives {len(score)} scores for {len(item.label)} rows; it judges windows")
-    return score
+    found: Rows = build("detector", f"detector.{args.detector}", table).process(item.rows)
+    score = np.asarray(found.values["score"])
+    if len(score) == len(item.label):
+        return item, score
+    if not len(score):
+        raise ValueError(f"{item.name}: {len(item.label)} rows are too few for a window of {args.detector}")
+    return of_windows(item, found), score
 
 
 def _value(text: str) -> Any:

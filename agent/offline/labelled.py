@@ -36,6 +36,20 @@ class Labelled:
     category: str = ""
 
 
+def of_windows(item: Labelled, found: Rows) -> Labelled:
+    """A recording as the windows that a detector judged: a row for each, anomalous where any of its readings is.
+
+    Args:
+        item: the recording, in order of time.
+        found: rows of the detector, with start and end of each window.
+    """
+    time = np.maximum.accumulate(item.rows.start)
+    total = np.append(0, np.cumsum(item.label > 0))
+    first, last = np.searchsorted(time, found.start), np.searchsorted(time, found.end, side="right")
+    rows = item.rows.take(np.maximum(found.at, 0))
+    return Labelled(item.name, rows, (total[last] > total[first]).astype(np.float64), item.category)
+
+
 def nanoseconds(stamp: str) -> int:
     """An ISO time, or a number of seconds, in ns; UTC where it does not say.
 
@@ -98,7 +112,7 @@ def read_skab(path: Path) -> Labelled:
 
 
 def read_npz(path: Path, label: str = "") -> Labelled:
-    """An NPZ of arrays of one length: metrics, a label, and perhaps `time` in ns.
+    """An NPZ of arrays of one length: metrics, a label, and perhaps `time`: whole ns, or seconds with a fraction.
 
     Raises:
         ValueError: if there is no label, or the lengths differ.
@@ -109,7 +123,8 @@ def read_npz(path: Path, label: str = "") -> Labelled:
         if truth is None:
             raise ValueError(f"{path}: no label array; say which with --label; there are: {', '.join(arrays)}")
         n = len(arrays[truth])
-        time = np.asarray(file["time"], np.int64) if "time" in file.files else SECOND * np.arange(n)
+        time = file["time"] if "time" in file.files else SECOND * np.arange(n)
+        time = np.round(time * SECOND).astype(np.int64) if time.dtype.kind == "f" else time.astype(np.int64)
     wrong = [name for name, array in arrays.items() if array.shape != (n,)] + (
         ["time"] if time.shape != (n,) else []
     )

@@ -158,6 +158,24 @@ def test_detect_gives_score_and_verdict_of_each_window(dataset, capsys):
     assert "sag, size 0.8, 0.1" in out.splitlines()[12]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_evaluate_judges_the_windows_of_a_detector_of_waveforms(dataset, capsys, tmp_path, suffix):
+    path = dataset
+    if suffix == ".npz":
+        path = tmp_path / "d.npz"
+        assert agent(capsys, "generate", "voltage", "-o", path, "--seed", 1)[0] == 0
+    words = ["evaluate", path, "--metric", "anomaly_wave", "--set", "hop=1000", "--json", "--detector"]
+    code, out, err = agent(capsys, *words, "tutorial_kl", "--threshold", 0.01)
+    assert code == 0, err
+    assert json.loads(out)["at_threshold"]["f1"] == 1
+    code, out, err = agent(capsys, *words, "mains", "--set", "learn=5", "--train", 5000)
+    assert code == 0, err
+    assert json.loads(out)["at_threshold"]["f1"] == 1
+    code, _, err = agent(capsys, *words, "mains", "--set", "window=200000")
+    assert code == 2
+    assert "too few for a window" in err
+
+
 def test_detect_says_why_it_cannot_say(tmp_path, capsys):
     wave = np.sin(np.arange(3000) * 0.1)
     wave[1500] = np.inf
