@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
 from agent.windows.partials import Layout
 from agent.windows.results import results
-from agent.windows.samples import Asked, Samples
+from agent.windows.samples import Asked, Samples, with_columns
 from agent.windows.sight import event_time
 from agent.windows.table import Told
-from sensors.batch import Floats, Ints
+from sensors.batch import Ints
 from sensors.units import MILLISECOND, Duration
 
 _EVER = 1 << 62
@@ -117,7 +117,7 @@ class Aligned:
             found = self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
             if self.samples is None:
                 return found
-            return _with(
+            return with_columns(
                 found, *self.samples.of(Asked(found.key, found.start, found.end, np.full(len(found), _EVER)))
             )
 
@@ -134,7 +134,7 @@ class Aligned:
         told = self.windows.process(rows)
         found = self._rows(told, rows)
         arrival = arrived + np.maximum(told.position, -1)
-        found = _with(found, *samples.of(Asked(found.key, found.start, found.end, arrival)))
+        found = with_columns(found, *samples.of(Asked(found.key, found.start, found.end, arrival)))
         if len(owner):
             at = self.horizon.at[owner] if self.horizon.each else self.horizon.at.repeat(len(owner))
             panes = self.panes
@@ -185,11 +185,6 @@ class Aligned:
         self.horizon.forget(keys)
         if self.samples is not None:
             self.samples.journal.forget(keys)
-
-
-def _with(rows: Rows, values: dict[str, Floats], lists: dict[str, list[Any]]) -> Rows:
-    """The rows with more columns."""
-    return replace(rows, values={**rows.values, **values}, lists={**rows.lists, **lists})
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.expressions import Expression
 from agent.rows import Rows, State
-from agent.windows.aggregates import STREAMED, Aggregate, parse
+from agent.windows.aggregates import SAMPLED, Aggregate, parse
 from agent.windows.block import places
 from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Horizon
@@ -21,6 +21,7 @@ from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
 from agent.windows.partials import Layout
 from agent.windows.results import results
+from agent.windows.samples import Asked, Samples, with_columns
 from agent.windows.table import Told
 from sensors.batch import Floats, Ints
 
@@ -43,6 +44,7 @@ class CountWindow:
         where: readings for which this does not hold are left out; they still move a common horizon.
         on: name of the window, detector or source it reads; empty for all readings.
         by: what makes a series.
+        most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
         emit: `current`: every open window at every reading, oldest first; `final`: a window when it is full.
     """
 
@@ -54,6 +56,7 @@ class CountWindow:
     where: Expression | None = None
     on: str = ""
     by: tuple[str, ...] = ("machine",)
+    most: int = 100_000
 
     def __post_init__(self) -> None:
         step = self.step or self.count
@@ -63,11 +66,13 @@ class CountWindow:
             raise ValueError(f"step {step} must lie between 1 and count {self.count}")
         wanted = parse(self.aggregates, self.metric)
         for item in wanted:
-            if item.function not in STREAMED or item.function in _BY_TIME:
+            if item.function in _BY_TIME:
                 raise ValueError(f"{item.function} is not available in a window by count")
+        sampled = [item for item in wanted if item.function in SAMPLED]
+        self.samples = Samples(sampled, self.most) if sampled else None
         bounds = (Aggregate("\0start", "min", _TIME), Aggregate("\0end", "max", _TIME))
         pane = pane_length(self.count, step)
-        self.layout = Layout((*wanted, *bounds), self.metric)
+        self.layout = Layout([item for item in wanted if item not in sampled] + list(bounds), self.metric)
         shape = Hops(self.count // pane, step // pane)
         self.panes = PaneWindows(
             geometry=shape,
@@ -86,11 +91,13 @@ class CountWindow:
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return self.layout.names
+        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
+        return tuple(dict.fromkeys((*self.layout.names, *more)))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
-        return tuple(name for name in self.layout.columns if name != _TIME)
+        more = () if self.samples is None else self.samples.columns
+        return tuple(dict.fromkeys(name for name in (*self.layout.columns, *more) if name != _TIME))
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or filled (`final`), in order."""
@@ -100,8 +107,23 @@ class CountWindow:
                 keep &= self.where.holds(rows)
             if not keep.all():
                 rows = rows.take(keep)
-            told = self.windows.process(self._numbered(rows))
-            return self._rows(told, rows)
+            numbered = self._numbered(rows)
+            if self.samples is None:
+                return self._rows(self.windows.process(numbered), rows)
+            return self._sampled(self.samples, numbered, rows)
+
+    def _sampled(self, samples: Samples, numbered: Rows, rows: Rows) -> Rows:
+        """Windows whose readings are asked for too."""
+        panes, arrived = self.panes, self.panes.arrived
+        owner = samples.add(numbered, numbered.end, numbered.key >= 0, arrived)
+        told = self.windows.process(numbered)
+        first, end = (edge(told.window) * panes.pane for edge in (panes.geometry.first, panes.geometry.end))
+        found = with_columns(
+            self._rows(told, rows), *samples.of(Asked(told.key, first, end, arrived + told.position))
+        )
+        if len(owner):
+            samples.drop(owner, panes.geometry.first(panes.closed(panes.horizon.at[owner]) + 1) * panes.pane)
+        return found
 
     def _numbered(self, rows: Rows) -> Rows:
         """The rows with their number in the series for a time, and their time for a column."""
@@ -128,6 +150,7 @@ class CountWindow:
             "horizon": self.panes.horizon.state(),
             "number": self._number.copy(),
             "overflows": self.layout.overflows,
+            "samples": None if self.samples is None else self.samples.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -135,8 +158,12 @@ class CountWindow:
         self.panes.restore(state["panes"])
         self._number = np.array(state["number"], np.int64)
         self.layout.overflows = int(state["overflows"])
+        if self.samples is not None:
+            self.samples.restore(state["samples"])
 
     def forget(self, keys: Ints) -> None:
         self.panes.ring.forget(keys)
         self.panes.horizon.forget(keys)
         self._number[keys[keys < len(self._number)]] = 0
+        if self.samples is not None:
+            self.samples.journal.forget(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,6 +161,11 @@ class Samples:
         self._words = [str(word) for word in state["words"]]
         self._codes = {word: i for i, word in enumerate(self._words)}
         self._texts = set(state["texts"])
+
+
+def with_columns(rows: Rows, values: dict[str, Floats], lists: dict[str, list[Any]]) -> Rows:
+    """The rows with more columns."""
+    return replace(rows, values={**rows.values, **values}, lists={**rows.lists, **lists})
 
 
 def quantile(ascending: Floats, first: Ints, number: Ints, share: float) -> Floats:

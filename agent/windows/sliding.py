@@ -16,11 +16,13 @@ import numpy as np
 from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows import block
-from agent.windows.aggregates import STREAMED, parse
+from agent.windows.aggregates import SAMPLED, parse
 from agent.windows.journal import Journal
 from agent.windows.partials import Layout
 from agent.windows.results import results
+from agent.windows.samples import Asked, Samples, with_columns
 from agent.windows.search import first_at_least
+from agent.windows.sight import cut
 from agent.windows.story import Story
 from agent.windows.table import Told, together
 from sensors.batch import Ints
@@ -65,10 +67,9 @@ class Sliding:
         if self.size <= 0:
             raise ValueError("size must be longer than zero")
         wanted = parse(self.aggregates, self.metric)
-        for item in wanted:
-            if item.function not in STREAMED:
-                raise ValueError(f"{item.function} is not available in a sliding window")
-        self.layout = Layout(wanted, self.metric)
+        sampled = [item for item in wanted if item.function in SAMPLED]
+        self.samples = Samples(sampled, self.most) if sampled else None
+        self.layout = Layout([item for item in wanted if item not in sampled], self.metric)
         fields = {"time": np.int64, "arrival": np.int64, "window": np.bool_}
         self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.layout.columns))}, self.most)
         self.refused = 0
@@ -78,20 +79,33 @@ class Sliding:
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return self.layout.names
+        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
+        return tuple(dict.fromkeys((*self.layout.names, *more)))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
-        return self.layout.columns
+        more = () if self.samples is None else self.samples.columns
+        return tuple(dict.fromkeys((*self.layout.columns, *more)))
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
         self.late.clear()
         told: list[Told] = []
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            arrived, owner = self._arrived, rows.key[:0]
+            if self.samples is not None and len(rows):
+                owner = self.samples.add(rows, rows.end, self._kept(rows), arrived)
             for start in range(0, len(rows), _BLOCK):
                 told += self._block(rows, start, min(start + _BLOCK, len(rows)))
-            return self._rows(told, rows)
+            found = self._rows(told, rows, arrived)
+            if self.samples is not None and len(owner):
+                self.samples.drop(owner, self._horizon[owner] - self.size)
+            return found
+
+    def _kept(self, rows: Rows) -> Any:
+        """Rows that take part, `(n,)` bool."""
+        keep = rows.key >= 0
+        return keep if self.where is None else keep & self.where.holds(rows)
 
     def finish(self, now: int) -> Rows:
         """End of input: tell every window that is open (`final` only)."""
@@ -99,7 +113,7 @@ class Sliding:
         none = Rows(empty, empty, empty, empty, {}, now)
         who = np.flatnonzero(self.journal.count > 0)
         if self.emit == "current" or len(who) == 0:
-            return self._rows([], none)
+            return self._rows([], none, 0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             story = Story(self.layout, int(self.size), *self.journal.read(who))
             rows = story.windows()
@@ -107,14 +121,11 @@ class Sliding:
             order = np.lexsort((told.key, told.window))
             self.journal.forget(who)
             self._horizon[who] = _END
-            return self._rows([told.take(order)], none)
+            return self._rows([told.take(order)], none, _END)
 
     def _block(self, rows: Rows, start: int, stop: int) -> list[Told]:
         key, time = rows.key[start:stop], rows.end[start:stop]
-        keep = key >= 0
-        if self.where is not None:
-            keep &= self.where.holds(rows.take(np.arange(start, stop)))
-        position = np.flatnonzero(keep)
+        position = np.flatnonzero(self._kept(cut(rows, slice(start, stop))))
         key, time = key[position], time[position]
         if len(key) == 0:
             return []
@@ -237,11 +248,16 @@ class Sliding:
             more = max(series, 2 * len(self._horizon)) - len(self._horizon)
             self._horizon = np.append(self._horizon, np.full(more, _NEVER))
 
-    def _rows(self, told: list[Told], rows: Rows) -> Rows:
+    def _rows(self, told: list[Told], rows: Rows, arrived: int) -> Rows:
+        """Windows as rows; so many readings had come before these."""
         key, time, position, partial = together(*told, size=self.layout.size)
         at = position if len(position) and position[0] < 0 else rows.at[position]
         values = results(self.layout, partial, int(self.size))
-        return Rows(key, np.maximum(time - self.size, 0), time, at, values, rows.now)
+        start = np.maximum(time - self.size, 0)
+        found = Rows(key, start, time, at, values, rows.now)
+        if self.samples is None:
+            return found
+        return with_columns(found, *self.samples.of(Asked(key, start, time + 1, arrived + position)))
 
     def state(self) -> State:
         return {
@@ -250,6 +266,7 @@ class Sliding:
             "arrived": self._arrived,
             "refused": self.refused,
             "overflows": self.layout.overflows,
+            "samples": None if self.samples is None else self.samples.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -258,6 +275,8 @@ class Sliding:
         self.journal.grow(len(self._horizon))
         self._arrived, self.refused = int(state["arrived"]), int(state["refused"])
         self.layout.overflows = int(state["overflows"])
+        if self.samples is not None:
+            self.samples.restore(state["samples"])
 
     def set_back(self, to: int) -> None:
         """As of aligned windows."""
@@ -266,6 +285,8 @@ class Sliding:
     def forget(self, keys: Ints) -> None:
         self.journal.forget(keys)
         self._horizon[keys[keys < len(self._horizon)]] = _NEVER
+        if self.samples is not None:
+            self.samples.journal.forget(keys)
 
 
 def _sorted(told: Told) -> Told:

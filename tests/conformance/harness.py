@@ -90,12 +90,15 @@ def plain(engine, name, rows, owner):
         row = {"_at": at, "key": table.name(int(rows.key[i])), "start": int(rows.start[i]), "end": int(rows.end[i])}
         row.update({column: values[i] for column, values in columns.items()})
         row.update({column: text.tolist()[i] for column, text in rows.texts.items()})
+        row.update({column: values[i] for column, values in rows.lists.items()})
         found.append(row)
     return found
 
 
 def close(got, expected, rel, absolute):
-    """Whether a number is the expected one, null being NaN."""
+    """Whether a number or a list is the expected one, null being NaN."""
+    if isinstance(expected, list):
+        return list(got) == expected
     if expected is None:
         return math.isnan(got)
     return math.isclose(got, expected, rel_tol=rel, abs_tol=absolute)

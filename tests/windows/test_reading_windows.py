@@ -134,6 +134,37 @@ def test_the_session_of_a_silent_series_is_closed_by_the_clock():
     assert told(out, ["mean"]) == [(-1, 0, 100 * second, 106 * second, 2.0)]
 
 
+SAMPLED = ["median", "p90", "distinct"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), streams(refused=True), st.booleans(), emits, st.sampled_from([0, 2000]))
+def test_aggregates_of_the_readings_themselves(data, readings, by_count, emit, grace):
+    def make():
+        calls = {"metric": "x", "aggregates": [*SAMPLED, "collect"], "emit": emit}
+        if by_count:
+            return CountWindow(count=5, step=2, **calls)
+        return Sliding(size=Duration("2s"), grace=Duration(grace * MS), **calls)
+
+    if by_count:
+        expected = naive.counted(readings, 5, 2, emit)
+    else:
+        expected, _ = naive.sliding(readings, 2000 * MS, grace * MS, emit, finish=True)
+    out = make()
+    rows = out.process(rows_of(readings))
+    lists = list(rows.lists["collect"])
+    got = told(rows, SAMPLED)
+    if not by_count:
+        rest = out.finish(0)
+        got, lists = got + told(rest, SAMPLED), lists + rest.lists["collect"]
+    assert [row[:4] for row in got] == [row[:4] for row in expected]
+    for row, collected, (*_, inside) in zip(got, lists, expected, strict=True):
+        assert collected == naive.aggregate("collect", inside)
+        for name, value in zip(SAMPLED, row[4:], strict=True):
+            assert close(value, naive.aggregate(name, inside)), (name, value, inside)
+    check_cuts(make, readings, cuts(data.draw, len(readings)), SAMPLED)
+
+
 def test_a_series_keeps_a_bounded_number_of_readings():
     window = Sliding(size=Duration("1h"), metric="x", emit="current", most=10, aggregates=["count"])
     for i in range(30):
