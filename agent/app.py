@@ -23,7 +23,7 @@ from agent.engine import Decisions, Engine
 from agent.messages import encode
 from agent.notes import Notes
 from agent.outbox import Outbox
-from agent.reading import Reading, keeps_time
+from agent.reading import Reading, keeps_time, noted_step
 from agent.self_watch import SelfWatch
 from agent.service import Progress, collect_young
 from agent.summary import Summary
@@ -143,12 +143,18 @@ class App:
 
     async def _watch_self(self) -> None:
         own = any(map(keeps_time, self.parts.sources.values()))
-        now = (lambda: self.engine.host_time) if own else time.time_ns
-        watch = SelfWatch(self._agent.name, lambda: self.outbox.failing or self._unsaved, now, self.decide)
+        now = (lambda: self.engine.host_time) if own else self.clock.wall
+        watch = SelfWatch(
+            self._agent.name, lambda: self.outbox.failing or self._unsaved, now, self.decide if own else self._timed
+        )
         while True:
             await asyncio.sleep(self._agent.tick.seconds)
             await watch.look()
             collect_young()
+
+    async def _timed(self, batch: Batch) -> None:
+        """Decide on what bears the host's time; like a reading, it must not hide that the clock was set."""
+        await self.decide(dataclasses.replace(batch, clock_step=noted_step(self.clock)))
 
     async def _obey(self, batch: Batch) -> None:
         await self.decide(dataclasses.replace(batch, source=COMMANDS))
@@ -234,6 +240,10 @@ class App:
         covered = self._notes.begin_save()
         if self._appending:  # what the state has decided must be safe before the state is
             await asyncio.wait(set(self._appending))
+        if self.outbox.failing:  # meanwhile; what the state has decided is in memory only
+            self._notes.not_saved(covered)
+            log.warning("check-point: not saved while alerts are in memory only")
+            return
         saving = asyncio.ensure_future(asyncio.to_thread(checkpoint.save, self._file, content))
         self._saving.add(saving)
         saving.add_done_callback(self._saving.discard)

@@ -66,7 +66,7 @@ class Reading:
                     async for batch in source:
                         self.progress.beat(name)
                         self.behind.discard(name)
-                        step = batch.clock_step if own else self._step()
+                        step = batch.clock_step if own else noted_step(self.clock)
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
                         self.progress.done(name)  # a silent sensor is no task that hangs
                 log.info("source %s: ended", name)
@@ -88,14 +88,16 @@ class Reading:
             self.progress.beat("clock")
             if self.behind and time.monotonic() - started < self.patience_seconds:
                 continue
-            await self.take(dataclasses.replace(tick(self.clock.wall()), clock_step=self._step()))
+            await self.take(dataclasses.replace(tick(self.clock.wall()), clock_step=noted_step(self.clock)))
 
-    def _step(self) -> int:
-        steps = self.clock.steps
-        _, step = self.clock.read()
-        if self.clock.steps > steps:
-            log.warning("the host clock was set by %+.3f s", step / 1e9)
-        return step
+
+def noted_step(clock: HostClock) -> int:
+    """By how much the host clock was set since this was asked last, ns; a step is logged."""
+    steps = clock.steps
+    _, step = clock.read()
+    if clock.steps > steps:
+        log.warning("the host clock was set by %+.3f s", step / 1e9)
+    return step
 
 
 def keeps_time(source: object) -> bool:
