@@ -47,6 +47,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "sliding": "agent.windows.sliding:Sliding",
     },
     "detector": {
+        "anomaly_rate": "agent.detectors.anomaly_rate:AnomalyRate",
         "auto": "agent.detectors.auto:Auto",
         "calibrated": "agent.detectors.combination:Calibrated",
         "combined": "agent.detectors.combination:Combined",

@@ -67,7 +67,7 @@ class Auto(Streaming):
     two days fit the memory.
 
     Scale and offset of the metric do not matter but for rounding. A constant series has no score. It needs
-    about 35 KB a series and 30 to 50 microseconds a row.
+    about 32 KB a series and 30 to 50 microseconds a row.
 
     Attributes:
         memory: rows kept to compare with.

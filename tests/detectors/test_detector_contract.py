@@ -17,6 +17,7 @@ from agent.components import REGISTRY
 from tests.detectors.detector_tables import column, content, part, run, table
 
 SMALL = {
+    "anomaly_rate": {"metrics": ("x", "y", "z")},
     "auto": {
         "metric": "x",
         "memory": 512,

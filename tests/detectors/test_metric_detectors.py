@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from agent.detectors.anomaly_rate import AnomalyRate
 from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.combination import Calibrated, Combined
 from agent.detectors.neighbour import Neighbour
@@ -132,6 +133,16 @@ def test_a_combination_is_the_weighted_mean_of_its_calibrated_parts():
     expected = (3 * np.nan_to_num(parts[0]) + np.nan_to_num(parts[1])) / 4
     got = scores(Combined("x", parts=("ewma", "spatial"), weights=(3.0, 1.0), rest=0), x)
     np.testing.assert_allclose(got[70:], expected[70:], rtol=1e-12)
+
+
+def test_the_anomaly_rate_is_the_share_of_strange_metrics_and_names_them():
+    values = {name: np.random.default_rng(i).normal(0, 1, 300) for i, name in enumerate("abcd")}
+    values["b"][200] += 30
+    values["d"][205] += 30
+    out = AnomalyRate(tuple("abcd"), hold=10, limit=8.0).process(table(np.zeros(300), values))
+    assert out.values["score"][[199, 200, 205, 209, 210, 215]].tolist() == [0.0, 0.25, 0.5, 0.5, 0.25, 0.0]
+    assert out.lists["evidence"][206] == {"metrics": ["b", "d"]}
+    assert out.lists["evidence"][199] is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Anomaly rate of a machine: the share of its signals that are strange at about the same time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.detectors.combination import PARTS
+from agent.detectors.rounds import rounds
+from agent.detectors.streaming import COUNT, FEW, MISSING, REASONS, Streaming, Table
+from agent.rows import Rows, State
+from sensors.batch import Ints, Text
+
+_NEVER = -(1 << 40)
+
+
+@dataclass
+class AnomalyRate:
+    """Each metric has a detector of its own; the score is the share of the metrics that were strange of late.
+
+    A metric is strange for `hold` rows from a row on whose score is `limit` or more. One noisy sensor moves the
+    rate little; a machine that fails moves many. A metric without a score counts as usual; where none has
+    one, the score is NaN. The list `evidence` names the strange metrics. Scale and offset do not matter.
+
+    Attributes:
+        metrics: columns, two or more.
+        on: name of the window whose results it watches; empty = the readings.
+        by: grouping columns of a series.
+        detector: of each metric, with its defaults: cusum, ewma, page_hinkley, robust_z, seasonal or spatial.
+        limit: score at which a metric is strange.
+        hold: rows for which it stays so.
+    """
+
+    metrics: tuple[str, ...]
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    detector: str = "robust_z"
+    limit: float = 5.0
+    hold: int = 10
+    _parts: list[Streaming] = field(init=False, repr=False, compare=False)
+    _table: Table = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.metrics) < 2 or self.detector not in PARTS or self.hold < 1:
+            raise ValueError(
+                f"metrics must be two or more, detector out of {', '.join(PARTS)}, hold at least 1 row"
+            )
+        self._parts = [PARTS[self.detector](metric) for metric in self.metrics]
+        self._table = Table({COUNT: ((), np.int64, 0), "strange": ((len(self.metrics),), np.int64, _NEVER)})
+
+    @property
+    def metric(self) -> str:
+        """What an alert names as its signal."""
+        return "+".join(self.metrics)
+
+    def process(self, rows: Rows) -> Rows:
+        """One score for each row of a known series, in the order of the rows."""
+        parts = [part.process(rows) for part in self._parts]
+        key = parts[0].key
+        scores = np.array([part.values["score"] for part in parts]).T
+        beyond = np.nan_to_num(scores, nan=-np.inf) >= self.limit
+        strange = np.zeros_like(beyond)
+        if len(key):
+            self._table.grow(int(key.max()) + 1)
+        for block in rounds(key, self._table.arrays[COUNT]):
+            state, view = self._table.at(block.keys)
+            number = state[COUNT][:, None] + np.arange(block.index.shape[1])
+            since = np.where(beyond[block.index], number[:, :, None], _NEVER)
+            since = np.maximum.accumulate(np.concatenate([state["strange"][:, None], since], axis=1), axis=1)[:, 1:]
+            line, column, position = block.rows()
+            strange[position] = (number[:, :, None] - since < self.hold)[line, column]
+            state["strange"][:] = since[np.arange(len(since)), block.take - 1]
+            state[COUNT] += block.take
+            if not view:
+                self._table.put(block.keys, state)
+        silent = np.isnan(scores).all(axis=1)
+        codes = np.array([part.texts["reason"].codes for part in parts]).max(axis=0)
+        score = np.where(silent, np.nan, strange.mean(axis=1))
+        evidence = [
+            {"metrics": [name for name, on in zip(self.metrics, row, strict=True) if on]} if any(row) else None
+            for row in strange.tolist()
+        ]
+        reason = np.where(silent, np.where(codes < 0, FEW, np.maximum(codes, MISSING)), -1)
+        return Rows(
+            key=key,
+            start=parts[0].start,
+            end=parts[0].end,
+            at=parts[0].at,
+            values={"score": score},
+            now=rows.now,
+            texts={"reason": Text(REASONS, reason.astype(np.int32))},
+            lists={"evidence": evidence},
+        )
+
+    def state(self) -> State:
+        return {"parts": [part.state() for part in self._parts], "table": self._table.state()}
+
+    def restore(self, state: State) -> None:
+        for part, saved in zip(self._parts, state["parts"], strict=True):
+            part.restore(saved)
+        self._table.restore(state["table"])
+
+    def forget(self, keys: Ints) -> None:
+        for part in self._parts:
+            part.forget(keys)
+        self._table.forget(keys)
+
+    @property
+    def bytes_a_series(self) -> int:
+        """Memory of one series."""
+        return sum(part.bytes_a_series for part in self._parts) + self._table.bytes_a_series
