@@ -26,6 +26,7 @@ MIGRATIONS = (
     """,
 )
 
+_ROWS = 200  # of one INSERT
 _OVERHEAD = 64  # bytes a row costs beside its texts
 
 
@@ -94,13 +95,7 @@ def size_of(message: Message) -> int:
 def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
     """Write the changes."""
     outcome = Outcome()
-    connection.executemany(
-        "INSERT OR REPLACE INTO log VALUES (?,?,?,?,?,?,?,?,?,?)",
-        [
-            (position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body)
-            for position, m, stored, size in changes.rows
-        ],
-    )
+    _insert(connection, changes.rows)
     for name, value in changes.notes.items():
         if value is None:
             connection.execute("DELETE FROM notes WHERE name = ?", (name,))
@@ -132,6 +127,17 @@ def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
             "DELETE FROM dead WHERE number <= (SELECT max(number) FROM dead) - ?", (changes.dead_limit,)
         )
     return outcome
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Kept]) -> None:
+    """Many rows a statement: each statement gives up Python's lock once, and gets it back only when others wait."""
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        values: list[object] = []
+        for position, m, stored, size in part:
+            values += (position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body)
+        marks = ",".join(["(?,?,?,?,?,?,?,?,?,?)"] * len(part))
+        connection.execute(f"INSERT OR REPLACE INTO log VALUES {marks}", values)  # noqa: S608 only marks
 
 
 def _drop_oldest(connection: sqlite3.Connection, kinds: frozenset[Kind], excess: int, outcome: Outcome) -> None:
