@@ -140,6 +140,8 @@ class Kl:
     resolution: Duration = _MILLISECOND
 
     def __post_init__(self) -> None:
+        if self.where is not None:
+            self.where.condition()
         if self.size <= 0 or self.step <= 0 or self.step > self.size:
             raise ValueError(f"step {self.step} must be longer than zero and at most size {self.size}")
         if self.bins < 2 or self.prior <= 0:

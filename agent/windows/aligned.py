@@ -64,6 +64,8 @@ class Aligned:
 
     def _prepare(self, size: int, step: int, geometry: type[Hops] | type[Steps]) -> None:
         """Make the state; called by `__post_init__` of each kind."""
+        if self.where is not None:
+            self.where.condition()
         if size <= 0 or step <= 0:
             raise ValueError("size and step must be longer than zero")
         if step > size:

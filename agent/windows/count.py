@@ -59,6 +59,8 @@ class CountWindow:
     most: int = 100_000
 
     def __post_init__(self) -> None:
+        if self.where is not None:
+            self.where.condition()
         step = self.step or self.count
         if self.count < 2:
             raise ValueError(f"count is {self.count}; a window has 2 readings or more")

@@ -71,6 +71,8 @@ class Session:
     most: int = 10_000
 
     def __post_init__(self) -> None:
+        if self.where is not None:
+            self.where.condition()
         if self.gap <= 0:
             raise ValueError("gap must be longer than zero")
         if self.emit != "final":

@@ -64,6 +64,8 @@ class Sliding:
     most: int = 100_000
 
     def __post_init__(self) -> None:
+        if self.where is not None:
+            self.where.condition()
         if self.size <= 0:
             raise ValueError("size must be longer than zero")
         wanted = parse(self.aggregates, self.metric)

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.detectors.kl import Kl
+from agent.expressions import Expression, ExpressionError
+from agent.windows.aligned import Tumbling
 from agent.windows.count import CountWindow
 from agent.windows.session import Session
 from agent.windows.sliding import Sliding
@@ -163,6 +166,28 @@ def test_aggregates_of_the_readings_themselves(data, readings, by_count, emit, g
         for name, value in zip(SAMPLED, row[4:], strict=True):
             assert close(value, naive.aggregate(name, inside)), (name, value, inside)
     check_cuts(make, readings, cuts(data.draw, len(readings)), SAMPLED)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda where: Tumbling(size=Duration("1s"), metric="x", where=where),
+        lambda where: CountWindow(count=2, metric="x", where=where),
+        lambda where: Sliding(size=Duration("1s"), metric="x", where=where),
+        lambda where: Session(gap=Duration("1s"), metric="x", where=where),
+        lambda where: Kl(size=Duration("1s"), step=Duration("1s"), metric="x", where=where),
+    ],
+)
+def test_readings_for_which_where_does_not_hold_are_left_out(make):
+    with pytest.raises(ExpressionError, match="not a condition"):
+        make(Expression.parse("x + 1"))
+    kept = [(0, i * 200 * MS, float(i)) for i in range(1, 40)]
+    rest = [(0, i * 200 * MS + MS, -1.0) for i in range(1, 40)]
+    both = sorted(kept + rest, key=lambda r: r[1])
+    window, plain = make(Expression.parse("x > 0")), make(None)
+    names = ["score", "count"] if isinstance(window, Kl) else ["mean", "count"]
+    got = [row[1:] for row in told(window.process(rows_of(both)), names)]
+    assert same_bytes(got, [row[1:] for row in told(plain.process(rows_of(kept)), names)])
 
 
 def test_a_series_keeps_a_bounded_number_of_readings():
