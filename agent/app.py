@@ -78,7 +78,10 @@ class App:
         Raises:
             Exception: whatever is nobody's to handle; systemd restarts, the state resumes from the check-point.
         """
-        self._agent.state.mkdir(parents=True, exist_ok=True)
+        try:
+            self._agent.state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # the outbox goes on in memory, and says so
+            log.error("state directory %s: %s", self._agent.state, error)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.outbox)
             self._resume()

@@ -189,3 +189,9 @@ def read_only(tmp_path):
 async def test_a_state_directory_that_cannot_be_written_keeps_nothing_from_running(tmp_path, read_only):
     app = await start(read_only, tmp_path / "out")
     assert "outbox.db" in app.outbox.failing
+
+
+async def test_a_file_in_place_of_the_state_directory_keeps_nothing_from_running(tmp_path):
+    (tmp_path / "state").write_text("")
+    app = await start(tmp_path / "state", tmp_path / "out")
+    assert app.outbox.failing

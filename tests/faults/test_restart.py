@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import tty
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +150,37 @@ async def test_a_recording_goes_on_where_it_was_when_killed(tmp_path):
     found = alerts(tmp_path)
     assert len(found) == 400 // 7
     assert [change for change, _, _ in found] == ["raised", "resolved"] * (len(found) // 2) + ["raised"]
+
+
+@pytest.fixture
+def faked(tmp_path):
+    """A clock for a process, to be set while it runs: write `+10d` to the file."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime*.so.1"))
+    if not libraries:
+        pytest.skip("faketime is not installed")
+    file = tmp_path / "clock"
+    file.write_text("+0")
+    return file, {
+        "LD_PRELOAD": str(libraries[-1]), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+
+
+async def test_a_process_whose_clock_is_set_goes_on(tmp_path, line, faked):
+    ours, port = line
+    clock, environment = faked
+    window = '[window.w]\ntype = "hopping"\nmetric = "x"\nsize = "500ms"\nstep = "100ms"\n'
+    rules = '[rule.mean]\non = "w"\nwhen = "mean >= 90"\nclear = "mean < 80"\n[rule.gone]\ntype = "deadman"\nafter = "3s"\n'
+    file = configuration(tmp_path, serial(port), window + rules)
+    async with AgentProcess("run", "-c", file, env=environment) as agent:
+        await agent.says("source line: open")
+        os.write(ours, b"\n")
+        for step in ("+0", "+3650d", "-1h", "+0"):
+            clock.write_text(step)
+            for value in [60] * 8 + [95] * 26 + [60] * 26:
+                say(ours, "m", value)
+                await asyncio.sleep(0.05)  # a sensor's pace
+        assert await agent.stop() == 0
+    expected = [(change, rule) for change in ("raised", "resolved") for rule in ("hot", "mean")] * 4
+    assert [(change, rule) for change, rule, _ in alerts(tmp_path)] == expected
+    assert sum("host clock was set" in text for text in agent.lines) == 3
