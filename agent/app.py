@@ -150,9 +150,11 @@ class App:
         watch = SelfWatch(
             self._agent.name, lambda: self.outbox.failing or self._unsaved, now, self.decide if own else self._timed
         )
+        patience = time.monotonic() + 10  # like the clock, it waits for sources that are read again
         while True:
             await asyncio.sleep(self._agent.tick.seconds)
-            await watch.look()
+            if not self._behind or time.monotonic() > patience:
+                await watch.look()
             collect_young()
 
     async def _timed(self, batch: Batch) -> None:
