@@ -16,7 +16,7 @@ from agent.sinks.kafka import KafkaSink
 from sensors.kafka import KafkaSource
 from sensors.security import Tls
 from sensors.units import Duration
-from tests.brokers import Kafka, free_port
+from tests.brokers import Kafka, free_port, start_mock_kafka
 from tests.delivery.fakes import message
 from tests.delivery.listeners import consume
 
@@ -186,3 +186,19 @@ async def test_tls_with_a_client_certificate(real_kafka: Kafka, tmp_path: Path) 
     for bad in (Tls(files.path("ca.pem")), Tls(tmp_path / "none"), None):
         with pytest.raises(SinkError):
             await replace(out, tls=bad, secure=True, timeout=Duration("2s")).__aenter__()
+
+
+async def test_a_leader_that_changes_and_a_broker_that_times_out_cost_no_message(tmp_path: Path) -> None:
+    broker = start_mock_kafka(tmp_path)  # librdkafka's: it answers with the errors it is told to
+    try:
+        async with sink(broker) as out:
+            await out.send([message(1)])
+            broker._tell("errors 0 6 6")  # Produce: NOT_LEADER_OR_FOLLOWER, twice
+            await out.send([message(2)])
+            broker._tell("errors 0 7")  # Produce: REQUEST_TIMED_OUT
+            await out.send([message(3)])
+        records = await consume(broker.servers, out.alerts, 3)
+        assert [json.loads(record.value)["n"] for record in records][:1] == [1]
+        assert {json.loads(record.value)["n"] for record in records} == {1, 2, 3}
+    finally:
+        broker.stop()
