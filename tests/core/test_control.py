@@ -124,3 +124,15 @@ def test_an_open_incident_is_not_forgotten_with_its_idle_series():
     assert [change[:3] for change in back] == [("quiet", "m", "resolved")]
     cooler = {change[:3] for change in changes(engine.process(reading(50, 5 * 3600 + 2, "hot")))}
     assert {("hot", "hot", "resolved"), ("quiet", "hot", "resolved")} <= cooler
+
+
+def test_a_series_that_fires_is_not_forgotten_however_long_it_is_silent():
+    day = 86400
+    engine = parts(
+        {"agent": {"site": "s", "name": "a", "idle": "7d"}, "rule": {"hot": {"when": "x >= 90"}}}
+    ).engine()
+    engine.process(reading(95, 0))
+    engine.process(reading(50, 0, "calm"))
+    engine.process(tick(START + 10 * day * SECOND))
+    assert [name for name in engine.series("hot").names if name] == [("m",)]
+    assert changes(engine.process(reading(50, 10 * day + 1))) == [("hot", "m", "resolved", ())]
