@@ -70,6 +70,11 @@ def compose(settings: Settings) -> Parts:
     names = [*settings.window, *settings.detector, *settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
+    problems += [
+        f"rule.{name}: a window or detector has this name, too; what is saved of them could be mixed up"
+        for name in settings.rule
+        if name in settings.window or name in settings.detector
+    ]
     steps = windows | detectors
     _check_on(settings, problems)
     problems += _check_columns(steps, rules)

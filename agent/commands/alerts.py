@@ -8,11 +8,13 @@ import json
 import sys
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from agent.commands import Commands, add_command
 from agent.notices import Notice
+from sensors.security import Tls, read_secret
 from sensors.units import Duration
 
 _EXAMPLES = """  agent alerts list
@@ -35,9 +37,25 @@ def register(commands: Commands) -> None:
     command.add_argument("--for", dest="lasts", type=Duration, metavar="TIME", help="of a silence, e.g. 2h")
     command.add_argument("--note", default="", help="why, for whoever reads the event")
     command.add_argument("--agent", default="", metavar="SITE/NAME", help="default: the only one on the broker")
-    command.add_argument("--broker", default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s")
+    command.add_argument(
+        "--broker",
+        type=_broker,
+        default="mqtt://127.0.0.1:1883",
+        metavar="URL",
+        help="mqtt:// or mqtts://, default: %(default)s",
+    )
+    command.add_argument("--user", default="", help="name to log in with")
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
+    command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, PEM, for mqtts://")
     command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
     command.add_argument("--json", action="store_true", help="JSON lines")
+
+
+def _broker(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+        raise argparse.ArgumentTypeError(f"{text}: write mqtt://HOST:PORT or mqtts://HOST:PORT")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,8 +114,15 @@ async def _run(arguments: argparse.Namespace) -> int:
     import aiomqtt  # its import takes longer than those of all other commands
 
     url = urlsplit(arguments.broker)
+    tls = url.scheme == "mqtts"
+    options: dict[str, Any] = {"port": url.port or (8883 if tls else 1883), "timeout": 5}
+    if tls:
+        options["tls_context"] = Tls(ca=arguments.ca).context()
+    if arguments.user:
+        options["username"] = arguments.user
+        options["password"] = read_secret(arguments.password_file) if arguments.password_file else None
     try:
-        async with aiomqtt.Client(url.hostname or "127.0.0.1", url.port or 1883, timeout=5) as client:
+        async with aiomqtt.Client(url.hostname or "127.0.0.1", **options) as client:
             broker = Broker(client, arguments.root)
             if arguments.verb == "list":
                 return await _list(broker, arguments)
@@ -151,6 +176,8 @@ async def _only_agent(broker: Broker) -> str:
     found = await broker.retained(f"{broker.root}/v1/+/+/status")
     bases = sorted(topic.removesuffix("/status") for topic, _ in found)
     if len(bases) != 1:
-        names = ", ".join("/".join(base.split("/")[-2:]) for base in bases) or "none"
+        if not bases:
+            raise LookupError(f"no agent has told this broker of itself under {broker.root}/v1; see --broker and --root")
+        names = ", ".join("/".join(base.split("/")[-2:]) for base in bases)
         raise LookupError(f"which agent? add --agent SITE/NAME; on this broker: {names}")
     return bases[0]

@@ -41,7 +41,7 @@ def check(arguments: argparse.Namespace) -> int:
     else:
         summary = {
             "sources": list(parts.sources), "windows": list(parts.settings.window),
-            "detectors": list(parts.settings.detector), "rules": list(parts.rules), "sinks": list(parts.sinks),
+            "detectors": list(parts.settings.detector), "rules": list(parts.settings.rule), "sinks": list(parts.sinks),
         }  # fmt: skip
     warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
     if arguments.json:

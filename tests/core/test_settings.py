@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.components import ConfigError
+from agent.compose import compose
 from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -87,3 +88,18 @@ def test_the_example_shows_the_defaults(monkeypatch):
     settings = load(CONFIG / "agent.toml")
     assert settings.agent == AgentSettings(name="gateway-1")
     assert settings.outbox == OutboxSettings()
+
+
+def test_a_rule_with_the_name_of_a_window_is_refused(tmp_path):
+    text = """
+[window.temp]
+type = "tumbling"
+metric = "x"
+size = "5s"
+aggregates = ["mean"]
+[rule.temp]
+on = "temp"
+when = "mean >= 90"
+"""
+    with pytest.raises(ConfigError, match=r"rule\.temp: a window or detector has this name"):
+        compose(load(write(tmp_path, text)))

@@ -73,4 +73,23 @@ async def test_an_open_alert_is_listed_acknowledged_and_silenced(tmp_path, mosqu
 async def test_without_an_agent_on_the_broker_it_says_so(mosquitto):
     code, _, error = await alerts(mosquitto.url, "ack", "2")
     assert code == 1
-    assert "which agent?" in error
+    assert "no agent has told this broker of itself under edge/v1" in error
+
+
+async def test_a_broker_that_wants_a_name_a_password_and_tls_gets_them(secure_mosquitto, certificates, tmp_path):
+    broker = secure_mosquitto
+    broker.stop()
+    broker.extra = broker.extra.replace("require_certificate true", "require_certificate false")
+    broker.start()
+    ca = ["--ca", str(certificates.path("ca.pem"))]
+    known = ["--user", "agent", "--password-file", str(tmp_path / "password")]
+    assert await alerts(broker.url, "list", *ca, *known) == (0, "no open alert\n", "")
+    code, _, error = await alerts(broker.url, "list", *ca)
+    assert code == 1
+    assert "ot authori" in error
+
+
+async def test_an_address_that_is_none_is_refused():
+    code, _, error = await alerts("http://127.0.0.1", "list")
+    assert code == 2
+    assert "write mqtt://HOST:PORT or mqtts://HOST:PORT" in error
