@@ -177,7 +177,9 @@ async def _only_agent(broker: Broker) -> str:
     bases = sorted(topic.removesuffix("/status") for topic, _ in found)
     if len(bases) != 1:
         if not bases:
-            raise LookupError(f"no agent has told this broker of itself under {broker.root}/v1; see --broker and --root")
+            raise LookupError(
+                f"no agent has told this broker of itself under {broker.root}/v1; see --broker and --root"
+            )
         names = ", ".join("/".join(base.split("/")[-2:]) for base in bases)
         raise LookupError(f"which agent? add --agent SITE/NAME; on this broker: {names}")
     return bases[0]
