@@ -12,7 +12,7 @@ The map, in the direction of the data:
     expressions/         the language of conditions: parsed once, evaluated over whole columns
     alerts, cloudevents  what an alert is, its id for ever; how it is written for subscribers
     messages             decisions -> what goes out
-    outbox, database     the durable log: an alert is safe once `append` returns (with outbox_log, outbox_table)
+    outbox/, database    the durable log: an alert is safe once `append` returns
     cursor, delivery     where each sink stands in it, and the loop that keeps a sink supplied
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic

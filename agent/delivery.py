@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from agent.alerts import Message
 from agent.backoff import Backoff
-from agent.cursor import Portion
 from agent.outbox import Outbox
+from agent.outbox.cursor import Portion
 from agent.sinks import RejectedError, Sink, SinkError
 
 log = logging.getLogger(__name__)

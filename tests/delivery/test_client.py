@@ -16,7 +16,7 @@ from agent.alerts import Message
 from agent.backoff import Backoff
 from agent.client import Event, Ledger, MqttEvents, subscribe
 from agent.client.kafka import KafkaEvents
-from agent.cursor import mark
+from agent.outbox.cursor import mark
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
 from tests.brokers import Kafka, Mosquitto

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agent.alerts import Kind, Message
-from agent.cursor import PRESENT, Portion
 from agent.outbox import Outbox
+from agent.outbox.cursor import PRESENT, Portion
 from tests.delivery.fakes import message
 
 SINKS: dict[str, frozenset[Kind]] = {"a": frozenset({"alert", "state"}), "b": frozenset({"alert"})}

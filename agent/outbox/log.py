@@ -15,7 +15,7 @@ from itertools import islice
 
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseError
-from agent.outbox_table import Changes, Held, Kept, Outcome, Start, apply, load, read, salvage, size_of
+from agent.outbox.table import Changes, Held, Kept, Outcome, Start, apply, load, read, salvage, size_of
 
 log = logging.getLogger(__name__)
 

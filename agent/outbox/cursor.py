@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.alerts import Kind, Message
-from agent.outbox_table import Kept
+from agent.outbox.table import Kept
 
 PRESENT: frozenset[Kind] = frozenset({"state", "status", "health", "discovery", "reply"})
 """Kinds that tell how things are now; a newer one does not have to wait for an older event."""

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Self
 
 from agent.alerts import Kind, Message
-from agent.cursor import PRESENT, Cursor, Lane, Portion
 from agent.database import Database, DatabaseError
-from agent.outbox_log import MIB, MINOR, SECOND, Log
-from agent.outbox_table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
+from agent.outbox.cursor import PRESENT, Cursor, Lane, Portion
+from agent.outbox.log import MIB, MINOR, SECOND, Log
+from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
 
 log = logging.getLogger(__name__)
 
