@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.backoff import Backoff
-from agent.clock import HostClock
+from agent.clock import TOLERANCE, HostClock
 from agent.service import Progress
 from sensors.batch import Batch, Naming, tick
 from sensors.source import Source, SourceError
@@ -66,7 +66,7 @@ class Reading:
                     async for batch in source:
                         self.progress.beat(name)
                         self.behind.discard(name)
-                        step = batch.clock_step if own else noted_step(self.clock)
+                        step = batch.clock_step if own else self._step(batch)
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
                         self.progress.done(name)  # a silent sensor is no task that hangs
                 log.info("source %s: ended", name)
@@ -89,6 +89,10 @@ class Reading:
             if self.behind and time.monotonic() - started < self.patience_seconds:
                 continue
             await self.take(dataclasses.replace(tick(self.clock.wall()), clock_step=noted_step(self.clock)))
+
+    def _step(self, batch: Batch) -> int:
+        """The clock's step before the batch; one read before the clock was set back leaves it to the next."""
+        return 0 if batch.read_at > self.clock.wall() + TOLERANCE else noted_step(self.clock)
 
 
 def noted_step(clock: HostClock) -> int:

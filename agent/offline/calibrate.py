@@ -31,7 +31,7 @@ PARTS = (0.3, 0.65)
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
-        "calibrate", help="find a threshold on labelled data", description=__doc__,
+        "calibrate", help="Find a threshold on labelled data.", description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="CSV or NPZ with time, normal_wave, anomaly_wave, is_anomaly")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
-        "detect", help="score the windows of a recorded wave", description=__doc__,
+        "detect", help="Score the windows of a recorded wave.", description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="CSV or NPZ with the samples")

@@ -115,7 +115,7 @@ def _share(part: int, whole: int) -> float:
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
-        "evaluate", help="score a detector on labelled recordings", description=__doc__, epilog=_EPILOG,
+        "evaluate", help="Score a detector on labelled recordings.", description=__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument(

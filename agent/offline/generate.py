@@ -19,7 +19,7 @@ COLUMNS = ("time", "normal_wave", "anomaly_wave", "is_anomaly")
 
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
-    generate = commands.add_parser("generate", help="make a labelled data set", description=__doc__)
+    generate = commands.add_parser("generate", help="Make a labelled data set.", description=__doc__)
     kinds = generate.add_subparsers(dest="kind", required=True, metavar="KIND")
     voltage = kinds.add_parser(
         "voltage",
