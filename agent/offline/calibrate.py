@@ -14,6 +14,7 @@ from agent.detectors.mains import Mains
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.detectors.wave_model import WaveModel
 from agent.offline import tutorial
+from agent.offline.help_text import HelpFormatter
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
 from agent.offline.verdicts import Flags, Verdicts
@@ -28,11 +29,16 @@ PARTS = (0.3, 0.65)
 """Where the part to learn from ends and where the part to find the threshold on ends, as shares of the windows."""
 
 
+_EXAMPLES = """examples:
+  agent calibrate dataset.csv --method tutorial
+  agent calibrate dataset.csv --false-alarms 0.001 --toml detector.toml"""
+
+
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "calibrate", help="Find a threshold on labelled data.", description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter, epilog=_EXAMPLES,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="CSV or NPZ with time, normal_wave, anomaly_wave, is_anomaly")
     parser.add_argument("--method", choices=("quantile", "tutorial"), default="quantile",

@@ -13,6 +13,7 @@ import numpy as np
 from agent.detectors.mains import Mains
 from agent.detectors.samples import load_samples
 from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
+from agent.offline.help_text import HelpFormatter
 from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
 from agent.rows import Rows
 
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
+_EXAMPLES = """examples:
+  agent detect dataset.csv --metric anomaly_wave
+  agent detect recording.csv --detector mains --model dataset_model.json"""
+
+
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "detect", help="Score the windows of a recorded wave.", description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter, epilog=_EXAMPLES,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="CSV or NPZ with the samples")
     parser.add_argument("--detector", choices=("tutorial_kl", "mains"), default="tutorial_kl",
@@ -36,7 +42,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--hop", type=int, default=0, help="samples between windows; 0 = the window")
     parser.add_argument("--bins", type=int, default=50, help="bins of a histogram")
     parser.add_argument("--threshold", type=float, default=None,
-                        help=f"anomalous above it; default {TUTORIAL_THRESHOLD} (tutorial_kl) or 1 (mains)")  # fmt: skip
+                        help=f"anomalous above it; default {TUTORIAL_THRESHOLD:.4g}, of mains 1")  # fmt: skip
     parser.add_argument("--sampling-rate", type=float, default=0.0, help="samples a second; 0 = by the times")
     parser.add_argument("--nominal", type=float, default=0.0, help="frequency of the sine, Hz; 0 = find it")
     parser.add_argument("--model", default="", help="of detector mains: what `agent calibrate` learned")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.offline.help_text import HelpFormatter
 from sensors.waveform import Dataset, tutorial_dataset
 
 if TYPE_CHECKING:
@@ -17,15 +18,27 @@ if TYPE_CHECKING:
 COLUMNS = ("time", "normal_wave", "anomaly_wave", "is_anomaly")
 
 
+_EXAMPLES = """examples:
+  agent generate voltage -o dataset.csv --seed 1
+  agent generate voltage -o long.npz --duration 3600 --anomaly-probability 0.0005"""
+
+
 def register(commands: Commands) -> None:
     """Add the command to the command line."""
-    generate = commands.add_parser("generate", help="Make a labelled data set.", description=__doc__)
+    generate = commands.add_parser(
+        "generate",
+        help="Make a labelled data set.",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=HelpFormatter,
+    )
     kinds = generate.add_subparsers(dest="kind", required=True, metavar="KIND")
     voltage = kinds.add_parser(
         "voltage",
         help="mains voltage with drops (the voltage tutorial's data)",
         description="Mains voltage with drops at random: columns time, normal_wave, anomaly_wave, is_anomaly.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
+        epilog=_EXAMPLES,
     )
     voltage.add_argument("-o", "--output", type=Path, default=Path("dataset.csv"), help=".csv or .npz")
     voltage.add_argument("--duration", type=float, default=100.0, help="seconds")
