@@ -28,7 +28,7 @@ from agent.self_watch import SelfWatch
 from agent.service import Progress, collect_young
 from agent.summary import Summary
 from sensors.batch import Batch
-from sensors.source import Positioned
+from sensors.source import Positioned, Source
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class App:
         self._placed: set[str] = set()  # sources whose place is in the check-point
         self._one_save = asyncio.Lock()
         self._save_soon = asyncio.Event()
+        self._commands: dict[str, Source] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -133,7 +134,8 @@ class App:
         reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         reading.behind, reading.opened = self._behind, self._opened
         async with asyncio.TaskGroup() as tasks:
-            commands = Reading(command_sources(self.parts.sinks), self._obey, 0, self.progress, self.clock)
+            self._commands = command_sources(self.parts.sinks)
+            commands = Reading(self._commands, self._obey, 0, self.progress, self.clock)
             beside = [
                 tasks.create_task(self._save_now_and_then()),
                 tasks.create_task(self._report_now_and_then()),
@@ -221,7 +223,9 @@ class App:
         while True:
             await asyncio.sleep(self._agent.health.seconds)
             uptime = time.monotonic() - started
-            report = health.report(self.parts, self.engine, self.outbox, self.deliveries, uptime, self.clock.steps)
+            report = health.report(
+                self.parts, self._commands, self.engine, self.outbox, self.deliveries, uptime, self.clock.steps
+            )
             await self.outbox.append([health.message(report)])
 
     @property

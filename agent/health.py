@@ -16,6 +16,7 @@ from agent.compose import Parts
 from agent.delivery import Delivery
 from agent.engine import Engine
 from agent.outbox import Outbox
+from sensors.source import Source
 
 
 def version_of_agent() -> str:
@@ -28,13 +29,15 @@ def version_of_agent() -> str:
 
 def report(
     parts: Parts,
+    commands: Mapping[str, Source],
     engine: Engine,
     outbox: Outbox,
     deliveries: Mapping[str, Delivery],
     uptime: float,
     clock_steps: int,
 ) -> dict[str, Any]:
-    """Counters of everything between the sources and the sinks. Plain JSON."""
+    """Counters of everything between the sources (of readings and of commands) and the sinks. Plain JSON."""
+    sources = {**parts.sources, **commands}
     return {
         "uptime_s": round(uptime, 1),
         "version": version_of_agent(),
@@ -45,7 +48,7 @@ def report(
         "series": {"/".join(by): len(table) for by, table in engine.tables.items()},
         "series_refused": sum(table.refused for table in engine.tables.values()),
         "alerts": engine.counts.alerts,
-        "sources": {name: dataclasses.asdict(source.counters) for name, source in parts.sources.items()},
+        "sources": {name: dataclasses.asdict(source.counters) for name, source in sources.items()},
         "outbox": {
             "failing": outbox.failing,
             "appended": outbox.counters.appended,

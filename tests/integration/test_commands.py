@@ -4,6 +4,8 @@ import asyncio
 import json
 import sys
 
+import aiomqtt
+
 from tests.integration.agent_process import ROOT, AgentProcess
 
 CONFIG = """
@@ -67,6 +69,26 @@ async def test_an_open_alert_is_listed_acknowledged_and_silenced(tmp_path, mosqu
         code, _, error = await alerts(mosquitto.url, "unsilence", silence)
         assert code == 1
         assert "there is no silence" in error or "did not answer" in error
+        assert await agent.stop() == 0
+
+
+async def test_commands_that_are_none_are_counted_in_the_health_report(tmp_path, mosquitto):
+    file = tmp_path / "agent.toml"
+    text = CONFIG.format(state=tmp_path / "state", url=mosquitto.url)
+    file.write_text(text.replace('tick = "100ms"', 'tick = "100ms"\nhealth = "100ms"'))
+    async with (
+        AgentProcess("run", "-c", file) as agent,
+        aiomqtt.Client("127.0.0.1", mosquitto.port) as client,
+        asyncio.timeout(30),
+    ):
+        await agent.says("source commands of broker: open")
+        await client.subscribe("edge/v1/hall/a/health")
+        async for message in client.messages:
+            counters = json.loads(message.payload)["sources"]["commands of broker"]
+            if counters["frames_bad"]:
+                assert "no JSON" in counters["last_error"]
+                break
+            await client.publish("edge/v1/hall/a/cmd/ack", b"ack everything!", qos=1)
         assert await agent.stop() == 0
 
 
