@@ -49,7 +49,7 @@ size = "20s"
 step = "1s"
 reference = {{ low = 40, high = 80, counts = [{counts}] }}
 
-[rule.drift]
+[rule.drifting]
 on = "drift"
 when = "score >= 3"
 """
