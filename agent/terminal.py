@@ -200,11 +200,15 @@ class View:
         calm: list[tuple[KeyTable, int, Notice | None]] = []
         total = 0
         for keys in {id(column.table): column.table for column in columns}.values():
+            seen = np.zeros(len(keys.names), np.bool_)
+            for column in columns:
+                if column.table is keys:
+                    seen[: len(column.last)] |= np.isfinite(column.last[: len(seen)])
             for row, name in enumerate(keys.names):
-                if name is None:
+                incident = worst.get(" ".join(name)) if worst and name is not None else None
+                if name is None or not (seen[row] or incident):  # the agent itself has no value in these columns
                     continue
                 total += 1
-                incident = worst.get(" ".join(name)) if worst else None
                 if incident is not None:
                     chosen.append((keys, row, incident))
                 elif len(calm) < most:

@@ -142,6 +142,15 @@ def test_a_thousand_machines_cost_little_and_the_worst_is_on_top():
     assert (time.process_time() - started) / 20 < 0.05
 
 
+def test_a_series_without_any_value_is_not_listed():
+    view, _ = _view()
+    engine, batch = _engine(), _batch([1.0, np.nan, 3.0])
+    view.update(engine, batch, _decide(engine, batch))
+    rows = {line.split()[0] for line in _picture(view).splitlines() if line.startswith("m")}
+    assert rows >= {"m0", "m2"}
+    assert "m1" not in rows
+
+
 def test_raw_rows_are_counted_and_listed():
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0, 45.0, 50.0])
