@@ -50,6 +50,19 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float, l
     raise RuntimeError(f"the broker does not listen: {log.read_text(errors='replace')[-2000:]}")
 
 
+def stand_still(process: subprocess.Popen[bytes]) -> None:
+    """Stop the process; a thread that runs on another core does not stop at once, and could still answer."""
+    process.send_signal(signal.SIGSTOP)
+    end = time.monotonic() + 5
+    threads = Path(f"/proc/{process.pid}/task")
+    while time.monotonic() < end:
+        states = [(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads.iterdir()]
+        if set(states) <= {"T", "t"}:
+            return
+        time.sleep(0.001)
+    raise RuntimeError("the broker does not stand still")
+
+
 @dataclass
 class Mosquitto:
     """A mosquitto process. `kill` and `start` again keep port, configuration and stored messages."""
@@ -84,7 +97,7 @@ class Mosquitto:
     def pause(self) -> None:
         """It accepts connections (the kernel does) and answers nothing."""
         assert self.process
-        self.process.send_signal(signal.SIGSTOP)
+        stand_still(self.process)
 
     def resume(self) -> None:
         assert self.process
@@ -213,7 +226,7 @@ class Kafka:
 
     def pause(self) -> None:
         assert self.process
-        self.process.send_signal(signal.SIGSTOP)
+        stand_still(self.process)
 
     def resume(self) -> None:
         assert self.process
