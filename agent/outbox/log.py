@@ -145,6 +145,8 @@ class Log:
             if len(rows) == limit:
                 end = rows[-1]
                 return found, end.position if isinstance(end, Kept) else end
+            if (self._tail[0].position if self._tail else self.durable + 1) > last + 1:
+                return found, last  # a write meanwhile took rows after `last` out of memory; read them next time
         for memory in (self._tail, self.fresh):
             if memory and memory[-1].position > after:
                 wanted = (r for r in memory if after < r.position <= upto and r.message.kind in kinds)
