@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import missing
 from tests.integration.agent_process import AgentProcess
 
 SECOND = 10**9
@@ -158,7 +159,7 @@ def faked(tmp_path):
     """A clock for a process, to be set while it runs: write `+10d` to the file."""
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime*.so.1"))
     if not libraries:
-        pytest.skip("faketime is not installed")
+        missing("faketime is not installed")
     file = tmp_path / "clock"
     file.write_text("+0")
     return file, {
