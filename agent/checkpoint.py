@@ -9,12 +9,13 @@ import io
 import json
 import logging
 import os
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from agent.quarantine import move_aside
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,12 @@ def load(path: Path) -> Any | None:
 
 def put_aside(path: Path, reason: str) -> None:
     """Start without the check-point, and keep it for whoever wants to know."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-    log.error("check-point %s cannot be read (%s); moved to %s, starting without it", path, reason, aside.name)
     try:
-        path.replace(aside)
+        aside = move_aside(path)
     except OSError as error:
-        log.error("check-point %s cannot be moved: %s", path, error)
+        log.error("check-point %s cannot be read (%s) nor moved: %s", path, reason, error)
+    else:
+        log.error("check-point %s cannot be read (%s); moved to %s, starting without it", path, reason, aside.name)
 
 
 def _strip(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:

@@ -4,8 +4,8 @@ Promises:
 
 1. `run` returns after its transaction is on disk (WAL, `synchronous=FULL`), or raises `DatabaseError` and has
    changed nothing.
-2. A file that is corrupt, at opening or later, is moved aside as `NAME.corrupt-TIME` and a new one is begun:
-   a damaged file never keeps the agent from starting.
+2. A file that is corrupt, at opening or later, is moved aside as `NAME.corrupt-TIME` (the newest five are kept) and a
+   new one is begun: a damaged file never keeps the agent from starting.
 3. A full disk, a lost mount or missing rights raise `DatabaseError`; the next `run` tries again by itself.
 4. Files shrink: `tidy` gives freed pages back to the file system.
 5. On a full disk rows can still be deleted: a reserve of half a MiB is given up for that, and taken again later.
@@ -20,12 +20,13 @@ import logging
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
+
+from agent.quarantine import move_aside
 
 log = logging.getLogger(__name__)
 
@@ -225,15 +226,7 @@ class Database:
 
     def _quarantine(self, reason: str) -> None:
         self._drop_connection()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        target = Path(f"{self.path}.corrupt-{stamp}")
-        number = 1
-        while target.exists():
-            number += 1
-            target = Path(f"{self.path}.corrupt-{stamp}.{number}")
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(f"{self.path}{suffix}"):
-                os.replace(f"{self.path}{suffix}", f"{target}{suffix}")
+        target = move_aside(self.path, ("-wal", "-shm"))
         self.quarantined.append(target)
         log.error("%s is corrupt (%s): moved to %s, starting a new one", self.path, reason, target)
 

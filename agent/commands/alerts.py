@@ -47,6 +47,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--user", default="", help="name to log in with")
     command.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
     command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, PEM, for mqtts://")
+    command.add_argument("--certificate", type=Path, metavar="FILE", help="our own, PEM, if the broker wants one")
+    command.add_argument("--key", type=Path, metavar="FILE", help="the key of --certificate, PEM")
     command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
     command.add_argument("--json", action="store_true", help="JSON lines")
 
@@ -117,7 +119,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     tls = url.scheme == "mqtts"
     options: dict[str, Any] = {"port": url.port or (8883 if tls else 1883), "timeout": 5}
     if tls:
-        options["tls_context"] = Tls(ca=arguments.ca).context()
+        options["tls_context"] = Tls(arguments.ca, arguments.certificate, arguments.key).context()
     if arguments.user:
         options["username"] = arguments.user
         options["password"] = read_secret(arguments.password_file) if arguments.password_file else None

@@ -30,6 +30,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--user", default="", help="name to log in with")
     command.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
     command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, PEM, for mqtts://")
+    command.add_argument("--certificate", type=Path, metavar="FILE", help="our own, PEM, if the broker wants one")
+    command.add_argument("--key", type=Path, metavar="FILE", help="the key of --certificate, PEM")
     command.add_argument("--root", default="edge", help="first level of the topics (default: %(default)s)")
     command.add_argument("--site", default="+", help="alerts of this site only")
     command.add_argument("--machine", default="+", help="alerts of this machine only")
@@ -58,8 +60,9 @@ async def _tail(arguments: argparse.Namespace) -> None:
     from sensors.security import Tls
 
     options: dict[str, Any] = {"trouble": _say, "user": arguments.user, "password_file": arguments.password_file}
-    if arguments.ca is not None:
-        options["tls"] = Tls(ca=arguments.ca)
+    tls = Tls(arguments.ca, arguments.certificate, arguments.key)
+    if tls != Tls():
+        options["tls"] = tls
     if not arguments.broker.startswith("kafka:"):
         options |= {"root": arguments.root, "site": arguments.site, "machine": arguments.machine}
         options["present"] = arguments.open

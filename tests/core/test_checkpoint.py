@@ -1,9 +1,14 @@
 """The check-point keeps state whole, or says that it cannot."""
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from agent import checkpoint
+from agent.quarantine import KEPT, move_aside
 
 
 def test_state_comes_back_as_it_was(tmp_path):
@@ -40,3 +45,27 @@ def test_a_damaged_checkpoint_is_moved_aside(tmp_path, damage):
 def test_objects_are_refused():
     with pytest.raises(TypeError):
         checkpoint.encode({"a": np.array([object()])})
+
+
+def later_ctime(file):
+    """Return when the clock of the file system has gone on, so that the next file is the newer one."""
+    then, deadline = file.stat().st_ctime_ns, time.monotonic() + 5.0
+    while True:
+        os.utime(file.parent)
+        if file.parent.stat().st_ctime_ns > then:
+            return
+        assert time.monotonic() < deadline
+
+
+def test_only_the_newest_of_the_damaged_files_are_kept(tmp_path):
+    path = tmp_path / "s"
+    names = []
+    for number in range(KEPT + 4):
+        path.write_bytes(b"%d" % number)
+        Path(f"{path}-wal").write_bytes(b"%d" % number)
+        names.append(move_aside(path, ("-wal",)))
+        later_ctime(names[-1])
+    kept = [name for name in names if name.exists()]
+    assert kept == names[-KEPT:]
+    assert [name.read_bytes() for name in kept] == [b"%d" % number for number in range(4, KEPT + 4)]
+    assert sum(1 for _ in tmp_path.iterdir()) == 2 * KEPT

@@ -111,6 +111,13 @@ async def test_a_broker_that_wants_a_name_a_password_and_tls_gets_them(secure_mo
     assert "ot authori" in error
 
 
+async def test_a_broker_that_wants_a_certificate_gets_it(secure_mosquitto, certificates, tmp_path):
+    known = ["--ca", str(certificates.path("ca.pem")), "--user", "agent", "--password-file", str(tmp_path / "password")]
+    own = ["--certificate", str(certificates.path("client.pem")), "--key", str(certificates.path("client.key"))]
+    assert await alerts(secure_mosquitto.url, "list", *known, *own) == (0, "no open alert\n", "")
+    assert (await alerts(secure_mosquitto.url, "list", *known))[0] == 1
+
+
 async def test_an_address_that_is_none_is_refused():
     code, _, error = await alerts("http://127.0.0.1", "list")
     assert code == 2

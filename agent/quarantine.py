@@ -1,0 +1,53 @@
+"""Damaged files are moved aside for whoever wants to know, and only the newest are kept: a disk is not endless."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+KEPT = 5
+"""Files of one name that are kept; the oldest goes first."""
+
+
+def move_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
+    """Rename `path` to `NAME.corrupt-TIME`, and `path` + each suffix of `companions` with it.
+
+    Returns:
+        the new name.
+
+    Raises:
+        OSError: the disk does not allow it.
+    """
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    target = path.with_name(f"{path.name}.corrupt-{stamp}.{now % 10**9:09d}Z")
+    for suffix in ("", *companions):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.replace(f"{target}{suffix}")
+    try:
+        _prune(path, target, companions)
+    except OSError as error:
+        log.warning("old files beside %s are kept: %s", path, error)
+    return target
+
+
+def _prune(path: Path, newest: Path, companions: tuple[str, ...]) -> None:
+    """Delete all but the newest `KEPT` of the files moved aside from `path`."""
+    mark = f"{path.name}.corrupt-"
+    found = [
+        (file.stat().st_ctime_ns, file)
+        for file in path.parent.iterdir()
+        if file.name.startswith(mark) and not (companions and file.name.endswith(companions)) and file != newest
+    ]
+    for _, file in sorted(found)[: -(KEPT - 1)]:
+        for suffix in ("", *companions):
+            part = Path(f"{file}{suffix}")
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)
