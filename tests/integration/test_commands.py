@@ -112,7 +112,14 @@ async def test_a_broker_that_wants_a_name_a_password_and_tls_gets_them(secure_mo
 
 
 async def test_a_broker_that_wants_a_certificate_gets_it(secure_mosquitto, certificates, tmp_path):
-    known = ["--ca", str(certificates.path("ca.pem")), "--user", "agent", "--password-file", str(tmp_path / "password")]
+    known = [
+        "--ca",
+        str(certificates.path("ca.pem")),
+        "--user",
+        "agent",
+        "--password-file",
+        str(tmp_path / "password"),
+    ]
     own = ["--certificate", str(certificates.path("client.pem")), "--key", str(certificates.path("client.key"))]
     assert await alerts(secure_mosquitto.url, "list", *known, *own) == (0, "no open alert\n", "")
     assert (await alerts(secure_mosquitto.url, "list", *known))[0] == 1
