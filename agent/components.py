@@ -83,7 +83,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "lines": "agent.sinks.lines:LinesSink",
     },
 }
-_DEFAULT_TYPE = {"rule": "threshold"}
+_DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
 _NESTED = {"Codec": "codec"}  # a field annotated with this protocol holds a table of this kind
 
 

@@ -64,7 +64,7 @@ def compose(settings: Settings) -> Parts:
     sources = _build_all("source", settings.source, problems)
     windows = _build_all("window", settings.window, problems)
     detectors = _build_all("detector", settings.detector, problems)
-    rules = _build_all("rule", _rules(settings), problems)
+    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors), problems)
     sinks = _build_all("sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     names = [*settings.window, *settings.detector, *settings.source]
@@ -93,6 +93,16 @@ def compose(settings: Settings) -> Parts:
 
 def _rules(settings: Settings) -> dict[str, Table]:
     return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
+
+
+def _with_usual_limits(rules: Mapping[str, Table], detectors: Mapping[str, Any]) -> dict[str, Table]:
+    """The rules, those that only say which detector they look at completed by its usual limit."""
+    completed = dict(rules)
+    for name, table in rules.items():
+        limit = getattr(detectors.get(str(table.get("on", ""))), "usual_limit", None)
+        if limit is not None and table.get("type", "threshold") == "threshold" and "when" not in table:
+            completed[name] = {**table, "when": f"score >= {limit:g}"}
+    return completed
 
 
 def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
@@ -172,6 +182,20 @@ def _signed(sink: Any, identity: Identity) -> Any:
     fields = {field.name for field in dataclasses.fields(sink) if field.init}
     mine = {"site": identity.site, "agent": identity.agent}
     return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
+
+
+def unused(settings: Settings) -> list[str]:
+    """A sentence for each detector whose scores nothing looks at: a wish that was forgotten, as a rule."""
+    read = {
+        str(table.get("on", ""))
+        for tables in (settings.window, settings.detector, settings.rule)
+        for table in tables.values()
+    }
+    return [
+        f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
+        for name in settings.detector
+        if name not in read
+    ]
 
 
 def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:

@@ -9,6 +9,7 @@ import sys
 
 from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
+from agent.compose import unused
 from agent.settings import unknown_variables
 
 _EXAMPLES = """  agent check -c config/serial.toml
@@ -31,6 +32,7 @@ def register(commands: Commands) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """Compose everything, open nothing."""
     problems: list[str] = []
+    warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
     summary: dict[str, list[str]] = {}
     try:
         parts = parts_of(arguments)
@@ -43,7 +45,7 @@ def check(arguments: argparse.Namespace) -> int:
             "sources": list(parts.sources), "windows": list(parts.settings.window),
             "detectors": list(parts.settings.detector), "rules": list(parts.settings.rule), "sinks": list(parts.sinks),
         }  # fmt: skip
-    warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
+        warnings += [f"{arguments.config}: {warning}" for warning in unused(parts.settings)]
     if arguments.json:
         print(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **summary}))  # noqa: T201
         return 78 if problems else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class AnomalyRate:
     hold: int = 10
     _parts: list[Streaming] = field(init=False, repr=False, compare=False)
     _table: Table = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or self.detector not in PARTS or self.hold < 1:

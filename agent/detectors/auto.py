@@ -85,6 +85,8 @@ class Auto(Streaming):
     words: ClassVar = {"view": VIEWS}
     cells: ClassVar[int] = 256
 
+    usual_limit: ClassVar[float] = 1.0
+
     def _check(self) -> None:
         if self.memory < 512 or self.warmup < EPOCH or self.rest < BASE or not self.half_life > 0.0:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Spike(Streaming):
     half_life: float = 500.0
     warmup: int = 30
     _decay: Decay = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 12.0
 
     def _check(self) -> None:
         if not self.half_life > 0.0:
@@ -73,6 +76,8 @@ class NoiseBurst(Streaming):
     half_life: float = 500.0
     warmup: int = 64
     _decay: Decay = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 3.0
 
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or not self.half_life > 0.0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -128,6 +128,8 @@ class Combined(Streaming):
     rest: int = 50
     _inner: list[tuple[Streaming, Calibrated]] = field(init=False, repr=False, compare=False)
     _resting: Calibrated = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 0.9
 
     def _check(self) -> None:
         unknown = [name for name in self.parts if name not in PARTS]

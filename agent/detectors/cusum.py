@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class Cusum(Streaming):
     warmup: int = 30
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _sum: Decay = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 8.0
 
     def _check(self) -> None:
         if not self.slack > 0.0 or not self.half_life > 0.0:

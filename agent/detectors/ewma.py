@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class Ewma(Streaming):
     warmup: int = 30
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 4.0
 
     def _check(self) -> None:
         if not 0.0 < self.alpha <= 1.0 or not self.half_life > 0.0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -76,6 +77,8 @@ class Mains:
     _rings: Rings = field(init=False, repr=False)
     _shared: WaveModel | None = field(init=False, repr=False, default=None)
     _learning: Learning = field(init=False, repr=False)
+
+    usual_limit: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.nominal <= self.sampling_rate / 4:

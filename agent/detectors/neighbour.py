@@ -38,6 +38,8 @@ class Neighbour(Streaming):
 
     cells: ClassVar[int] = 256
 
+    usual_limit: ClassVar[float] = 5.0
+
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or self.memory % _BUNCH or self.memory < self.window:
             raise ValueError("window must be a power of 2, memory a multiple of 64 and not less than the window")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class PageHinkley(Streaming):
     warmup: int = 30
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _fade: Decay = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 30.0
 
     def _check(self) -> None:
         if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:

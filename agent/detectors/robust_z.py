@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class RobustZ(Streaming):
 
     window: int = 100
     warmup: int = 20
+
+    usual_limit: ClassVar[float] = 4.0
 
     def _check(self) -> None:
         if self.window < 3:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class Seasonal(Streaming):
     half_life: float = 500.0
     warmup: int = 64
     _decay: Decay = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 8.0
 
     def _check(self) -> None:
         if self.period <= 0 or self.periods < 1 or self.memory < 16 * self.periods or not self.half_life > 0.0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class Spatial(Streaming):
     """
 
     warmup: int = 30
+
+    usual_limit: ClassVar[float] = 0.1
 
     def _shapes(self) -> dict[str, Shape]:
         return {"low": ((), np.float64, np.inf), "high": ((), np.float64, -np.inf)}

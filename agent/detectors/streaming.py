@@ -131,6 +131,9 @@ class Streaming(ABC):
     by: tuple[str, ...] = ("machine",)
     _table: Table = field(init=False, repr=False, compare=False)
 
+    usual_limit: ClassVar[float | None] = None
+    """The score from which a rule without `when` raises; None = there is no usual one."""
+
     cells: ClassVar[int] = CELLS
     """Most cells of a matrix; fewer where the kernel needs much memory a cell."""
     words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Stuck(Streaming):
 
     rows: int = 60
     tolerance: float = 0.0
+
+    usual_limit: ClassVar[float] = 1.0
 
     def _check(self) -> None:
         if self.rows < 1 or not self.tolerance >= 0.0:

@@ -32,7 +32,7 @@ class Threshold:
     stays as it is: that is the hysteresis.
 
     Attributes:
-        when: condition over the columns of its rows.
+        when: condition over the columns of its rows; of a rule `on` a detector with a usual limit it may be left out.
         clear: condition that ends it; left out: as soon as `when` is false.
         on: window or detector whose rows it judges; empty = readings.
         by: columns of the grouping.

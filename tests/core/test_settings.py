@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.components import ConfigError
-from agent.compose import compose
+from agent.compose import compose, unused
 from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -103,3 +103,27 @@ when = "mean >= 90"
 """
     with pytest.raises(ConfigError, match=r"rule\.temp: a window or detector has this name"):
         compose(load(write(tmp_path, text)))
+
+
+SOURCE = '[source.line]\ntype = "tcp"\nport = 1\n'
+
+
+def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
+    text = SOURCE + '[detector.any]\nmetric = "pressure"\n[rule.strange]\non = "any"\n'
+    parts = compose(load(write(tmp_path, text)))
+    assert type(parts.steps["any"]).__name__ == "Auto"
+    assert parts.rules["strange"].raise_limit == "score >= 1"
+    assert not unused(parts.settings)
+
+
+def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
+    text = SOURCE + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\n[rule.strange]\non = "drift"\n'
+    with pytest.raises(ConfigError, match=r"rule\.strange\.when: missing"):
+        compose(load(write(tmp_path, text)))
+
+
+def test_a_detector_that_nothing_reads_is_told(tmp_path):
+    settings = load(write(tmp_path, SOURCE + '[detector.any]\nmetric = "pressure"\n'))
+    assert unused(settings) == [
+        'detector.any: no rule looks at its scores; add a table [rule.NAME] with on = "any"'
+    ]
