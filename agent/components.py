@@ -54,6 +54,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",
         "mains": "agent.detectors.mains:Mains",
+        "missing": "agent.detectors.missing:Missing",
         "kl": "agent.detectors.kl:Kl",
         "neighbour": "agent.detectors.neighbour:Neighbour",
         "noise_burst": "agent.detectors.bursts:NoiseBurst",

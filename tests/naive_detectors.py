@@ -93,3 +93,20 @@ def robust_z(xs, window=100, warmup=20):
         else:
             scores.append(min(CAP, abs(x - middle) / spread))
     return scores
+
+
+def missing(times, xs, factor=5.0, rows=16):
+    """Scores of the silence before each row; times in seconds."""
+    scores, values, finished, block = [], [], [], []
+    for time, x in zip(times, xs, strict=True):
+        known = sorted(gap for gap in finished[-5:] if gap > 0)
+        usual = known[(len(known) - 1) // 2] if known else math.nan
+        silence = max(0.0, time - max(values)) if values else math.nan
+        scores.append(np.minimum(CAP, silence / (factor * usual)))
+        if not math.isnan(x):
+            block.append(silence if values else 0.0)
+            values.append(time)
+            if len(block) == rows:
+                finished.append(max(block))
+                block = []
+    return scores
