@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,8 @@ class Missing:
     rows: int = 16
     _table: Table = field(init=False, repr=False, compare=False)
     _now: int = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.factor < np.inf or self.rows < 2:
