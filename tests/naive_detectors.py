@@ -110,3 +110,14 @@ def missing(times, xs, factor=5.0, rows=16):
                 finished.append(max(block))
                 block = []
     return scores
+
+
+def autocorrelation(xs):
+    known = [x for x in xs if not math.isnan(x)]
+    square = sum(x * x for x in known) / len(known) if known else 0.0
+    results = []
+    for lag in range(len(xs)):
+        pairs = [a * b for a, b in zip(xs[lag:], xs, strict=False) if not math.isnan(a * b)]
+        enough = len(pairs) >= 0.25 * len(xs) and len(known) >= 0.25 * len(xs) and square > 0
+        results.append(sum(pairs) / len(pairs) / square if enough else 0.0)
+    return results
