@@ -93,7 +93,8 @@ def _levelled(memory: npt.NDArray[np.floating]) -> Floats:
     usual = np.take_along_axis(np.sort(np.abs(x), axis=1), size // 2, axis=1) if x.shape[1] else 0.0
     spread = np.where(usual > 0.0, usual, away.sum(axis=1, keepdims=True) / size)  # most of it may be constant
     x = np.clip(x / np.where(spread > 0.0, spread, 1.0), -CUT, CUT)
-    return x - np.where(known, x, 0.0).sum(axis=1, keepdims=True) / size
+    level: Floats = np.where(known, x, 0.0).sum(axis=1, keepdims=True) / size
+    return x - level
 
 
 def _shortest_peak(r: Floats, longest: int) -> Ints:
