@@ -16,6 +16,7 @@ from agent.detectors.measures import MEASURES
 from agent.detectors.sine import Bools, Track, running
 from agent.detectors.stretches import close, inner, longest, shift
 from agent.detectors.wave_model import WaveModel
+from agent.detectors.windowed import LARGEST
 from sensors.batch import Floats, Ints
 
 NAMES = (
@@ -91,7 +92,7 @@ def name_disturbances(windows: Floats, track: Track, measures: Floats, model: Wa
     name, size = np.where(sign, phase_name, name), np.where(sign, phase_size, size)
     strange = np.where((sign | none)[:, None], turning | none[:, None], strange)
     start, duration = longest(strange)
-    return Disturbance(name, size, start, np.where(duration > 0, duration, n))
+    return Disturbance(name, np.clip(size, -LARGEST, LARGEST), start, np.where(duration > 0, duration, n))
 
 
 def _base(track: Track, model: WaveModel, measures: Floats, ratios: Floats) -> tuple[Floats, Floats]:
@@ -209,7 +210,7 @@ def _explain(
     weight = strange.astype(np.float64)
     count = np.maximum(weight.sum(axis=1), 1.0)
     floor = count * noise**2
-    whole = np.maximum((d * d * weight).sum(axis=1) - floor, 1e-300)
+    whole = np.maximum((d * d * weight).sum(axis=1) - floor, 1e-12 * base * base + 1e-300)
 
     def share(left: Floats) -> Floats:
         part: Floats = 1.0 - np.maximum(left - floor, 0.0) / whole

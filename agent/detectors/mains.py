@@ -171,7 +171,8 @@ class Mains:
         values[whole, 1] = np.where(why < 0, score > self.threshold, np.nan)
         loud = known[score[known] > self.threshold]
         if len(loud):
-            found = name_disturbances(x[loud], track.take(loud), measures[loud], model.take(loud))
+            with np.errstate(over="ignore"):  # samples absurdly far from a tiny wave
+                found = name_disturbances(x[loud], track.take(loud), measures[loud], model.take(loud))
             name[whole[loud]] = found.name
             values[whole[loud], 2] = np.where(
                 found.name == NAMES.index("frequency deviation"), found.size * self.sampling_rate, found.size

@@ -97,8 +97,7 @@ class Learning:
         floor[:, _FREQUENCY] = self.frequency_tolerance * self.nominal
         floor[:, MEASURES.index("flat")] = 2.0
         away = np.maximum(spread, floor)
-        below = WaveModel.one_sided(away, level, self.sag)
-        limits = np.stack([centre, below, away], axis=1)
+        limits = np.stack([centre, *WaveModel.by_standard(away, away, level, self.sag)], axis=1)
         limits[~(level > 2 * centre[:, MEASURES.index("noise")])] = np.nan
         return limits
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.detectors.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.sine import follow
-from agent.detectors.windowed import measurable
+from agent.detectors.windowed import LARGEST, measurable
 from agent.rows import State
 from sensors.batch import Floats, Ints
 
@@ -32,6 +33,17 @@ SAG = 0.096
 """The limit of `level` is at most so far below the median, whatever the reference tolerates: a sag is a voltage of
 90 % or less of the declared one (IEC 61000-4-30, IEEE 1159), and 0.4 % is left for the error of measurement."""
 
+SWELL = 1.35
+"""The limit above lies at most so many times as far from the median as that below, 13 %: the standards begin swells at
+10 %, but a supply whose gain has a standard deviation of 5 % would then raise more than 1 % of false alarms."""
+
+FAR = np.array([20.0 if name in ("level", "frequency", "offset") else 8.0 for name in MEASURES])
+"""Beyond so many times the distance of the 90 % quantile from the median a reference window was disturbed: 10 standard
+deviations. Normal windows differ more among each other in the first three than any of them within itself."""
+
+FEW_DISTURBED = 0.1
+"""If more of the reference than this is so far away, it is no exception, and nothing is left out."""
+
 
 def measures_of(windows: Floats, nominal: float) -> Floats:
     """`(k, len(MEASURES))` measures of windows `(k, n)`, block by block; NaN where a window is not finite."""
@@ -44,6 +56,30 @@ def measures_of(windows: Floats, nominal: float) -> Floats:
         track = follow(block, nominal)
         result[some] = measure(block, track, harmonics(track))
     return result
+
+
+def undisturbed(measures: Floats, floor: Floats) -> npt.NDArray[np.bool_]:
+    """`(k,)` which windows of a reference are not obviously disturbed, by their measures `(k, m)`.
+
+    Args:
+        measures: of windows most of which are normal; a row with NaN is not.
+        floor: `(m,)` distances from the median that are normal in any case.
+    """
+    whole: npt.NDArray[np.bool_] = np.all(np.isfinite(measures), axis=1)
+    away = np.abs(measures[whole] - np.median(measures[whole], axis=0))
+    usual = np.quantile(away, 0.9, axis=0, method="higher")
+    fine = whole.copy()
+    fine[whole] = (away <= np.maximum(FAR * usual, 2 * floor)).all(axis=1)
+    return fine if np.count_nonzero(whole & ~fine) <= FEW_DISTURBED * len(away) else whole
+
+
+def tolerated(level: float, nominal: float, level_tolerance: float, frequency_tolerance: float) -> Floats:
+    """`(m,)` distances from the median that are normal whatever a reference shows; shares of level and frequency."""
+    floor = np.full(len(MEASURES), FLOOR * level)
+    floor[MEASURES.index("level")] = max(FLOOR, level_tolerance) * level
+    floor[MEASURES.index("frequency")] = max(FLOOR, frequency_tolerance) * nominal
+    floor[MEASURES.index("flat")] = 2.0
+    return floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +127,10 @@ class WaveModel:
             measures: one row a window; rows with NaN are left out.
             length: samples in a window.
             nominal: cycles a sample.
-            level_tolerance: share of the level by which it may differ from the median, whatever the windows show.
+            level_tolerance: share of the level by which it may at least differ from the median.
             frequency_tolerance: the same of the frequency.
-            sag: share of the level below the median at which the limit lies at most; 1 = no such rule.
+            sag: share of the level below the median at which the limit lies at most, above at most `SWELL` times as
+                far; 1 = no such rule.
 
         Raises:
             ValueError: if there are fewer than two whole rows, or no sine in them.
@@ -101,28 +138,28 @@ class WaveModel:
         measures = measures[np.isfinite(measures).all(axis=1)]
         if len(measures) < 2:
             raise ValueError(f"{len(measures)} whole windows to learn from; at least 2 are needed")
-        centre: Floats = np.median(measures, axis=0)
-        level = centre[MEASURES.index("level")]
-        if level <= 0 or level < centre[MEASURES.index("noise")]:
+        level = float(np.median(measures[:, MEASURES.index("level")]))
+        if level <= 0 or level < np.median(measures[:, MEASURES.index("noise")]):
             raise ValueError(f"no sine near {nominal:.6g} cycles a sample in the reference")
-        floor = np.full(len(MEASURES), FLOOR * level)
-        floor[MEASURES.index("level")] = max(FLOOR, MARGIN * level_tolerance) * level
-        floor[MEASURES.index("frequency")] = max(FLOOR, MARGIN * frequency_tolerance) * nominal
-        floor[MEASURES.index("flat")] = 2.0
+        floor = tolerated(level, nominal, level_tolerance, frequency_tolerance)
+        measures = measures[undisturbed(measures, floor)]
+        centre: Floats = np.median(measures, axis=0)
+        k = len(measures)
         # Of few windows the quantile is about their largest value; widen it as the spread of a maximum asks for.
-        margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, len(measures)))))
+        margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, k)))) * (1 + 6 / k)
         above = np.maximum(margin * (np.quantile(measures, 1 - TAIL, axis=0) - centre), floor)
         below = np.maximum(margin * (centre - np.quantile(measures, TAIL, axis=0)), floor)
-        below = cls.one_sided(below, level, sag)
-        return cls(nominal, length, len(measures), centre, below, above)
+        return cls(nominal, length, k, centre, *cls.by_standard(below, above, level, sag))
 
     @staticmethod
-    def one_sided(below: Floats, level: Floats, sag: float) -> Floats:
-        """Distances of lower limits `(..., m)`: infinite where only large values are strange; a sag always is."""
+    def by_standard(below: Floats, above: Floats, level: Floats | float, sag: float) -> tuple[Floats, Floats]:
+        """Distances of limits `(..., m)`: infinite where only large values are strange; a sag or swell always is."""
         below = np.where(np.isin(MEASURES, TWO_SIDED), below, np.inf)
         index = MEASURES.index("level")
         below[..., index] = np.minimum(below[..., index], sag * level)
-        return below
+        above = above.copy()
+        above[..., index] = np.minimum(above[..., index], SWELL * sag * level)
+        return below, above
 
     def take(self, chosen: Ints) -> Self:
         """The model of some of the windows, if each has its own."""
@@ -133,7 +170,9 @@ class WaveModel:
     def ratios(self, measures: Floats) -> Floats:
         """How far each measure is from its median, in units of the distance of the limit: 1 is at the limit."""
         away = measures - self.centre
-        result: Floats = np.where(away >= 0, away / self.above, -away / self.below)
+        with np.errstate(over="ignore"):  # a value absurdly far from a model of a tiny wave
+            ratio = np.where(away >= 0, away / self.above, -away / self.below)
+        result: Floats = np.minimum(ratio, LARGEST)
         return result
 
     def limit(self, name: str) -> Floats:

@@ -126,7 +126,31 @@ def test_a_model_limits_both_sides_where_both_are_strange():
         strange = model.ratios(low)[index] > 1
         assert strange == (name in TWO_SIDED), name
     tolerant = WaveModel.learn(normal, 1000, NOMINAL / RATE, level_tolerance=0.05)
-    assert tolerant.limit("level") == pytest.approx(0.09 * tolerant.middle("level"))
+    assert tolerant.limit("level") == pytest.approx(0.05 * tolerant.middle("level"))
+
+
+def test_limits_of_the_level_are_those_of_the_standard_whatever_a_reference_tolerates():
+    normal = measures_of(
+        np.stack([(1 + 0.1 * np.sin(s)) * wave(seed=s, phase=s) for s in range(60)]), NOMINAL / RATE
+    )
+    model = WaveModel.learn(normal, 1000, NOMINAL / RATE)
+    assert model.lower("level") == pytest.approx(0.096 * model.middle("level"))
+    assert model.limit("level") == pytest.approx(0.1296 * model.middle("level"))
+    machine = WaveModel.learn(normal, 1000, NOMINAL / RATE, sag=1.0)
+    assert machine.limit("level") > 0.15 * machine.middle("level")
+
+
+def test_a_few_disturbed_windows_among_the_reference_widen_no_limit():
+    waves = np.stack([wave(seed=s, phase=s) for s in range(60)])
+    normal = WaveModel.fit(waves, NOMINAL / RATE)
+    waves[7, 200:300] *= 0.4
+    waves[23] *= 0.5
+    waves[41, 500] += 300
+    spoilt = WaveModel.fit(waves, NOMINAL / RATE)
+    assert spoilt.windows == 57
+    assert (spoilt.above <= 1.2 * normal.above + 1e-9).all()
+    waves[:12, 200:300] *= 0.4  # a fifth of them is no exception: then it is normal here
+    assert not (WaveModel.fit(waves, NOMINAL / RATE).ratios(measures_of(waves[:12], NOMINAL / RATE)) > 1).any()
 
 
 @pytest.mark.parametrize(("nominal", "n", "message"), [(0.3, 1000, "at least 4"), (0.05, 59, "shorter than three")])
