@@ -241,7 +241,9 @@ def variants(trials: int, seed: int, only: str = "") -> Iterator[tuple[str, Wave
             continue
         random = np.random.default_rng([seed, number])
         learned = replace(scene, gain=0.05, drift=0.02)
-        reference = np.stack([_make(learned, kind, random) for kind in scene.kinds for _ in range(scene.references)])
+        reference = np.stack(
+            [_make(learned, kind, random) for kind in scene.kinds for _ in range(scene.references)]
+        )
         for index in np.flatnonzero(random.random(len(reference)) < scene.spoilt).tolist():
             reference[index] = _make(learned, str(random.choice(list(FAULTS))), random)
         normal = 4 * list(PLAIN.kinds)  # so many that a rate of 1 % can be seen
