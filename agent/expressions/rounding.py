@@ -28,16 +28,15 @@ def round_half_even(x: Floats, digits: int) -> Floats:
     power = 10.0**digits
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = x * power
-        floor = np.floor(scaled)
-        fraction = scaled - floor
-        rounded = np.rint(scaled)
-        for_sure = np.abs(scaled) < _WHOLE
-        tie = np.flatnonzero((fraction == 0.5) & for_sure)
+        result: Floats = np.rint(scaled)
+        beyond = not (scaled.min() > -_WHOLE and scaled.max() < _WHOLE)  # or NaN
+        off = np.abs(scaled - result)
+        tie = np.flatnonzero(off == 0.5)
         if len(tie):
-            error = _product_error(x[tie], power, scaled[tie])
-            rounded[tie] = np.where(error > 0, floor[tie] + 1, np.where(error < 0, floor[tie], rounded[tie]))
-        result: Floats = np.where(for_sure, rounded / power, x)
-    return result
+            floor, error = np.floor(scaled[tie]), _product_error(x[tie], power, scaled[tie])
+            result[tie] = np.where(error > 0, floor + 1, np.where(error < 0, floor, result[tie]))
+        result /= power
+    return np.where(np.abs(scaled) < _WHOLE, result, x) if beyond else result
 
 
 def _product_error(a: Floats, b: float, product: Floats) -> Floats:

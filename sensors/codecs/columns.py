@@ -36,12 +36,12 @@ def number(value: object) -> float:
     return math.nan
 
 
-def numbers(column: list[Any]) -> tuple[Floats, int]:
+def numbers(column: list[Any], *, plain: bool = False) -> tuple[Floats, int]:
     """The column as `(n,)` finite numbers or NaN, and how many values there were that are no such number.
 
-    Null and absent values (None) are missing, which is no fault.
+    Null and absent values (None) are missing, which is no fault. `plain`: all are known to be int or float.
     """
-    kinds = set(map(type, column))
+    kinds = _PLAIN if plain else set(map(type, column))
     if kinds <= _PLAIN:
         try:
             result = np.array(column, np.float64)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from sensors.batch import Ints
+from sensors.codecs.json_grid import Grid
 
 Context = tuple[Any, ...]
 """The record, then the element of each list on the way to the row."""
@@ -50,8 +51,10 @@ class Path:
         """Whether the lists on this path are the first lists on the other."""
         return self.levels == other.levels[: len(self.levels)]
 
-    def column(self, contexts: list[Any], *, exploded: bool) -> list[Any]:
+    def column(self, contexts: list[Any] | Grid, *, exploded: bool) -> list[Any]:
         """The field of each record (or, `exploded`, of each context); None where it is absent."""
+        if isinstance(contexts, Grid):
+            return contexts.column(self.keys[0] if len(self.keys) == 1 else self.source)
         if exploded:
             depth = len(self.levels)
             return [_get(context[depth], self.keys) for context in contexts]

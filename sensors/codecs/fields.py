@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import itemgetter
@@ -14,6 +14,7 @@ import numpy as np
 from sensors.batch import Batch, Floats, Ints, Text
 from sensors.codecs.columns import Bools, Clock, number, numbers, text
 from sensors.codecs.explode import Path, explode
+from sensors.codecs.json_grid import Grid
 from sensors.codecs.words import Words
 from sensors.source import Counters
 from sensors.times import TimeUnit
@@ -74,7 +75,7 @@ class Fields:
 
     def rows(
         self,
-        records: list[Record],
+        records: list[Record] | Grid,
         read_at: int,
         times: list[int] | None = None,
         machines: list[str] | None = None,
@@ -90,10 +91,10 @@ class Fields:
         if not records:
             return None
         self.counters.frames_ok += len(records)
-        contexts: list[Any] = records
+        contexts: list[Any] | Grid = records
         owner: Ints | None = None
         if self._list is not None:
-            contexts, owner = explode(records, self._list)
+            contexts, owner = explode(list(records), self._list)
         exact, timely = self._times(contexts, owner, read_at, times)
         machine, named = self._machine(contexts, owner, machines)
         good, codes = timely & named, machine.codes
@@ -104,7 +105,8 @@ class Fields:
             self.counters.last_error = "no machine in the frame" if timely.all() else self._clock.reason
             if not good.any():
                 return None
-            contexts = list(compress(contexts, good.tolist()))
+            kept = good.tolist()
+            contexts = contexts.where(kept) if isinstance(contexts, Grid) else list(compress(contexts, kept))
             exact, codes = exact[good], codes[good]
         self.counters.rows += len(exact)
         return Batch(machine.words, codes, exact, self._numbers(contexts), read_at, self._texts(contexts))
@@ -116,7 +118,7 @@ class Fields:
         self.counters.last_error = f"{reason}: {shown}" if shown else reason
 
     def _times(
-        self, contexts: list[Any], owner: Ints | None, read_at: int, times: list[int] | None
+        self, contexts: list[Any] | Grid, owner: Ints | None, read_at: int, times: list[int] | None
     ) -> tuple[Ints, Bools]:
         n = len(contexts)
         fallback = np.full(n, read_at, np.int64) if times is None else np.array(times, np.int64)
@@ -133,25 +135,28 @@ class Fields:
             exact[own], good[own] = self._clock.times([value for value in column if value is not None])
         return exact, good
 
-    def _machine(self, contexts: list[Any], owner: Ints | None, machines: list[str] | None) -> tuple[Text, Bools]:
+    def _machine(
+        self, contexts: list[Any] | Grid, owner: Ints | None, machines: list[str] | None
+    ) -> tuple[Text, Bools]:
         n = len(contexts)
         if machines is not None and owner is not None:
             machines = [machines[row] for row in owner.tolist()]
-        if self._machine_path is None and machines is None:
-            one = self._machines.encode([self.machine_id])
-            return Text(one.words, np.repeat(one.codes, n)), np.ones(n, np.bool_)
         if self._machine_path is None:
-            names: list[str | None] = [name or self.machine_id for name in machines or ()]
-            return self._machines.encode_some(names), np.ones(n, np.bool_)
+            if machines is None:
+                one = self._machines.encode([self.machine_id])
+                return Text(one.words, np.repeat(one.codes, n)), np.ones(n, np.bool_)
+            if self.machine_id and "" in machines:
+                machines = [name or self.machine_id for name in machines]
+            return self._machines.encode(machines), np.ones(n, np.bool_)
         column = self._machine_path.column(contexts, exploded=owner is not None)
-        names = column if set(map(type, column)) == {str} else [text(value) for value in column]
+        names: list[str | None] = column if set(map(type, column)) == {str} else [text(value) for value in column]
         if not all(names):
             fallback = machines or [self.machine_id] * n
             names = [name or other or None for name, other in zip(names, fallback, strict=True)]
         encoded = self._machines.encode_some(names)
         return encoded, encoded.codes >= 0
 
-    def _numbers(self, contexts: list[Any]) -> dict[str, Floats]:
+    def _numbers(self, contexts: list[Any] | Grid) -> dict[str, Floats]:
         columns: dict[str, Floats] = {}
         exploded = self._list is not None
         if self._value_paths:
@@ -159,15 +164,10 @@ class Fields:
                 columns[path.name], bad = numbers(path.column(contexts, exploded=exploded))
                 self.counters.values_bad += bad
             return columns
-        records: list[Record] = [context[0] for context in contexts] if exploded else contexts
-        for name in self._found(records):
-            try:
-                column = [record[name] for record in records]
-            except KeyError:
-                column = [record.get(name) for record in records]
+        for name, column in self._found(contexts):
             if type(column[0]) is str and type(column[-1]) is str and not _any_number(column):
                 continue
-            found, bad = numbers(column)
+            found, bad = numbers(column, plain=isinstance(contexts, Grid))
             if bad:  # a text or a list may stand in any field, but a NaN was meant to be a number
                 self.counters.values_bad += sum(type(value) is float and value - value != 0 for value in column)
                 if np.isnan(found).all():
@@ -175,20 +175,24 @@ class Fields:
             columns[name] = found
         return columns
 
-    def _found(self, records: list[Record]) -> list[str]:
-        """Keys that occur in any record, in order of occurrence."""
-        names: Iterable[str] = records[0]
-        try:
-            same = len(set(map(len, records))) == 1
-            for name in names:
-                deque(map(itemgetter(name), records), maxlen=0)
-        except KeyError:
-            same = False
-        if not same:
-            names = dict.fromkeys(name for record in records for name in record)
+    def _found(self, contexts: list[Any] | Grid) -> Iterator[tuple[str, list[Any]]]:
+        """Fields that occur in any record, in order of occurrence, as columns."""
+        if isinstance(contexts, Grid):
+            for name in self._ordinary(contexts.columns):
+                yield name, contexts.columns[name]
+            return
+        records: list[Record] = [context[0] for context in contexts] if self._list is not None else contexts
+        for name in self._ordinary(_names(records)):
+            try:
+                column = [record[name] for record in records]
+            except KeyError:
+                column = [record.get(name) for record in records]
+            yield name, column
+
+    def _ordinary(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name not in self._special][:MAX_COLUMNS]
 
-    def _texts(self, contexts: list[Any]) -> dict[str, Text]:
+    def _texts(self, contexts: list[Any] | Grid) -> dict[str, Text]:
         exploded = self._list is not None
         texts = {path.name: self._text(path.name, path.column(contexts, exploded=exploded))
                  for path in self._text_paths}  # fmt: skip
@@ -205,6 +209,18 @@ class Fields:
         if set(map(type, column)) == {str}:
             return words.encode(column)
         return words.encode_some([text(value) for value in column])
+
+
+def _names(records: list[Record]) -> Iterable[str]:
+    """Names that occur in any record, in order of occurrence."""
+    names: Iterable[str] = records[0]
+    try:
+        same = len(set(map(len, records))) == 1
+        for name in names:
+            deque(map(itemgetter(name), records), maxlen=0)
+    except KeyError:
+        same = False
+    return names if same else dict.fromkeys(name for record in records for name in record)
 
 
 def _any_number(column: list[Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sensors.batch import Batch
 from sensors.codecs.fields import Record
+from sensors.codecs.json_grid import Grid
 from sensors.codecs.line_codec import LineCodec
 
 _PLAIN = r"(?:[^ ,=\\]|\\.)+"
@@ -39,7 +40,7 @@ class Influx(LineCodec):
 
     def rows(
         self,
-        records: list[Record],
+        records: list[Record] | Grid,
         read_at: int,
         times: list[int] | None = None,
         machines: list[str] | None = None,

@@ -10,8 +10,11 @@ import orjson
 
 from sensors.batch import Batch
 from sensors.codecs.fields import Record
+from sensors.codecs.json_grid import Grid, grid
 from sensors.codecs.line_codec import LineCodec
 
+_GRID = 8
+"""Fewest lines for which it pays to look whether they are of one shape."""
 _LITERALS = (b"NaN", b"Infinity")
 
 
@@ -26,7 +29,11 @@ class JsonLines(LineCodec):
 
     self_checking: ClassVar[bool] = True
 
-    def records(self, lines: list[bytes]) -> tuple[list[Record], list[int] | None]:
+    def records(self, lines: list[bytes]) -> tuple[list[Record] | Grid, list[int] | None]:
+        if self._list is None and len(lines) >= _GRID:
+            found = grid(lines)
+            if found is not None:
+                return found, None
         try:
             parsed = orjson.loads(b"[" + b",".join(lines) + b"]")
         except orjson.JSONDecodeError:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from sensors.batch import Batch
 from sensors.codecs.fields import Fields, Record
+from sensors.codecs.json_grid import Grid
 from sensors.codecs.lines import MAX_LENGTH, LineBuffer
 
 
@@ -34,7 +35,7 @@ class LineCodec(Fields, ABC):
         self._joining = False
 
     @abstractmethod
-    def records(self, lines: list[bytes]) -> tuple[list[Record], list[int] | None]:
+    def records(self, lines: list[bytes]) -> tuple[list[Record] | Grid, list[int] | None]:
         """The records of the lines that can be read, and which lines these are (None: all)."""
 
     def feed(self, data: bytes, read_at: int) -> Batch | None:

@@ -24,15 +24,15 @@ class Words:
         """The column, dictionary-encoded; the tuple of words is the same object while no new word comes."""
         codes = self.codes
         try:
-            numbers = [codes[word] for word in column]
+            numbers = np.fromiter(map(codes.__getitem__, column), np.int32, len(column))
         except KeyError:
             if len(codes) > LIMIT:
                 codes.clear()
             for word in column:
                 codes.setdefault(word, len(codes))
             self.known = tuple(codes)
-            numbers = [codes[word] for word in column]
-        return Text(self.known, np.array(numbers, np.int32))
+            numbers = np.fromiter(map(codes.__getitem__, column), np.int32, len(column))
+        return Text(self.known, numbers)
 
     def encode_some(self, column: list[str | None]) -> Text:
         """As `encode`, where None is a missing text."""
