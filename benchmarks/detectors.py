@@ -1,10 +1,11 @@
-"""Speed and memory of the metric detectors at 1, 100 and 10,000 series, beside River and PySAD.
+"""Speed and memory of every detector of the registry at 1, 100 and 10,000 series, beside River and PySAD.
 
-`batch`: samples a second in batches of 1,000 rows a series (100 at 100 series, 2 at 10,000); `live`: one row a
-    series a call;
-`call`: microseconds a call of one row. Peers take one value a call of one series (`make bench-peers` installs
-    them).
-`share of a core`: what 1,000 series at 10 Hz cost, one row a series a call, detector by detector and all together.
+`batch`: samples a second in batches of 1,000 rows a series (100 at 100 series, 2 at 10,000), after they have learnt;
+    series began at different times, so that their states are not in step. A sample is a number: a row of eight
+    columns is eight.
+`call`: microseconds a call of one row. Peers take one row a call of one series (`make bench-peers` installs them).
+`1,000 series at 10 Hz`: what that costs of a core, one row a series a call, detector by detector and all together.
+All by CPU time of one process.
 """
 
 from __future__ import annotations
@@ -23,40 +24,82 @@ import numpy as np
 
 from agent.components import build
 from agent.rows import Rows
+from benchmarks.detector_cases import CASES, Case, rows_of
 from benchmarks.figures import emit
 
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
-DETECTORS = ("ewma", "cusum", "page_hinkley", "robust_z", "spatial", "seasonal", "spike", "noise_burst", "stuck",
-             "neighbour", "calibrated", "combined", "auto")  # fmt: skip
-
-COUNTERPARTS = {
-    "ewma": "GaussianScorer", "cusum": "ADWIN", "page_hinkley": "PageHinkley", "robust_z": "RollingQuantile + MAD",
-    "spatial": "HalfSpaceTrees", "seasonal": "HalfSpaceTrees", "spike": "GaussianScorer", "noise_burst": "KSWIN",
-    "neighbour": "PySAD KNNCAD", "combined": "HalfSpaceTrees", "auto": "PySAD xStream",
-}  # fmt: skip
-"""Which peer does a like thing."""
+STAGGER = 101
+"""Rows by which series begin apart, at most."""
 
 
-def rows_of(series: int, each: int, begin: int, seed: int) -> Rows:
-    """`each` rows of each series, in order of time."""
-    n = series * each
-    time = 10**18 + 10**8 * (begin + np.repeat(np.arange(each), series))
-    values = {"x": np.random.default_rng(seed).normal(0, 1, n), "y": np.zeros(n)}
-    return Rows(np.tile(np.arange(series), each), time, time, np.arange(n), values, int(time[-1]))
+def fresh(case: Case) -> Any:
+    """The detector of a case, new."""
+    return build("detector", f"detector.{case.type}", case.table)
 
 
-def timed(detector: Any, series: int, each: int, budget: float) -> tuple[float, float]:
+def bytes_a_series(detector: Any) -> int:
+    """Memory of one series, as the detector says or as its state weighs."""
+    for name in ("bytes_a_series", "bytes"):
+        if hasattr(detector, name):
+            return int(getattr(detector, name))
+    return _weight(detector.state())
+
+
+def _weight(state: Any) -> int:
+    if isinstance(state, dict):
+        return sum(_weight(item) for item in state.values())
+    return state.nbytes if isinstance(state, np.ndarray) else 0
+
+
+def warmed(case: Case, series: int) -> Any:
+    """A detector that has learnt; ten thousand series are a hundred, a hundred times over, where the state allows."""
+    few = min(series, 100)
+    detector = fresh(case)
+    for begin in range(0, case.warm, 50):
+        detector.process(_staggered(rows_of(case, few, 50, begin, begin), begin))
+    if few == series:
+        return detector
+    tiled = fresh(case)
+    try:
+        tiled.restore(_tiled(detector.state(), few, series // few))
+        tiled.process(rows_of(case, series, 1, case.warm, 0))
+    except (ValueError, KeyError, IndexError, NotImplementedError):
+        tiled = fresh(case)
+        for begin in range(0, case.warm, 50):
+            tiled.process(_staggered(rows_of(case, series, 50, begin, begin), begin))
+    return tiled
+
+
+def _staggered(rows: Rows, begin: int) -> Rows:
+    """Without the rows of series that have not begun: each begins some rows after the one before, up to `STAGGER`."""
+    if begin >= STAGGER:
+        return rows
+    number = (rows.end - 10**18) // 10**8
+    return rows.take(number >= rows.key * 37 % STAGGER)
+
+
+def _tiled(state: Any, few: int, times: int) -> Any:
+    if isinstance(state, dict):
+        return {name: _tiled(item, few, times) for name, item in state.items()}
+    if isinstance(state, list):
+        return [_tiled(item, few, times) for item in state]
+    if not isinstance(state, np.ndarray) or state.ndim == 0 or len(state) != few:
+        raise ValueError("not an array by series")
+    return np.tile(state, (times, *(1,) * (state.ndim - 1)))
+
+
+def timed(case: Case, series: int, each: int, budget: float) -> tuple[float, float]:
     """Samples a second and seconds a call, by CPU time, in calls of `each` rows a series, for about `budget` seconds."""
-    detector.process(rows_of(series, max(each, 200) if series <= 1000 else each, 0, 0))
+    detector = warmed(case, series)
     spent, calls = 0.0, 0
     while spent < budget:
-        rows = rows_of(series, each, 1000 + calls * each, calls)
+        rows = rows_of(case, series, each, case.warm + 1 + calls * each, calls)
         begun = process_time()
         detector.process(rows)
         spent += process_time() - begun
         calls += 1
-    return calls * series * each / spent, spent / calls
+    return calls * series * each * case.sensors / spent, spent / calls
 
 
 def peers(seconds: float) -> dict[str, float]:
@@ -78,33 +121,19 @@ def peers(seconds: float) -> dict[str, float]:
 
 def main(argv: Sequence[str]) -> int:
     """`python -m benchmarks detectors [--seconds S] [--only NAME ...]`."""
+    labels = [case.label for case in CASES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks detectors", description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.3, help="about how long each figure is measured")
-    parser.add_argument("--only", nargs="*", choices=DETECTORS, default=DETECTORS)
+    parser.add_argument("--only", nargs="*", choices=labels, default=labels)
     options = parser.parse_args(argv)
     begun = perf_counter()
     theirs = peers(options.seconds)
     for name, value in theirs.items():
         emit("detectors", f"peer {name}", value, "samples/s")
     load = 0.0
-    for name in options.only:
-
-        def fresh(name: str = name) -> Any:
-            return build("detector", f"detector.{name}", {"type": name, "metric": "x"})
-
-        peer = COUNTERPARTS.get(name)
-        beside = {"peer": peer, "peer_value": theirs[peer]} if peer in theirs else {}
-        for series in (1, 100, 10_000):
-            each = {1: 1000, 100: 100}.get(series, 2)
-            speed, _ = timed(fresh(), series, each, options.seconds)
-            ratio = {"ratio": speed / theirs[peer]} if peer in theirs else {}
-            emit("detectors", f"{name} batch, {series} series", speed, "samples/s", **beside, **ratio)
-        speed, call = timed(fresh(), 1, 1, options.seconds)
-        emit("detectors", f"{name} call", 1e6 * call, "us")
-        _, call = timed(fresh(), 1000, 1, options.seconds)
-        load += 10 * call
-        emit("detectors", f"{name} 1,000 series at 10 Hz", 1000 * call, "% of a core")
-        emit("detectors", f"{name} memory", fresh().bytes_a_series, "bytes/series")
+    for case in CASES:
+        if case.label in options.only:
+            load += _figures(case, theirs, options.seconds)
     emit(
         "detectors",
         "all of these, 1,000 series at 10 Hz",
@@ -113,3 +142,19 @@ def main(argv: Sequence[str]) -> int:
         seconds=perf_counter() - begun,
     )
     return 0
+
+
+def _figures(case: Case, theirs: dict[str, float], seconds: float) -> float:
+    """Print what there is to say of a case; the share of a core that it takes for 1,000 series at 10 Hz."""
+    beside = {"peer": case.peer, "peer_value": theirs[case.peer]} if case.peer in theirs else {}
+    for series in (1, 100, 10_000):
+        each = {1: 1000, 100: 100}.get(series, 2)
+        speed, _ = timed(case, series, each, seconds)
+        ratio = {"ratio": speed / theirs[case.peer]} if beside else {}
+        emit("detectors", f"{case.label} batch, {series} series", speed, "samples/s", **beside, **ratio)
+    _, call = timed(case, 1, 1, seconds)
+    emit("detectors", f"{case.label} call", 1e6 * call, "us")
+    _, call = timed(case, 1000, 1, seconds)
+    emit("detectors", f"{case.label} 1,000 series at 10 Hz", 1000 * call, "% of a core")
+    emit("detectors", f"{case.label} memory", bytes_a_series(warmed(case, 1)), "bytes/series")
+    return 10 * call
