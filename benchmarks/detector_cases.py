@@ -77,7 +77,9 @@ CASES: tuple[Case, ...] = (
     Case("auto", "PySAD xStream"),
     Case("kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference()}, name="kl"),
     Case("kl", "PySAD RelativeEntropy", {**_KL, "learn": "20s"}, name="kl learnt"),
-    Case("kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "direction": "window"}, name="kl window"),
+    Case(
+        "kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "direction": "window"}, name="kl window"
+    ),
     Case("mains", "", {**_WAVE, "window": 320, "rate_tolerance": 0.0, "learn": 3}, WAVE, warm=1200),
     Case("spectral", "", {**_WAVE, "window": 256, "bands": 16, "learn": 2}, WAVE, warm=500),
     Case("tutorial_kl", "PySAD RelativeEntropy", {"metric": "x0", "window": 320, "hop": 32}, WAVE, warm=500),
