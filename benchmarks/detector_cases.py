@@ -71,6 +71,7 @@ CASES: tuple[Case, ...] = (
     Case("spike", "GaussianScorer"),
     Case("noise_burst", "KSWIN"),
     Case("stuck"),
+    Case("missing"),
     Case("neighbour", "PySAD KNNCAD", warm=700),
     Case("calibrated", "QuantileFilter"),
     Case("combined", "HalfSpaceTrees"),
