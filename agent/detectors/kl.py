@@ -1,21 +1,21 @@
-"""Rolling Kullback-Leibler divergence of a window's histogram from a reference, per series.
+"""Rolling divergence of a window's histogram from a reference, per series: Kullback-Leibler, Jensen-Shannon or PSI.
 
 The edges are those of the reference and stay fixed, with a bin on either side for what lies beyond; both histograms
 are smoothed with a prior of `prior` readings in each bin (1/2: Jeffreys), so the divergence is finite and the same
-drift scores the same whatever the window's own range. Natural logarithm: nats.
-
-Kullback and Leibler (1951), "On information and sufficiency".
+drift scores the same whatever the window's own range. The formulas are in `agent.detectors.divergence`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
+from agent.detectors.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.lessons import Lessons
 from agent.detectors.moved import Evidence
+from agent.detectors.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
 from agent.rows import Rows, State
 from agent.windows.calls import Windows, block_length
@@ -25,93 +25,39 @@ from agent.windows.lateness import Lateness
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
 from agent.windows.table import Told
-from sensors.batch import Floats, Ints
+from agent.windows.uneven import UnevenHistograms
+from sensors.batch import Floats, Ints, Text
 from sensors.units import MILLISECOND, Duration
 
-Direction = Literal["reference", "window"]
+REASONS = ("no reading", "still learning")
+"""Why a score is NaN: nothing in the window but what is missing or was learnt from; part of it was learnt from."""
 _ZERO = Duration(0)
 _MILLISECOND = Duration(MILLISECOND)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What is normal: counts in equal bins from `low` to `high`, with one bin below and one above them.
-
-    Attributes:
-        low: lowest edge, in units of the metric; `high` the highest.
-        counts: below, the bins in ascending order, above.
-    """
-
-    low: float
-    high: float
-    counts: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"low {self.low} must be less than high {self.high}")
-        if len(self.counts) < 3 or min(self.counts) < 0:
-            raise ValueError(
-                "counts need one bin below, at least one between and one above the edges, none negative"
-            )
-
-
-def fit(values: Floats, bins: int = 50) -> Reference:
-    """The reference that these readings make: edges from their least to their greatest, 1 to either side if equal.
-
-    Raises:
-        ValueError: if none of them is finite.
-    """
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        raise ValueError("there is no reading to learn from")
-    low, high = _range(values.min(keepdims=True), values.max(keepdims=True))
-    histograms = Histograms("", bins)
-    histograms.edges(1, low, high)
-    counts = np.bincount(histograms.bin(np.zeros(len(values), np.int64), values), minlength=bins + 2)
-    return Reference(float(low[0]), float(high[0]), tuple(counts.astype(float).tolist()))
-
-
-def divergence(share: Floats, window: Floats, prior: float, direction: Direction = "reference") -> Floats:
-    """KL divergence of smoothed histograms, nats.
-
-    Args:
-        share: `(b, m)` smoothed reference p, each column adding up to 1.
-        window: `(b, m)` counts.
-        prior: readings added to every bin.
-        direction: `reference`: sum p ln(p / q); `window`: sum q ln(q / p).
-
-    Returns:
-        `(m,)`; NaN where the window is empty.
-    """
-    n = _sum(window)
-    q = (window + prior) / (n + prior * len(window))
-    terms = share * np.log(share / q) if direction == "reference" else q * np.log(q / share)
-    return np.where(n > 0, np.maximum(_sum(terms), 0.0), np.nan)
-
-
-def _sum(terms: Floats) -> Floats:
-    """Sum over bins in their order; `np.sum` would group them by the number of windows."""
-    total: Floats = np.cumsum(terms, axis=0)[-1]
-    return total
 
 
 @dataclass(kw_only=True)
 class Kl:
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
-    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; the evidence of an
-        alert
-    tells the bins that moved most.
+    Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; `reason` where the
+    score is NaN; the evidence of an alert tells the bins that moved most. Scale and offset of the metric do not
+    matter if the reference has them, too; a change of either is what it finds.
 
     Attributes:
         metric: column.
         size: of a window.
         step: from the start of one window to that of the next.
-        bins: equal bins between the edges.
+        bins: bins between the edges.
+        divergence: `kl` (Kullback-Leibler, nats), `js` (Jensen-Shannon, nats, at most 0.69) or `psi` (population
+            stability index).
+        edges: of a learnt reference: `equal` widths, or `quantile`, equal shares of the reference in each bin: fine
+            where readings are many.
         prior: readings added to every bin of both histograms.
-        direction: whose expectation it is, see `divergence`.
+        direction: of `kl`: `reference` sums p ln(p/q) (what is missing counts most), `window` q ln(q/p) (what is
+            new does).
         reference: one for all series; without it each series learns its own.
-        learn: from the first readings of a series, for so long, the reference is learnt if none is given.
+        learn: from the first readings of a series, for so long and at least `bins` of them, the reference is learnt
+            if none is given. A window that holds some of them is not scored.
         learn_most: most readings that a series learns from.
         grace: how late a reading may be.
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
@@ -126,6 +72,8 @@ class Kl:
     size: Duration
     step: Duration
     bins: int = 50
+    divergence: Divergence = "kl"
+    edges: Edges = "equal"
     prior: float = 0.5
     direction: Direction = "reference"
     reference: Reference | None = None
@@ -152,7 +100,10 @@ class Kl:
             )
         pane = pane_length(self.size, self.step)
         shape = Hops(self.size // pane, self.step // pane)
-        self.histograms = Histograms(self.metric, self.bins)
+        given = self.reference is not None and len(self.reference.edges) > 0
+        kind = UnevenHistograms if given or (self.edges == "quantile" and self.reference is None) else Histograms
+        self.histograms = kind(self.metric, self.bins)
+        self._distance = measure(self.divergence, self.direction)
         self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
         slots = -(-(self.size + self.grace) // pane) + 2
         self.windows = Windows(
@@ -171,10 +122,10 @@ class Kl:
             block_length(shape.wide, False),
         )
         self._share: Floats = np.zeros((self.bins + 2, 0))
-        self._lessons = Lessons(self.learn, self.learn_most)
+        self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
         if self.reference is not None:
-            self._set(None, np.array([self.reference.low]), np.array([self.reference.high]),
-                      np.array(self.reference.counts)[:, None])  # fmt: skip
+            whole = self.reference.edges or (self.reference.low, self.reference.high)
+            self._set(None, np.array([whole]), np.array(self.reference.counts)[:, None])
         self._no_values = {name: np.zeros(0) for name in self.outputs()}
 
     def outputs(self) -> tuple[str, ...]:
@@ -188,7 +139,8 @@ class Kl:
     @property
     def bytes(self) -> int:
         """Memory of one series that has learnt."""
-        return self.windows.panes.ring.bytes + 24 + 24 + 16 + 8 * (self.bins + 2)
+        inner = 8 * (self.bins + 1) if isinstance(self.histograms, UnevenHistograms) else 0
+        return self.windows.panes.ring.bytes + 24 + 24 + 24 + 8 * (self.bins + 2) + inner
 
     def process(self, rows: Rows) -> Rows:
         """Scores of the windows that closed."""
@@ -206,11 +158,11 @@ class Kl:
     def _scored(self, told: Told, rows: Rows) -> Rows:
         if len(told.key) == 0:
             none = Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
-            return replace(none, lists={"evidence": []})
+            return replace(none, texts={"reason": Text(REASONS, np.zeros(0, np.int32))}, lists={"evidence": []})
         counts = told.partial[1:]
         n = told.partial[1:].sum(axis=0)  # whole numbers: any order will do
         share = self._shares(told.key)
-        score = divergence(share, counts, self.prior, self.direction)
+        score = np.where(n > 0, self._distance(share, smoothed(counts, self.prior)), np.nan)
         values = {
             "score": score,
             "count": n,
@@ -218,9 +170,23 @@ class Kl:
             "outside": (counts[0] + counts[-1]) / np.where(n > 0, n, np.nan),
         }
         found = self.windows.panes.rows(told, rows, values)
-        at = np.zeros(1, np.int64) if self.histograms.shared else told.key
-        evidence = Evidence(share, counts, self.histograms.low[at], self.histograms.high[at], self.prior)
-        return replace(found, lists={"evidence": cast("list[Any]", evidence)})
+        reason = np.where(n > 0, -1, 0)
+        if self.reference is None:
+            partly = (n > 0) & (found.start < self._lessons.since[told.key])
+            score[partly], reason[partly] = np.nan, 1
+        evidence = Evidence(share, counts, self._edges(told.key), self.prior)
+        return replace(
+            found,
+            texts={"reason": Text(REASONS, reason.astype(np.int32))},
+            lists={"evidence": cast("list[Any]", evidence)},
+        )
+
+    def _edges(self, key: Ints) -> Floats:
+        """Edges for the evidence of these series: the lowest and highest, or all; one row if all share them."""
+        row = np.zeros(1, np.int64) if self.histograms.shared else key
+        if isinstance(self.histograms, UnevenHistograms):
+            return self.histograms.inner[row]
+        return np.stack([self.histograms.low[row], self.histograms.high[row]], axis=1)
 
     def _shares(self, key: Ints) -> Floats:
         """Smoothed reference of each of these series, `(b, m)`."""
@@ -239,30 +205,43 @@ class Kl:
         taken, ended = self._lessons.learn(rows.key, rows.end, value)
         if len(ended):
             self._conclude(*self._lessons.take(ended))
-        return rows if taken is None else replace(rows, key=np.where(taken, -1, rows.key))
+        self._grow(int(rows.key.max()) + 1)
+        return rows if not taken.any() else replace(rows, key=np.where(taken, -1, rows.key))
 
     def _conclude(self, key: Ints, value: Floats) -> None:
         """Make the references of series from their readings, both ordered by series."""
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        owner = key[first]
-        low, high = _range(np.minimum.reduceat(value, first), np.maximum.reduceat(value, first))
-        self.histograms.edges(int(owner[-1]) + 1, low, high, owner)
-        number = np.repeat(np.arange(len(owner)), np.diff(first, append=len(key)))
-        cell = self.histograms.bin(key, value) * len(owner) + number
+        owner, number = key[first], np.diff(first, append=len(key))
+        if isinstance(self.histograms, UnevenHistograms):
+            edges = quantile_edges(value[np.lexsort((value, key))], first, number, self.bins)
+        else:
+            edges = np.stack(widened(np.minimum.reduceat(value, first), np.maximum.reduceat(value, first)), axis=1)
+        self._set_edges(int(owner[-1]) + 1, edges, owner)
+        cell = self.histograms.bin(key, value) * len(owner) + np.repeat(np.arange(len(owner)), number)
         counts = np.bincount(cell, minlength=(self.bins + 2) * len(owner)).reshape(self.bins + 2, -1)
-        self._set(owner, low, high, counts.astype(np.float64))
+        self._set(owner, edges, counts.astype(np.float64))
 
-    def _set(self, keys: Ints | None, low: Floats, high: Floats, counts: Floats) -> None:
-        share = (counts + self.prior) / (counts.sum(axis=0) + self.prior * len(counts))
+    def _set_edges(self, series: int, edges: Floats, keys: Ints | None) -> None:
+        if isinstance(self.histograms, UnevenHistograms):
+            self.histograms.uneven(series, edges, keys)
+        else:
+            self.histograms.edges(series, edges[:, 0], edges[:, -1], keys)
+
+    def _set(self, keys: Ints | None, edges: Floats, counts: Floats) -> None:
+        share = smoothed(counts, self.prior)
         if keys is None:
-            self.histograms.edges(1, low, high)
+            self._set_edges(1, edges, None)
             self._share = share
             return
-        self.histograms.edges(int(keys[-1]) + 1, low, high, keys)
-        if len(self.histograms.low) > self._share.shape[1]:
-            more = len(self.histograms.low) - self._share.shape[1]
-            self._share = np.concatenate((self._share, np.full((self.bins + 2, more), np.nan)), axis=1)
+        self._grow(int(keys[-1]) + 1)
         self._share[:, keys] = share
+
+    def _grow(self, series: int) -> None:
+        """Have room for the references of so many series."""
+        self.histograms.grow(series)
+        more = len(self.histograms.low) - self._share.shape[1]
+        if more > 0:
+            self._share = np.concatenate((self._share, np.full((self.bins + 2, more), np.nan)), axis=1)
 
     # --- the operator -----------------------------------------------------------------------------------------
 
@@ -278,6 +257,8 @@ class Kl:
                 "high": self.histograms.high.copy(),
                 "share": self._share.copy(),
             }
+        if isinstance(self.histograms, UnevenHistograms) and not self.histograms.shared:
+            state["inner"] = self.histograms.inner.copy()
         return state
 
     def restore(self, state: State) -> None:
@@ -290,6 +271,8 @@ class Kl:
             with np.errstate(divide="ignore"):
                 self.histograms.scale = self.bins / (self.histograms.high - self.histograms.low)
             self._share = np.array(state["share"], np.float64)
+        if isinstance(self.histograms, UnevenHistograms) and not self.histograms.shared:
+            self.histograms.inner = np.array(state["inner"], np.float64)
 
     def set_back(self, to: int) -> None:
         """As of aligned windows; what was learnt stays."""
@@ -301,9 +284,3 @@ class Kl:
         self.windows.panes.ring.forget(keys)
         self.horizon.forget(keys)
         self._lessons.forget(keys)
-
-
-def _range(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Edges around readings; one unit wide if they are all equal, as `np.histogram` has it."""
-    equal = ~(high - low > np.maximum(np.abs(low), np.abs(high)) * 1e-12)
-    return np.where(equal, low - 0.5, low), np.where(equal, high + 0.5, high)

@@ -19,11 +19,17 @@ class Lessons:
     Args:
         length: how long, ns.
         most: readings kept of a series; further ones are passed over.
+        least: readings that it takes, however long.
+
+    Attributes:
+        since: `(series,)` event time of the first reading of each that was not learnt from; far back if there is
+            none yet.
     """
 
-    def __init__(self, length: int, most: int) -> None:
-        self.length, self.most = length, most
+    def __init__(self, length: int, most: int, least: int = 1) -> None:
+        self.length, self.most, self.least = length, most, least
         self.until: Ints = np.full(0, _NEVER, np.int64)
+        self.since: Ints = np.full(0, _NEVER, np.int64)
         self.number: Ints = np.zeros(0, np.int64)
         self._all = 0  # the series below this one have all learnt
         self._keys: list[Ints] = []
@@ -37,6 +43,7 @@ class Lessons:
         if highest >= len(self.until):
             more = max(highest + 1, 2 * len(self.until), 8) - len(self.until)
             self.until = np.append(self.until, np.full(more, _NEVER))
+            self.since = np.append(self.since, np.full(more, _NEVER))
             self.number = np.append(self.number, np.zeros(more, np.int64))
         return bool(((self.until[keys] == _OVER) | (keys < 0)).all())
 
@@ -44,7 +51,8 @@ class Lessons:
         """Take what is to be learnt from.
 
         Returns:
-            `(n,)` bool: readings of series that still learn; and the series whose time is up, ascending.
+            `(n,)` bool: readings, from the first with a value on, of series that still learn; and the series whose
+            time is up, ascending.
         """
         rows = np.flatnonzero((keys >= 0) & (self.until[keys] != _OVER))
         order = rows[np.argsort(keys[rows], kind="stable")]
@@ -56,18 +64,21 @@ class Lessons:
         started = self.until[owner] != _NEVER
         known = started | (begin < n)
         until = np.where(started, self.until[owner], when[np.minimum(begin, n - 1)] + self.length)
-        hit = valid & (when >= until[segment]) & known[segment]
-        end = np.minimum.reduceat(np.where(hit, np.arange(n), n), first)
-        learning = np.arange(n) < end[segment]
         place = np.cumsum(valid) - 1
         place -= (place[first] - valid[first])[segment] + 1
+        enough = self.number[owner][segment] + place >= self.least
+        hit = valid & (when >= until[segment]) & known[segment] & enough
+        end = np.minimum.reduceat(np.where(hit, np.arange(n), n), first)
+        learning = (np.arange(n) < end[segment]) & (np.arange(n) >= np.where(started, 0, begin)[segment])
         kept = learning & valid & (self.number[owner][segment] + place < self.most)
         self.number[owner] += np.bincount(segment[kept], minlength=len(owner))
         self.until[owner[known]] = until[known]
-        self._keys.append(key[kept])
-        self._values.append(value[order][kept])
+        if kept.any():
+            self._keys.append(key[kept])
+            self._values.append(value[order][kept])
         ended = owner[end < n]
         self.until[ended] = _OVER
+        self.since[ended] = when[end[end < n]]
         if len(ended):
             self._count()
         taken = np.zeros(len(keys), np.bool_)
@@ -90,7 +101,7 @@ class Lessons:
     def forget(self, keys: Ints) -> None:
         """These series learn anew."""
         keys = keys[keys < len(self.until)]
-        self.until[keys], self.number[keys] = _NEVER, 0
+        self.until[keys], self.since[keys], self.number[keys] = _NEVER, _NEVER, 0
         self._count()
         if self._keys:
             key, value = np.concatenate(self._keys), np.concatenate(self._values)
@@ -100,6 +111,7 @@ class Lessons:
     def state(self) -> State:
         return {
             "until": self.until.copy(),
+            "since": self.since.copy(),
             "number": self.number.copy(),
             "keys": np.concatenate(self._keys) if self._keys else np.zeros(0, np.int64),
             "values": np.concatenate(self._values) if self._values else np.zeros(0),
@@ -107,6 +119,7 @@ class Lessons:
 
     def restore(self, state: State) -> None:
         self.until = np.array(state["until"], np.int64)
+        self.since = np.array(state["since"], np.int64)
         self.number = np.array(state["number"], np.int64)
         self._keys = [np.array(state["keys"], np.int64)]
         self._values = [np.array(state["values"], np.float64)]

@@ -19,21 +19,22 @@ class Moved(Mapping[str, Any]):
 
     Attributes:
         share: `(b,)` smoothed reference; `counts` `(b,)` of the window.
-        low: lowest edge, `high` the highest; a bin lies beyond either.
+        edges: `(2,)` lowest and highest edge of equal bins, or all `(b - 1,)`; a bin lies beyond either end.
         prior: readings added to every bin.
     """
 
     share: Floats
     counts: Floats
-    low: float
-    high: float
+    edges: Floats
     prior: float
 
     def __getitem__(self, name: str) -> Any:
         if name != "moved":
             raise KeyError(name)
         now = (self.counts + self.prior) / (self.counts.sum() + self.prior * len(self.counts))
-        edges = [None, *np.linspace(self.low, self.high, len(now) - 1).tolist(), None]
+        equal = len(self.edges) == 2
+        inner = np.linspace(self.edges[0], self.edges[1], len(now) - 1) if equal else self.edges
+        edges = [None, *inner.tolist(), None]
         most = np.argsort(-np.abs(now - self.share), kind="stable")[:_MOST]
         return [
             {"low": edges[i], "high": edges[i + 1], "reference": float(self.share[i]), "window": float(now[i])}
@@ -53,12 +54,12 @@ class Evidence(Sequence[Moved]):
     Args:
         share: `(b, m)` smoothed references, or `(b, 1)` for all.
         counts: `(b, m)` of the windows.
-        low: `(m,)` or `(1,)` lowest edges, `high` the highest.
+        edges: `(m, e)` or `(1, e)`, see `Moved`.
         prior: readings added to every bin.
     """
 
-    def __init__(self, share: Floats, counts: Floats, low: Floats, high: Floats, prior: float) -> None:
-        self._parts = (share, counts, low, high, prior)
+    def __init__(self, share: Floats, counts: Floats, edges: Floats, prior: float) -> None:
+        self._parts = (share, counts, edges, prior)
 
     def __len__(self) -> int:
         return int(self._parts[1].shape[1])
@@ -74,6 +75,6 @@ class Evidence(Sequence[Moved]):
             return [self[i] for i in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
             raise IndexError(row)
-        share, counts, low, high, prior = self._parts
-        which = row if len(low) > 1 else 0
-        return Moved(share[:, which], counts[:, row], float(low[which]), float(high[which]), prior)
+        share, counts, edges, prior = self._parts
+        which = row if len(edges) > 1 else 0
+        return Moved(share[:, which], counts[:, row], edges[which], prior)

@@ -45,14 +45,18 @@ class Histograms:
         if keys is None:
             self.shared = True
             keys, series = np.zeros(1, np.int64), 1
+        self.grow(series)
+        self.low[keys], self.high[keys] = low, high
+        self.scale[keys] = self.bins / (high - low)
+
+    def grow(self, series: int) -> None:
+        """Have room for the edges of so many series."""
         more = series - len(self.low)
         if more > 0:
             more = max(more, len(self.low))
             self.low = np.append(self.low, np.zeros(more))
             self.high = np.append(self.high, np.zeros(more))
             self.scale = np.append(self.scale, np.zeros(more))
-        self.low[keys], self.high[keys] = low, high
-        self.scale[keys] = self.bins / (high - low)
 
     def bin(self, key: Ints, value: Floats, number: Ints | None = None) -> Ints:
         """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside.
