@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
@@ -166,7 +165,10 @@ def test_the_divergences_of_a_case_worked_by_hand():
 
 
 def test_a_reference_with_empty_bins_and_a_window_elsewhere_are_finite():
-    p, q = smoothed(np.array([[0.0], [9e9], [0.0], [0.0]]), 0.5), smoothed(np.array([[0.0], [0.0], [0.0], [7.0]]), 0.5)
+    p, q = (
+        smoothed(np.array([[0.0], [9e9], [0.0], [0.0]]), 0.5),
+        smoothed(np.array([[0.0], [0.0], [0.0], [7.0]]), 0.5),
+    )
     for kind in ("kl", "js", "psi"):
         assert 0.5 < measure(kind, "window")(p, q)[0] < 100
     assert measure("js", "window")(p, q)[0] <= math.log(2)
