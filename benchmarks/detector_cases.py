@@ -59,7 +59,7 @@ def _reference() -> dict[str, Any]:
 
 _SENSORS = {"metrics": tuple(f"x{i}" for i in range(COLUMNS))}
 _KL = {"metric": "x0", "size": "10s", "step": "1s"}
-_WAVE = {"metric": "x0", "sampling_rate": 1600.0}
+_WAVE = {"metric": "x0", "sampling_rate": 1600.0, "rate_tolerance": 0.0}
 
 CASES: tuple[Case, ...] = (
     Case("ewma", "GaussianScorer"),
@@ -81,7 +81,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "direction": "window"}, name="kl window"
     ),
-    Case("mains", "", {**_WAVE, "window": 320, "rate_tolerance": 0.0, "learn": 3}, WAVE, warm=1200),
+    Case("mains", "", {**_WAVE, "window": 320, "learn": 3}, WAVE, warm=1200),
     Case("spectral", "", {**_WAVE, "window": 256, "bands": 16, "learn": 2}, WAVE, warm=500),
     Case("tutorial_kl", "PySAD RelativeEntropy", {"metric": "x0", "window": 320, "hop": 32}, WAVE, warm=500),
     Case("pca", "HalfSpaceTrees 8 columns", {**_SENSORS, "train": 200}, sensors=COLUMNS),

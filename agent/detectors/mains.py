@@ -39,8 +39,8 @@ class Mains:
 
     Score: largest ratio of a measure's distance from normal to the distance of its limit; 1 at the limit, NaN
     with a reason. It does not depend on where in its period a window begins, nor on a gain, an offset or a
-    frequency within what the reference holds. The metric times a number gives the same score if what is normal was
-    learned with it.
+    frequency within what the reference holds. Scale and offset of the metric do not matter if what is normal was
+    learned with them.
 
     Attributes:
         metric: column of the readings.

@@ -11,13 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.detectors.windowed import judge_windows, measurable
+from agent.detectors.windowed import judge_windows, measurable, uneven_times
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
-REASONS = ("still learning the spectrum", "a sample is not finite", "no power", "samples are missing")
-LEARNING, INFINITE, SILENT, MISSING = range(4)
+REASONS = (
+    "still learning the spectrum",
+    "a sample is not finite",
+    "no power",
+    "samples are missing",
+    "not the sampling rate",
+)
+LEARNING, INFINITE, SILENT, MISSING, RATE = range(5)
 FLOOR = 1e-6
 """Share of the power added to each band, so that an empty one divides and rounding does not count."""
 
@@ -45,8 +51,8 @@ def spectra(windows: Floats) -> Floats:
 class Spectral:
     """KL divergence between spectra, live.
 
-    Score: nats, 0 or more; blind to gain and offset. NaN with a reason while it learns, for windows with infinite
-    samples and for windows without any variation.
+    Score: nats, 0 or more; scale and offset of the metric do not matter. NaN with a reason while it learns, for
+    windows with infinite samples, without any variation, with a gap, or not at the sampling rate.
 
     Attributes:
         metric: column of the readings.
@@ -57,6 +63,8 @@ class Spectral:
         high: Hz to which they are; 0 = half the sampling rate.
         bands: number of bands of equal width.
         learn: windows whose mean is the reference; take them from normal operation.
+        rate_tolerance: share by which the times of a window may differ from `sampling_rate`; a step of more than
+            three samples is a gap. 0 = do not look at the times (they are those of a batch, not of a sample).
         on: name of the window whose rows it reads; empty = readings.
         by: columns that make a series.
     """
@@ -69,6 +77,7 @@ class Spectral:
     high: float = 0.0
     bands: int = 32
     learn: int = 20
+    rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     _rings: Rings = field(init=False, repr=False)
@@ -102,7 +111,10 @@ class Spectral:
     def _score(self, cut: Cut) -> tuple[Floats, Codes]:
         """Values `(k, len(COLUMNS))` and code of the reason `(k, 1)`, -1 = none."""
         values = np.full((len(cut), len(COLUMNS)), np.nan)
-        why = np.where(measurable(cut.samples), -1, INFINITE).astype(np.int32)
+        why = np.full(len(cut), -1, np.int32)
+        rate, gap = uneven_times(cut.times, self.sampling_rate, self.rate_tolerance)
+        why[rate], why[gap] = RATE, MISSING
+        why[~measurable(cut.samples)] = INFINITE
         whole = np.flatnonzero(why < 0)
         power = spectra(np.ascontiguousarray(cut.samples[whole]))
         inside = np.flatnonzero(self._band >= 0)

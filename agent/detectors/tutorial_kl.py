@@ -26,7 +26,8 @@ _MISSING = int(_CODES[Reason.MISSING])
 class TutorialKL:
     """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
 
-    Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise, phase. NaN with
+    Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise, phase. The scale of
+    the metric matters a little, since the tutorial adds 1e-10 to densities, which have a unit. NaN with
     a reason for windows with infinite samples, windows of fewer than 3 samples, and constant references.
 
     Attributes:

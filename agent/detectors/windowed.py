@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
-from sensors.batch import Codes, Floats, Text
+from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100
 """Values beyond it are not measurements; their squares would overflow."""
@@ -19,6 +19,24 @@ def measurable(windows: Floats) -> npt.NDArray[np.bool_]:
     """`(k,)` whether all samples of windows `(k, n)` are finite and not absurdly large."""
     result: npt.NDArray[np.bool_] = np.all(np.abs(windows) <= LARGEST, axis=1)
     return result
+
+
+def uneven_times(
+    times: Ints, sampling_rate: float, tolerance: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Windows `(k, n)` whose times, ns, are not those of `sampling_rate`, and windows with a gap, both `(k,)`.
+
+    Args:
+        times: of the samples.
+        sampling_rate: samples a second.
+        tolerance: share by which the mean step may differ; a step of more than three samples is a gap. 0 = none of
+            them is looked at.
+    """
+    if not tolerance:
+        return np.zeros(len(times), np.bool_), np.zeros(len(times), np.bool_)
+    usual = 1e9 / sampling_rate
+    took = (times[:, -1] - times[:, 0]) / (times.shape[1] - 1)
+    return np.abs(took - usual) > tolerance * usual, np.diff(times, axis=1).max(axis=1) > 3 * usual
 
 
 def judge_windows(

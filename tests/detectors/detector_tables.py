@@ -42,10 +42,14 @@ def content(results):
         np.concatenate([result.start for result in results]).tobytes(),
         np.concatenate([result.end for result in results]).tobytes(),
         [np.concatenate([_column(result, name) for result in results]).tobytes() for name in names],
-        [text for result in results for text in result.texts["reason"].tolist()],
-        [item for result in results for item in result.lists.get("evidence", [])],
+        [text for name in sorted(results[0].texts) for result in results for text in result.texts[name].tolist()],
+        [_plain(item) for result in results for item in result.lists.get("evidence", [])],
     )
 
 
 def _column(result, name):
     return result.values.get(name, np.full(len(result), np.nan))
+
+
+def _plain(item):
+    return item if item is None else {name: item[name] for name in item}

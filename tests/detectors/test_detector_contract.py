@@ -1,12 +1,13 @@
 """What every detector of the registry keeps, whoever wrote it.
 
-A detector that needs more than a metric says here with which configuration it is run.
+A detector that needs more than a metric says in `detector_cases.CASES` with which configuration it is run.
 """
 
 import copy
 import dataclasses
-import importlib
 import inspect
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,65 +15,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import REGISTRY
+from agent.rows import no_rows
+from tests.detectors.detector_cases import CASES, make, rows_for
 from tests.detectors.detector_tables import column, content, part, run, table
 
-SMALL = {
-    "anomaly_rate": {"metrics": ("x", "y", "z")},
-    "auto": {
-        "metric": "x",
-        "memory": 512,
-        "warmup": 64,
-        "rest": 20,
-    },  # a configuration under which a few hundred rows already give scores
-    "cusum": {"metric": "x"},
-    "ewma": {"metric": "x"},
-    "page_hinkley": {"metric": "x"},
-    "pca": {"metrics": ("x", "y", "z"), "train": 100},
-    "robust_z": {"metric": "x", "window": 30},
-    "spatial": {"metric": "x"},
-    "calibrated": {"metric": "x", "rest": 16},
-    "combined": {"metric": "x", "rest": 16},
-    "neighbour": {"metric": "x", "window": 8, "memory": 64, "warmup": 16},
-    "noise_burst": {"metric": "x", "window": 8, "warmup": 16},
-    "seasonal": {"metric": "x", "periods": 3, "memory": 96},
-    "spike": {"metric": "x"},
-    "stuck": {"metric": "x", "rows": 5},
-}
-STREAMING = sorted(SMALL)
-RANKED = {"auto"}
+NAMES = sorted(REGISTRY["detector"])
+DETECTION = Path(__file__).parents[2] / "docs" / "detection.md"
 
 
-def make(name):
-    module, _, attribute = REGISTRY["detector"][name].partition(":")
-    return getattr(importlib.import_module(module), attribute)(**SMALL[name])
-
-
-def signal(n=400, series=3, seed=0, wild=True):
-    """Readings of some series: noise, a shift, a spike, a constant stretch, gaps and nonsense."""
-    rng = np.random.default_rng(seed)
-    key = rng.integers(0, series, n)
-    x = rng.normal(50, 2, n) + 10 * (np.arange(n) > 0.7 * n)
-    y = 0.5 * x + rng.normal(0, 1, n)
-    x[n // 2] += 40
-    x[n // 3 : n // 3 + 30] = 51.0
-    if wild:
-        x[5::37] = np.nan
-        x[11], x[12], x[13] = np.inf, -np.inf, 1e308
-        y[7::41] = np.nan
-        key[20] = -1
-    return table(key, {"x": x, "y": y, "z": x + y}, time=1_710_856_626 * 10**9 + 60 * 10**9 * np.arange(n))
-
-
-@pytest.fixture(params=STREAMING)
+@pytest.fixture(params=NAMES)
 def name(request):
     return request.param
 
 
+def skip_if(reason):
+    if reason:
+        pytest.skip(reason)
+
+
+def test_every_detector_of_the_registry_is_tested_here():
+    assert sorted(CASES) == NAMES
+
+
+def described(cls):
+    return "\n".join(inspect.getdoc(c) or "" for c in cls.__mro__[:-1] if c.__module__.startswith("agent"))
+
+
 def test_it_is_a_documented_dataclass_whose_fields_are_all_explained(name):
     detector = make(name)
-    text = "".join(
-        inspect.getdoc(cls) or "" for cls in type(detector).__mro__[:-1] if cls.__module__.startswith("agent")
-    )
+    text = described(type(detector))
     assert inspect.getdoc(type(detector))
     assert inspect.getdoc(inspect.getmodule(type(detector)))
     for item in dataclasses.fields(detector):
@@ -80,9 +51,26 @@ def test_it_is_a_documented_dataclass_whose_fields_are_all_explained(name):
             assert f"{item.name}:" in text, f"{name}.{item.name} is not documented"
 
 
-def test_every_scored_row_is_a_row_of_the_input_in_order(name):
-    rows = signal()
+def test_it_says_what_scale_and_offset_do_in_its_docstring_and_in_the_docs(name):
+    text = " ".join(described(type(make(name))).split())
+    assert re.search(r"[Ss]cale", text)
+    assert "offset" in text
+    (line,) = re.findall(
+        rf"^\| `{name}` \| (same|changes)[^|]* \| (same|changes)[^|]* \|$", DETECTION.read_text(), re.M
+    )
+    stated = ["same" if effect == "same" else "changes" for effect in (CASES[name].scale, CASES[name].offset)]
+    assert list(line) == stated
+
+
+def test_every_result_belongs_to_rows_of_the_input_in_order(name):
+    rows = rows_for(name)
     out = make(name).process(rows)
+    if CASES[name].windows:
+        assert (np.diff(out.at) >= 0).all()
+        assert set(out.key.tolist()) == {0, 1, 2}
+        assert (out.start <= out.end).all()
+        assert np.isfinite(out.values["score"]).sum() > 15
+        return
     known = rows.take(rows.key >= 0)
     assert np.array_equal(out.at, known.at)
     assert np.array_equal(out.key, known.key)
@@ -91,7 +79,7 @@ def test_every_scored_row_is_a_row_of_the_input_in_order(name):
 
 
 def test_it_does_not_touch_its_input(name):
-    rows = signal()
+    rows = rows_for(name)
     before = copy.deepcopy(rows)
     make(name).process(rows)
     for attribute in ("key", "start", "end", "at"):
@@ -101,71 +89,104 @@ def test_it_does_not_touch_its_input(name):
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 99), cuts=st.lists(st.integers(0, 400), max_size=12))
-@pytest.mark.parametrize("name", STREAMING)
+@given(seed=st.integers(0, 99), cuts=st.lists(st.floats(0, 1), max_size=12))
+@pytest.mark.parametrize("name", NAMES)
 def test_how_the_stream_is_cut_changes_no_bit(name, seed, cuts):
-    rows = signal(seed=seed)
-    assert content(run(make(name), rows, cuts)) == content(run(make(name), rows))
+    rows = rows_for(name, seed=seed)
+    places = [round(cut * len(rows)) for cut in cuts]
+    assert content(run(make(name), rows, places)) == content(run(make(name), rows))
 
 
 def test_one_row_at_a_time_changes_no_bit(name):
-    rows = signal(n=300)
-    assert content(run(make(name), rows, range(1, 300))) == content(run(make(name), rows))
+    rows = rows_for(name)
+    assert content(run(make(name), rows, range(1, len(rows)))) == content(run(make(name), rows))
 
 
 def test_long_streams_cut_anywhere_change_no_bit(name):
-    rows = signal(n=5000, series=2)
+    rows = rows_for(name, n=5000, series=2)
     assert content(run(make(name), rows, [1, 1777, 1778, 3000, 4097])) == content(run(make(name), rows))
 
 
+def test_calls_without_rows_change_no_bit(name):
+    rows = rows_for(name)
+    whole, ticked = make(name), make(name)
+    half = len(rows) // 2
+    first, second = part(rows, 0, half), part(rows, half, len(rows))
+    found = [ticked.process(piece) for piece in (no_rows(rows.now), first, no_rows(rows.now), second)]
+    assert len(found[0]) == len(found[2]) == 0
+    assert content(found) == content([whole.process(rows)])
+
+
 def test_its_state_goes_on_exactly_where_it_was_taken(name):
-    rows = signal()
+    rows = rows_for(name)
+    most = len(rows) * 5 // 8
     first, second = make(name), make(name)
-    first.process(part(rows, 0, 250))
+    first.process(part(rows, 0, most))
     second.restore(copy.deepcopy(first.state()))
-    rest = part(rows, 250, 400)
+    rest = part(rows, most, len(rows))
     assert content([first.process(rest)]) == content([second.process(rest)])
 
 
 def test_a_state_taken_earlier_is_not_changed_by_going_on(name):
-    rows = signal()
+    rows = rows_for(name)
+    most = len(rows) * 5 // 8
     detector = make(name)
-    detector.process(part(rows, 0, 250))
+    detector.process(part(rows, 0, most))
     taken = detector.state()
     kept = copy.deepcopy(taken)
-    detector.process(part(rows, 250, 400))
+    rest = part(rows, most, len(rows))
+    detector.process(rest)
     other, same = make(name), make(name)
     other.restore(taken)
     same.restore(kept)
-    assert content([other.process(part(rows, 250, 400))]) == content([same.process(part(rows, 250, 400))])
+    assert content([other.process(rest)]) == content([same.process(rest)])
 
 
 def test_a_forgotten_series_is_like_new_and_the_others_do_not_notice(name):
-    rows = signal(wild=False)
+    rows = rows_for(name, wild=False)
+    later = dataclasses.replace(rows, start=rows.start + 2 * 10**14, end=rows.end + 2 * 10**14)
     used = make(name)
     used.process(rows)
     witness = copy.deepcopy(used)
     used.forget(np.array([1, 700]))
-    again, fresh, plain = used.process(rows), make(name).process(rows), witness.process(rows)
+    again, fresh, plain = used.process(later), make(name).process(later), witness.process(later)
     assert content([again.take(again.key == 1)]) == content([fresh.take(fresh.key == 1)])
     assert content([again.take(again.key != 1)]) == content([plain.take(plain.key != 1)])
 
 
 def test_the_neighbours_of_a_series_do_not_matter(name):
-    rows = signal(series=4)
+    rows = rows_for(name, series=4)
     together = make(name).process(rows)
     for series in range(4):
         alone = make(name).process(rows.take(rows.key == series))
         assert content([alone]) == content([together.take(together.key == series)])
 
 
-@pytest.mark.parametrize(
-    "values", [[7.0] * 200, [0.0] * 200, [np.nan] * 200, [np.inf] * 200, [1.0, 2.0], [], [3e250] * 50]
-)
-def test_what_says_nothing_gives_nan_with_a_reason(name, values):
-    if name == "calibrated" and values and 0.0 < values[0] < 1e9:
-        pytest.skip("takes scores: one that stays the same is a record each time")
-    out = make(name).process(table(np.zeros(len(values)), dict.fromkeys("xyz", values)))
+@pytest.mark.parametrize("value", [7.0, 0.0, np.nan, np.inf, 3e250], ids=str)
+def test_what_says_nothing_gives_nan_with_a_reason(name, value):
+    if value in (7.0, 0.0):
+        skip_if(CASES[name].constant)
+    if value in (np.inf, 3e250):
+        skip_if(CASES[name].absurd)
+    rows = rows_for(name)
+    flat = table(np.zeros(len(rows)), {n: np.full(len(rows), value) for n in "xyz"}, time=rows.end)
+    out = make(name).process(flat)
+    assert len(out) > 0
+    assert np.isnan(out.values["score"]).all()
+    assert all(out.texts["reason"].tolist())
+
+
+def test_a_constant_that_has_a_score_has_a_finite_one_and_the_reason_stands_above(name):
+    if not CASES[name].constant:
+        pytest.skip("a constant has no score")
+    rows = rows_for(name)
+    flat = table(np.zeros(len(rows)), {n: np.full(len(rows), 7.0) for n in "xyz"}, time=rows.end)
+    assert not np.isinf(make(name).process(flat).values["score"]).any()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_two_samples_say_nothing(name, n):
+    out = make(name).process(table(np.zeros(n), {m: [1.0, 2.0][:n] for m in "xyz"}))
     assert np.isnan(out.values["score"]).all()
     assert all(out.texts["reason"].tolist())
 
@@ -173,41 +194,75 @@ def test_what_says_nothing_gives_nan_with_a_reason(name, values):
 def test_nothing_is_ever_infinite_and_every_nan_has_a_reason(name):
     rng = np.random.default_rng(1)
     x = rng.choice([0.0, 1.0, -1.0, 1e-300, 1e99, -1e99, np.nan, np.inf, 1e308, 5.0], 2000)
-    out = make(name).process(table(rng.integers(0, 2, 2000), {"x": x, "y": x[::-1], "z": 0.5 * x}))
+    time = rows_for(name, n=2000, series=2).end
+    out = make(name).process(table(rng.integers(0, 2, 2000), {"x": x, "y": x[::-1], "z": 0.5 * x}, time=time))
     score = out.values["score"]
+    assert len(out) > 0
     assert not np.isinf(score).any()
     assert [bool(text) for text in out.texts["reason"].tolist()] == np.isnan(score).tolist()
 
 
 def test_a_missing_column_gives_nan_with_a_reason(name):
-    out = make(name).process(table(np.zeros(5), {"other": np.arange(5.0)}))
+    time = rows_for(name, series=1).end
+    out = make(name).process(table(np.zeros(len(time)), {"other": np.arange(float(len(time)))}, time=time))
+    assert len(out) > 0
     assert np.isnan(out.values["score"]).all()
-    assert set(out.texts["reason"].tolist()) == {"missing"}
+    assert set(out.texts["reason"].tolist()) <= {"missing", "no reading", "samples are missing"}
+
+
+def test_a_column_that_goes_missing_and_comes_back_does_not_break_it(name):
+    rows = rows_for(name, wild=False, n=2 * CASES[name].length)
+    third = len(rows) // 3
+    gone = part(rows, third, 2 * third)
+    gone = dataclasses.replace(gone, values={"other": np.zeros(len(gone))})
+    detector = make(name)
+    found = [detector.process(piece) for piece in (part(rows, 0, third), gone, part(rows, 2 * third, len(rows)))]
+    for out in found:
+        assert not np.isinf(out.values["score"]).any()
+        assert [bool(text) for text in out.texts["reason"].tolist()] == np.isnan(out.values["score"]).tolist()
+    assert np.isfinite(found[2].values["score"]).any()
+
+
+def test_a_sampling_rate_that_changes_gives_a_score_or_a_reason(name):
+    rows = rows_for(name, series=1, wild=False)
+    step = np.diff(rows.end, prepend=rows.end[0])
+    for factor in (10, 0.1):
+        slower = np.where(np.arange(len(rows)) > len(rows) // 2, factor, 1) * step
+        time = rows.end[0] + np.cumsum(slower).astype(np.int64)
+        out = make(name).process(dataclasses.replace(rows, start=time, end=time))
+        score = out.values["score"]
+        assert len(out) > 0
+        assert not np.isinf(score).any()
+        assert [bool(text) for text in out.texts["reason"].tolist()] == np.isnan(score).tolist()
 
 
 def test_a_clear_fault_scores_above_everything_normal(name):
-    if name in ("calibrated", "stuck"):
-        pytest.skip(
-            "takes scores, of which a low one is no fault" if name == "calibrated" else "nothing stands still here"
-        )
+    skip_if(CASES[name].shift)
     rng = np.random.default_rng(3)
     x = rng.normal(10, 1, 1500)
     x[1200:1260] += 25
-    out = make(name).process(
-        table(np.zeros(1500), {"x": x, "y": x + rng.normal(0, 1, 1500), "z": rng.normal(size=1500)})
-    )
-    score = out.values["score"]
-    assert np.nanmax(score[1200:1260]) > np.nanmax(score[600:1200])
+    columns = {"x": x, "y": x + rng.normal(0, 1, 1500), "z": rng.normal(size=1500)}
+    time = rows_for(name, n=1500, series=1).end
+    out = make(name).process(table(np.zeros(1500), columns, time=time))
+    score, when = out.values["score"], (out.end - time[0]) / (time[1] - time[0])
+    fault, normal = (when >= 1200) & (when < 1320), (when >= 600) & (when < 1200)
+    assert np.nanmax(score[fault]) > np.nanmax(score[normal])
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1024.0, 0.0), (1000.0, 0.0), (1.0, 1e6), (0.001, -5.0)])
-def test_scale_and_offset_of_the_metric_do_not_matter(name, scale, offset):
-    if name == "calibrated" and offset:
-        pytest.skip("takes scores, whose zero has a meaning")
-    if name in RANKED and (scale, offset) != (1024.0, 0.0):
-        pytest.skip("compares with earlier values, so that a tie falls either way by rounding")
-    rows = signal(wild=False)
+MOVES = [(1024.0, 0.0), (1000.0, 0.0), (1.0, 1e6), (0.001, -5.0)]
+
+
+@pytest.mark.parametrize(("scale", "offset"), MOVES)
+def test_scale_and_offset_of_the_metric_do_what_is_stated(name, scale, offset):
+    case = CASES[name]
+    if case.ties and (scale, offset) != MOVES[0]:
+        pytest.skip(case.ties)
+    rows = rows_for(name, wild=False)
     moved = table(rows.key, {n: scale * x + offset for n, x in rows.values.items()}, time=rows.end)
     a, b = column(run(make(name), rows)), column(run(make(name), moved))
-    assert np.array_equal(np.isnan(a), np.isnan(b))
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    stated = case.offset if offset else case.scale
+    if stated == "same":
+        assert np.array_equal(np.isnan(a), np.isnan(b))
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    else:
+        assert not np.allclose(a, b, rtol=1e-2, equal_nan=True), stated

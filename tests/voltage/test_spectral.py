@@ -74,7 +74,7 @@ def test_cuts_change_nothing(seed, cuts, window, hop):
     rows = rows_of(rng.integers(-1, 3, 1500), np.arange(1500), value)
 
     def make():
-        return Spectral("v", 100, window=window, hop=hop, bands=3, learn=4)
+        return Spectral("v", 100, rate_tolerance=0, window=window, hop=hop, bands=3, learn=4)
 
     whole = run(make(), rows)
     assert run(make(), rows, cuts, save=True) == whole
@@ -83,7 +83,7 @@ def test_cuts_change_nothing(seed, cuts, window, hop):
 
 def test_what_has_no_spectrum_is_nan_with_a_reason():
     wave = np.concatenate([np.full(64, 3.0), np.full(64, np.inf), np.zeros(64)])
-    out = Spectral("v", 100, window=64, hop=64, bands=4).process(stream(wave))
+    out = Spectral("v", 100, rate_tolerance=0, window=64, hop=64, bands=4).process(stream(wave))
     assert np.isnan(out.values["score"]).all()
     assert out.texts["reason"].tolist() == ["no power", "a sample is not finite", "no power"]
 
@@ -91,7 +91,7 @@ def test_what_has_no_spectrum_is_nan_with_a_reason():
 @pytest.mark.parametrize("wrong", [{"bands": 100, "window": 64}, {"low": 60, "high": 50}, {"window": 2}])
 def test_a_wrong_setting_is_a_clear_error(wrong):
     with pytest.raises(ValueError, match=r"narrower|are the least"):
-        Spectral("v", 100, **wrong)
+        Spectral("v", 100, rate_tolerance=0, **wrong)
 
 
 def test_forgetting_is_like_new():
@@ -100,3 +100,20 @@ def test_forgetting_is_like_new():
     first = run(detector, stream(wave))
     detector.forget(np.array([0, 5]))
     assert run(detector, stream(wave)) == first
+
+
+def test_another_sampling_rate_or_a_gap_is_no_spectrum():
+    wave = machine(4000, np.random.default_rng(4))
+    time = np.arange(4000) * 10**6
+    slower = np.where(np.arange(4000) < 2000, time, 2 * time - time[2000])
+    late = time + 10**9 * (np.arange(4000) >= 3000)
+    for times, first, last, why in (
+        (slower, 2500, 4000, "not the sampling rate"),
+        (late, 3001, 3200, "samples are missing"),
+    ):
+        out = Spectral("v", 1000, window=256, bands=8, learn=3).process(rows_of(np.zeros(4000), times, wave))
+        inside = (out.at > first) & (out.at < last)
+        assert inside.any()
+        assert np.isnan(out.values["score"][inside]).all()
+        assert {word for word, here in zip(out.texts["reason"].tolist(), inside, strict=True) if here} == {why}
+        assert np.isfinite(out.values["score"][(out.at > 1000) & (out.at < 2000)]).all()
