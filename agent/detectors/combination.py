@@ -40,7 +40,8 @@ class Calibrated(Streaming):
     `ratio`: over its slowly decaying maximum, 0 to 1; 1 is a record. `conformal`: `-log10` of the share of the last
     `window` scores that were at least as large, which is the p-value if rows can be exchanged (Laxhammar 2014).
     `none`: as it is. After a score of `limit` or more it rests at 0, so that one event is one alarm.
-    Scale does not matter, an offset does: it takes scores, which are not negative and whose 0 has a meaning. Where the score has no value, neither has this.
+    Scale does not matter, an offset does: it takes scores, which are not negative and whose 0 has a meaning. Where
+    the score has no value, neither has this.
 
     Attributes:
         method: of calibration.
@@ -109,7 +110,7 @@ class Combined(Streaming):
 
     Each part runs with its defaults on the metric; its score is calibrated (`Calibrated`), weighted and added,
     then divided by the sum of the weights. A part that cannot say counts 0; where none can, the score is NaN.
-    After a score of `limit` or more it rests. Scale and offset of the metric do not matter, since they matter to no part.
+    After a score of `limit` or more it rests. Scale and offset of the metric do not matter.
 
     Attributes:
         parts: names out of cusum, ewma, page_hinkley, robust_z, seasonal, spatial.
