@@ -9,6 +9,7 @@ has been obeyed before is counted and passed over; a well-formed command that ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +49,11 @@ class CommandCodec:
         return self.decode([data], read_at, machines=[""])
 
     def decode(
-        self, frames: list[bytes], read_at: int, times: list[int] | None = None, machines: list[str] | None = None
+        self,
+        frames: list[bytes],
+        read_at: int,
+        times: Sequence[int] | None = None,
+        machines: list[str] | None = None,
     ) -> Batch | None:
         """The commands among the messages; `machines` are the last levels of their topics, the verbs."""
         commands = []

@@ -11,21 +11,23 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
+from sensors.kafka_records import Chunk, Names, Stamps, fetch_whole_batches
 from sensors.kafka_security import Mechanism, options
 from sensors.security import Tls
 from sensors.source import SourceError
-from sensors.units import MILLISECOND, Duration
+from sensors.units import Duration
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,9 @@ class KafkaSource:
         self.counters = self.codec.counters
         self._consumer: AIOKafkaConsumer | None = None
         self._next: dict[int, int] = {}
+        self._ready: deque[tuple[int, Chunk]] = deque()  # fetched and not handed over
+        self._chunk = 1  # records in the largest chunk of late
+        self._names = Names()
 
     async def __aenter__(self) -> Self:
         try:
@@ -90,6 +95,7 @@ class KafkaSource:
             # its own time-outs close what it opened; ours is for where it has none
             async with asyncio.timeout(3 * self.timeout.seconds):
                 await consumer.start()
+                fetch_whole_batches(consumer)
                 await self._assign(consumer)
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:
             await self._end(consumer)
@@ -117,6 +123,7 @@ class KafkaSource:
 
     async def __aexit__(self, *exc: object) -> None:
         consumer, self._consumer = self._consumer, None
+        self._ready.clear()
         if consumer is not None:
             await self._end(consumer)
 
@@ -132,31 +139,48 @@ class KafkaSource:
         consumer = self._consumer
         if consumer is None:
             raise SourceError(f"{self.servers}: not open")
-        wait = max(100, int(self.timeout.seconds * 1000))
         while True:
-            try:
-                parts = await consumer.getmany(timeout_ms=wait, max_records=self.block)
-                if not parts:
-                    async with asyncio.timeout(self.timeout.seconds):
-                        await consumer.end_offsets(consumer.assignment())
-            except (KafkaError, OSError, TimeoutError) as error:
-                raise SourceError(f"{self.servers}: {self.topic}: {_text(error)}") from error
-            records = [record for place in sorted(parts) for record in parts[place]]
-            if records:
-                batch = self._decode(records)
-                for place, part in parts.items():
-                    self._next[place.partition] = part[-1].offset + 1
-                if batch is not None:
-                    return batch
+            if not self._ready:
+                await self._fetch(consumer)
+            records: list[Any] = []
+            while self._ready and len(records) < self.block:
+                partition, chunk = self._ready.popleft()
+                part, rest = chunk.cut(self.block - len(records))
+                if rest is not None:
+                    self._ready.appendleft((partition, rest))
+                records += part.records
+                self._next[partition] = part.offset + 1
+            batch = self._decode(records) if records else None
+            if batch is not None:
+                return batch
 
-    def _decode(self, records: list[ConsumerRecord]) -> Batch | None:
-        records = [record for record in records if record.value is not None]  # a tombstone says nothing
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
+        """Wait for records; about a block of them."""
+        wait = max(100, int(self.timeout.seconds * 1000))
+        try:
+            parts = await consumer.getmany(timeout_ms=wait, max_records=max(1, self.block // self._chunk))
+            if not parts:
+                async with asyncio.timeout(self.timeout.seconds):
+                    await consumer.end_offsets(consumer.assignment())
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise SourceError(f"{self.servers}: {self.topic}: {_text(error)}") from error
+        if parts:
+            largest = max(
+                len(part.records) if isinstance(part, Chunk) else 1 for some in parts.values() for part in some
+            )
+            self._chunk = max(largest, self._chunk // 2)
+        self._ready.extend((place.partition, Chunk.of(parts[place])) for place in sorted(parts))
+
+    def _decode(self, records: list[Any]) -> Batch | None:
         frames = [record.value for record in records]
-        times = [record.timestamp * MILLISECOND for record in records]
-        keyed = any(record.key is not None for record in records)
-        machines = [(record.key or b"").decode(errors="replace") for record in records] if keyed else None
+        if None in frames:  # a tombstone says nothing
+            records = [record for record in records if record.value is not None]
+            frames = [record.value for record in records]
+        keys = [record.key for record in records]
+        keyed = keys.count(None) < len(keys)
+        machines = list(map(self._names.__getitem__, keys)) if keyed else None
         self.counters.bytes_read += sum(map(len, frames))
-        return self.codec.decode(frames, time.time_ns(), times, machines) if frames else None
+        return self.codec.decode(frames, time.time_ns(), Stamps(records), machines) if frames else None
 
     def position(self) -> Mapping[str, Any]:
         """Partition -> offset of the first message not handed over."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from agent.alerts import Kind, Message
@@ -38,6 +39,7 @@ class Portion:
 
     Attributes:
         messages: in the order in which to send them.
+        positions: of the messages, on a lane that is ahead of the log.
         replayed: they come late; the bodies say so.
         end: the lane stands here once they are confirmed.
     """
@@ -88,25 +90,25 @@ class Cursor:
         The rows were found by looking at positions up to `end`; `states` is the position of the newest state of
         each machine and name.
         """
-        send: list[Kept] = []
+        if lane == "follow":
+            return Portion(list(chain.from_iterable(row.messages for row in rows)), lane, end)
+        send: list[tuple[int, Message]] = []
         deferred: list[str] = []
         superseded = 0
-        for row in rows:
-            message = row.message
-            if lane != "follow":
-                if row.position in self.ahead:
+        for position, message in chain.from_iterable(enumerate(row.messages, row.first) for row in rows):
+            if position in self.ahead:
+                continue
+            if lane != "live" and message.kind == "state":
+                newest = states.get((message.machine, message.name), 0)
+                if newest > position:
+                    superseded += 1
                     continue
-                if lane != "live" and message.kind == "state":
-                    newest = states.get((message.machine, message.name), 0)
-                    if newest > row.position:
-                        superseded += 1
-                        continue
-                if lane == "live" and message.kind not in PRESENT and self.machines[message.machine] > 0:
-                    deferred.append(message.machine)
-                    continue
-            send.append(row)
-        messages = [mark(row.message) if lane == "replay" else row.message for row in send]
-        return Portion(messages, lane, end, tuple(row.position for row in send), tuple(deferred), superseded)
+            if lane == "live" and message.kind not in PRESENT and self.machines[message.machine] > 0:
+                deferred.append(message.machine)
+                continue
+            send.append((position, message))
+        messages = [mark(message) if lane == "replay" else message for _, message in send]
+        return Portion(messages, lane, end, tuple(position for position, _ in send), tuple(deferred), superseded)
 
     def confirm(self, portion: Portion) -> None:
         """The receiver has all of it."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseError
-from agent.outbox.table import Changes, Held, Kept, Outcome, Start, apply, load, read, salvage, size_of
+from agent.outbox.bundle import weigh
+from agent.outbox.recovery import Start, load, salvage
+from agent.outbox.table import Changes, Held, Kept, Outcome, apply, read
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ MINOR: frozenset[Kind] = frozenset({"metric", "health"})
 
 MIB = 1 << 20
 SECOND = 10**9
-_TAIL_ROWS = 16_384  # as many as a burst of raw events brings: reading them back costs three times the writing
+_TAIL = 16_384  # as many as a burst of raw events brings: reading them back costs three times the writing
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Log:
         self.fresh: deque[Kept] = deque()
         self.fresh_bytes = 0
         self._tail: deque[Kept] = deque()
-        self._tail_bytes = 0
+        self._tail_bytes = self._tail_messages = 0
         self.unread = False  # the file could not be read when it was opened
         self._busy = False
         self._next_try = self._next_word = 0.0
@@ -104,17 +105,20 @@ class Log:
             log.error("%d messages of %s are damaged and were dropped", start.damaged, self.database.path)
         return start
 
-    def put(self, message: Message, stored: int) -> None:
-        """Take a message in; it is on disk after the next `write`."""
-        self.head += 1
-        row = Kept(self.head, message, stored, size_of(message))
+    def put(self, messages: Sequence[Message], stored: int) -> None:
+        """Take messages in that make one row (see `bundle`); they are on disk after the next `write`."""
+        self.head += len(messages)
+        row = Kept(self.head, messages, stored, weigh(messages))
         self.fresh.append(row)
         self.fresh_bytes += row.size
-        held = self.held.setdefault(message.kind, Held())
-        held.messages += 1
+        self._hold(row)
+        if row.kind == "state":
+            self.states[messages[0].machine, messages[0].name] = row.position
+
+    def _hold(self, row: Kept) -> None:
+        held = self.held.setdefault(row.kind, Held())
+        held.messages += len(row.messages)
         held.bytes += row.size
-        if message.kind == "state":
-            self.states[message.machine, message.name] = row.position
 
     @property
     def visible(self) -> int:
@@ -132,26 +136,33 @@ class Log:
             DatabaseError: the file cannot be read.
         """
         found: list[Kept] = []
-        oldest = self._tail[0].position if self._tail else self.durable + 1
+        left, oldest = limit, self._oldest
         if after + 1 < oldest:
             last = min(upto, oldest - 1)
-            rows = await self.database.run(lambda c: read(c, after, last, kinds, limit))
-            for row in rows:
-                if isinstance(row, Kept):
-                    found.append(row)
-                else:
-                    self.dropped["unknown", "damaged"] += 1
-                    log.error("the message at %d of %s is damaged and was dropped", row, self.database.path)
-            if len(rows) == limit:
-                end = rows[-1]
-                return found, end.position if isinstance(end, Kept) else end
-            if (self._tail[0].position if self._tail else self.durable + 1) > last + 1:
-                return found, last  # a write meanwhile took rows after `last` out of memory; read them next time
+            read_back = await self.database.run(lambda c: read(c, after, last, kinds, limit))
+            found = read_back.rows
+            for position, messages in read_back.damaged:
+                self.dropped["unknown", "damaged"] += messages
+                log.error("the message at %d of %s is damaged and was dropped", position, self.database.path)
+            if read_back.end < last or self._oldest > last + 1:
+                return found, read_back.end  # or a write meanwhile took rows out of memory; read them next time
+            left -= sum(len(row.messages) for row in found)
         for memory in (self._tail, self.fresh):
-            if memory and memory[-1].position > after:
-                wanted = (r for r in memory if after < r.position <= upto and r.message.kind in kinds)
-                found += islice(wanted, limit - len(found))
-        return found, found[-1].position if len(found) == limit else upto
+            if left <= 0 or not memory or memory[-1].position <= after:
+                continue
+            for row in memory:
+                if row.position > after and row.first <= upto and row.kind in kinds:
+                    part = row.part(after, upto, left)
+                    found.append(part)
+                    left -= len(part.messages)
+                    if left <= 0:
+                        break
+        return found, found[-1].position if found and left <= 0 else upto
+
+    @property
+    def _oldest(self) -> int:
+        """The first position that is in memory."""
+        return self._tail[0].first if self._tail else self.durable + 1
 
     async def write(self, changes: Changes) -> None:
         """Write what is fresh, with these changes, in one transaction.
@@ -177,7 +188,8 @@ class Log:
 
     def _wrote(self, changes: Changes, outcome: Outcome) -> None:
         if self.failing:
-            log.warning("%s can be written again; memory held %d messages", self.database.path, len(changes.rows))
+            held_back = sum(len(row.messages) for row in changes.rows)
+            log.warning("%s can be written again; memory held %d messages", self.database.path, held_back)
             self.failing = ""
         self.commits += 1
         for row in changes.rows:
@@ -185,6 +197,7 @@ class Log:
             self.fresh_bytes -= row.size
             self._tail.append(row)
             self._tail_bytes += row.size
+            self._tail_messages += len(row.messages)
             self.durable = row.position
         for reason, gone in (("", outcome.confirmed), ("space", outcome.dropped), ("age", outcome.expired)):
             for kind, held in gone.items():
@@ -196,8 +209,11 @@ class Log:
             lost = set(outcome.lost)
             self._tail = deque(row for row in self._tail if row.position not in lost)
             self._tail_bytes = sum(row.size for row in self._tail)
-        while self._tail_bytes > 4 * MIB or len(self._tail) > _TAIL_ROWS:
-            self._tail_bytes -= self._tail.popleft().size
+            self._tail_messages = sum(len(row.messages) for row in self._tail)
+        while self._tail_bytes > 4 * MIB or self._tail_messages > _TAIL:
+            row = self._tail.popleft()
+            self._tail_bytes -= row.size
+            self._tail_messages -= len(row.messages)
 
     def failed(self, error: DatabaseError) -> None:
         """The disk fails: go on in memory, try again later."""
@@ -216,14 +232,13 @@ class Log:
         self.fresh.extendleft(reversed(self._tail))
         self.fresh_bytes += self._tail_bytes
         self._tail.clear()
-        self._tail_bytes = 0
+        self._tail_bytes = self._tail_messages = 0
         before = sum(held.messages for held in self.held.values())
         self.held = {}
         for row in self.fresh:
-            held = self.held.setdefault(row.message.kind, Held())
-            held.messages += 1
-            held.bytes += row.size
-        self.dropped["unknown", "corrupt"] += max(0, before - len(self.fresh))
+            self._hold(row)
+        after = sum(held.messages for held in self.held.values())
+        self.dropped["unknown", "corrupt"] += max(0, before - after)
         self._next_try = 0.0
 
     def bound_ring(self) -> None:
@@ -233,12 +248,12 @@ class Log:
         for minor in (True, False):
             kept: deque[Kept] = deque()
             for row in self.fresh:
-                if self.fresh_bytes > self.ring_bytes and (row.message.kind in MINOR) >= minor:
+                if self.fresh_bytes > self.ring_bytes and (row.kind in MINOR) >= minor:
                     self.fresh_bytes -= row.size
-                    held = self.held[row.message.kind]
-                    held.messages -= 1
+                    held = self.held[row.kind]
+                    held.messages -= len(row.messages)
                     held.bytes -= row.size
-                    self.count_dropped(row.message.kind, "memory", 1)
+                    self.count_dropped(row.kind, "memory", len(row.messages))
                 else:
                     kept.append(row)
             self.fresh = kept

@@ -21,16 +21,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseError
+from agent.outbox.bundle import bundles
 from agent.outbox.cursor import PRESENT, Cursor, Lane, Portion
+from agent.outbox.known import Known
 from agent.outbox.log import MIB, MINOR, SECOND, Log
 from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
 
 log = logging.getLogger(__name__)
+
+_kind = itemgetter(1)
 
 
 @dataclass
@@ -90,7 +96,7 @@ class Outbox:
         self._cursors = {name: Cursor(frozenset(kinds)) for name, kinds in self.sinks.items()}
         self._news = {name: asyncio.Event() for name in self.sinks}
         self._wanted: frozenset[Kind] = frozenset().union(*self.sinks.values())
-        self._ids: dict[int, None] = {}
+        self._known = Known()
         self._notes: dict[str, bytes] = {}
         self._pending = Changes()
         self._written: dict[str, int] = {}  # cursors as they are on disk
@@ -108,7 +114,7 @@ class Outbox:
         start = await self._log.open()
         self._files = self._log.files
         self._notes = start.notes
-        self._ids = dict.fromkeys(hash(item) for item in start.ids)
+        self._known.learn(start.ids)
         self._written = dict(start.cursors)
         for name, cursor in self._cursors.items():
             cursor.position = start.head if self._log.unread else start.cursors.get(name, 0)
@@ -149,21 +155,9 @@ class Outbox:
         An append that is cancelled is still carried out. A note of None is removed.
         """
         urgent = bool(notes)
-        for message in messages:
-            if message.kind not in self._wanted:
-                self._counters.unwanted += 1
-                continue
-            key = hash((message.kind, message.id))
-            if key in self._ids:
-                self._counters.repeated += 1
-                continue
-            self._ids[key] = None
-            self._log.put(message, self._time())
-            self._counters.appended += 1
-            urgent = urgent or message.kind not in MINOR
-        bound = self.recent_ids + sum(held.messages for held in self._log.held.values())
-        while len(self._ids) > bound:
-            del self._ids[next(iter(self._ids))]
+        for kind, group in groupby(messages, key=_kind):
+            urgent |= self._put(kind, list(group)) and kind not in MINOR
+        self._known.bound(self.recent_ids + sum(held.messages for held in self._log.held.values()))
         for name, value in (notes or {}).items():
             self._pending.notes[name] = value
             if value is None:
@@ -180,6 +174,19 @@ class Outbox:
             self._wake.set()
             await done
 
+    def _put(self, kind: Kind, messages: Sequence[Message]) -> bool:
+        """Take in what of these is wanted and new; whether there was any."""
+        if kind not in self._wanted:
+            self._counters.unwanted += len(messages)
+            return False
+        new = self._known.new(kind, messages)
+        self._counters.repeated += len(messages) - len(new)
+        self._counters.appended += len(new)
+        stored, quota = self._time(), self.metric_bytes if kind in MINOR else self.alert_bytes
+        for row in bundles(kind, new, quota):
+            self._log.put(row, stored)
+        return bool(new)
+
     def notes(self) -> dict[str, bytes]:
         """The notes as last appended."""
         return dict(self._notes)
@@ -195,7 +202,8 @@ class Outbox:
             first, _ = await self._log.rows(after, head, cursor.kinds, 1)
             if first and first[0].stored <= self._time() - int(self.late_seconds * SECOND):
                 machines = await self._database.run(lambda c: backlog(c, after, head, kinds, ahead))
-                machines.update(row.message.machine for row in self._log.fresh if row.message.kind in kinds)
+                for row in self._log.fresh:
+                    machines.update(m.machine for m in row.messages if m.kind in kinds)
                 cursor.begin_replay(head, machines)
         except DatabaseError as error:
             self._log.failed(error)
@@ -334,7 +342,7 @@ class Outbox:
             return
         self._files = self._log.files
         self._notes = {**start.notes, **self._notes}
-        self._ids.update(dict.fromkeys(hash(item) for item in start.ids))
+        self._known.learn(start.ids)
         self._written = dict(start.cursors)
 
     def _changes(self) -> Changes | None:

@@ -1,4 +1,4 @@
-"""The tables of the outbox, as functions of a connection; they run in the database's thread."""
+"""The tables of the outbox, as functions of a connection; they run in the database's thread. Opening: `recovery`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple
 
 from agent.alerts import Kind, Message
+from agent.outbox.bundle import MOST, pack, unpack
 
 MIGRATIONS = (
     """
@@ -24,19 +24,44 @@ MIGRATIONS = (
         kind TEXT NOT NULL, id TEXT NOT NULL, machine TEXT NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL,
         body BLOB NOT NULL);
     """,
+    # `position` of a row with several messages is that of the last
+    "ALTER TABLE log ADD COLUMN count INTEGER NOT NULL DEFAULT 1;",
 )
 
 _ROWS = 200  # of one INSERT
-_OVERHEAD = 64  # bytes a row costs beside its texts
+COLUMNS = "position, kind, id, machine, name, time, stored, size, crc, body, count"
 
 
 class Kept(NamedTuple):
-    """A message in the log: its place, when it was stored (host time, ns) and what it weighs in bytes."""
+    """A row of the log: messages of one kind at adjoining positions.
+
+    Attributes:
+        position: of the last of them.
+        stored: host time, ns.
+        size: what they weigh, bytes; of a part of a row, what the whole row does.
+    """
 
     position: int
-    message: Message
+    messages: Sequence[Message]
     stored: int
     size: int
+
+    @property
+    def first(self) -> int:
+        """Position of the first of them."""
+        return self.position - len(self.messages) + 1
+
+    @property
+    def kind(self) -> Kind:
+        return self.messages[0].kind
+
+    def part(self, after: int, upto: int, limit: int) -> Kept:
+        """The first of them, at most `limit`, with `after < position <= upto`."""
+        start = max(0, after + 1 - self.first)
+        stop = min(len(self.messages) - max(0, self.position - upto), start + limit)
+        if start == 0 and stop == len(self.messages):
+            return self
+        return self._replace(position=self.first + stop - 1, messages=self.messages[start:stop])
 
 
 @dataclass(slots=True)
@@ -87,11 +112,6 @@ class Outcome:
     lost: list[int] = field(default_factory=list)
 
 
-def size_of(message: Message) -> int:
-    """Bytes a message is taken to occupy."""
-    return len(message.body) + len(message.id) + len(message.machine) + len(message.name) + _OVERHEAD
-
-
 def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
     """Write the changes."""
     outcome = Outcome()
@@ -100,16 +120,16 @@ def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
         if value is None:
             connection.execute("DELETE FROM notes WHERE name = ?", (name,))
         else:
-            connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (name, value, _crc_of(name, value)))
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (name, value, checksum(name, value)))
     connection.executemany(
         "INSERT OR REPLACE INTO cursors VALUES (?,?,?)",
-        [(sink, position, _crc_of(sink, b"%d" % position)) for sink, position in changes.cursors.items()],
+        [(sink, position, checksum(sink, b"%d" % position)) for sink, position in changes.cursors.items()],
     )
     for kinds, after, upto in changes.confirmed:
-        where, values = f"position > ? AND position <= ? AND {_among(kinds)}", (after, upto)
+        where, values = f"position > ? AND position <= ? AND {among(kinds)}", (after, upto)
         _delete(connection, where, values, outcome.confirmed)
     for kinds, before in changes.expire:
-        where = f"stored < ? AND {_among(kinds)}"
+        where = f"stored < ? AND {among(kinds)}"
         outcome.lost += [row[0] for row in connection.execute(f"SELECT position FROM log WHERE {where}", (before,))]  # noqa: S608 kinds are a Literal
         _delete(connection, where, (before,), outcome.expired)
     for kinds, excess in changes.drop:
@@ -134,27 +154,37 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Kept]) -> None:
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
         values: list[object] = []
-        for position, m, stored, size in part:
-            values += (position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body)
-        marks = ",".join(["(?,?,?,?,?,?,?,?,?,?)"] * len(part))
-        connection.execute(f"INSERT OR REPLACE INTO log VALUES {marks}", values)  # noqa: S608 only marks
+        for row in part:
+            values += _values_of(row)
+        marks = ",".join(["(?,?,?,?,?,?,?,?,?,?,?)"] * len(part))
+        connection.execute(f"INSERT OR REPLACE INTO log ({COLUMNS}) VALUES {marks}", values)  # noqa: S608 only marks
+
+
+def _values_of(row: Kept) -> tuple[object, ...]:
+    position, messages, stored, size = row
+    m, count = messages[0], len(messages)
+    if count == 1:
+        return position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body, 1
+    body = pack(messages)
+    crc = _crc_of_bundle(position, m.kind, stored, count, body)
+    return position, m.kind, "", "", "", m.time, stored, size, crc, body, count
 
 
 def _drop_oldest(connection: sqlite3.Connection, kinds: frozenset[Kind], excess: int, outcome: Outcome) -> None:
     upto = None
     for position, size in connection.execute(
-        f"SELECT position, size FROM log WHERE {_among(kinds)} ORDER BY position"  # noqa: S608 kinds are a Literal
+        f"SELECT position, size FROM log WHERE {among(kinds)} ORDER BY position"  # noqa: S608 kinds are a Literal
     ):
         if excess <= 0:
             break
         upto, excess = position, excess - size
         outcome.lost.append(position)
     if upto is not None:
-        _delete(connection, f"position <= ? AND {_among(kinds)}", (upto,), outcome.dropped)
+        _delete(connection, f"position <= ? AND {among(kinds)}", (upto,), outcome.dropped)
 
 
 def _delete(connection: sqlite3.Connection, where: str, values: tuple[int, ...], into: dict[Kind, Held]) -> None:
-    query = f"SELECT kind, count(*), sum(size) FROM log WHERE {where} GROUP BY kind"  # noqa: S608 kinds are a Literal
+    query = f"SELECT kind, sum(count), sum(size) FROM log WHERE {where} GROUP BY kind"  # noqa: S608 kinds are a Literal
     found = connection.execute(query, values).fetchall()
     for kind, messages, size in found:
         held = into.setdefault(kind, Held())
@@ -164,145 +194,96 @@ def _delete(connection: sqlite3.Connection, where: str, values: tuple[int, ...],
         connection.execute(f"DELETE FROM log WHERE {where}", values)  # noqa: S608 kinds are a Literal
 
 
-def read(
-    connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], limit: int
-) -> list[Kept | int]:
-    """Rows of these kinds with `after < position <= upto`, oldest first; a damaged row is its position only."""
-    query = (
-        "SELECT position, kind, id, machine, name, time, stored, size, crc, body FROM log"  # noqa: S608 kinds are a Literal
-        f" WHERE position > ? AND position <= ? AND {_among(kinds)} ORDER BY position LIMIT ?"
-    )
-    return [_kept(row) for row in connection.execute(query, (after, upto, limit))]
+class Found(NamedTuple):
+    """What was read.
+
+    Attributes:
+        rows: whole ones, and parts of those at both ends.
+        damaged: (position, messages) of rows that are not what was written.
+        end: up to here there are no others.
+    """
+
+    rows: list[Kept]
+    damaged: list[tuple[int, int]]
+    end: int
 
 
-def scan(
-    connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind]
-) -> Iterator[tuple[int, Kind, str, int]]:
-    """Position, kind, machine and time of storage of rows in the range, without their bodies."""
+def read(connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], limit: int) -> Found:
+    """At most `limit` messages of these kinds with `after < position <= upto`, oldest first."""
+    found = Found([], [], upto)
+    for row in _rows(connection, COLUMNS, after, upto, kinds):
+        kept = kept_of(row)
+        if kept is None:
+            found.damaged.append((int(row[0]), int(row[10])))
+            continue
+        part = kept.part(after, upto, limit)
+        found.rows.append(part)
+        limit -= len(part.messages)
+        if limit <= 0:
+            return found._replace(end=part.position)
+    return found
+
+
+def _rows(
+    connection: sqlite3.Connection, columns: str, after: int, upto: int, kinds: frozenset[Kind]
+) -> Iterator[Sequence[Any]]:
+    """Rows with any message in the range, oldest first; read while they are taken."""
     query = (
-        "SELECT position, kind, machine, stored FROM log"  # noqa: S608 kinds are a Literal
-        f" WHERE position > ? AND position <= ? AND {_among(kinds)} ORDER BY position"
+        f"SELECT {columns} FROM log WHERE position > ? AND position < ? AND position - count < ?"  # noqa: S608 constants
+        f" AND {among(kinds)} ORDER BY position"
     )
-    yield from connection.execute(query, (after, upto))
+    yield from connection.execute(query, (after, upto + MOST, upto))
 
 
 def backlog(
     connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], without: frozenset[int]
 ) -> Counter[str]:
     """How many messages of each machine wait in the range, apart from the positions `without`."""
-    return Counter(m for position, _, m, _ in scan(connection, after, upto, kinds) if position not in without)
+    machines: Counter[str] = Counter()
+    for row in _rows(connection, "position, kind, machine, count, iif(count > 1, body, NULL)", after, upto, kinds):
+        position, kind, machine, count, body = row
+        if count == 1:
+            machines[machine] += position not in without
+        else:
+            with suppress(ValueError):  # damaged: it will not be sent, and so not be waited for
+                held = unpack(kind, body)
+                places = range(position - len(held) + 1, position + 1)
+                waiting = (
+                    m.machine
+                    for m, place in zip(held, places, strict=True)
+                    if after < place <= upto and place not in without
+                )
+                machines.update(waiting)
+    return machines
 
 
-def _kept(row: Sequence[object]) -> Kept | int:
-    position, kind, id_, machine, name, time, stored, size, crc, body = cast(
-        tuple[int, Kind, str, str, str, int, int, int, int, bytes], row
-    )
-    message = Message(id_, kind, machine, name, body, time)
-    return Kept(position, message, stored, size) if _crc(message, stored) == crc else position
+def kept_of(row: Sequence[Any]) -> Kept | None:
+    """The row; None if it is damaged."""
+    position, kind, id_, machine, name, time, stored, size, crc, body, count = row
+    if count == 1:
+        message = Message(id_, kind, machine, name, body, time)
+        return Kept(position, [message], stored, size) if _crc(message, stored) == crc else None
+    if _crc_of_bundle(position, kind, stored, count, body) != crc:
+        return None
+    return Kept(position, unpack(kind, body), stored, size)
+
+
+def _crc_of_bundle(position: int, kind: Kind, stored: int, count: int, body: bytes) -> int:
+    return checksum(f"{position}/{kind}/{stored}/{count}", body)
 
 
 def _crc(message: Message, stored: int) -> int:
-    return _crc_of("\0".join((*message[:4], str(message.time), str(stored))), message.body)
+    return checksum("\0".join((*message[:4], str(message.time), str(stored))), message.body)
 
 
-def _crc_of(name: str, value: bytes) -> int:
+def checksum(name: str, value: bytes) -> int:
+    """Of a named value."""
     return zlib.crc32(value, zlib.crc32(name.encode(errors="replace")))
 
 
-def _among(kinds: Iterable[Kind]) -> str:
+def among(kinds: Iterable[Kind]) -> str:
+    """The condition that a row is of one of these kinds."""
     return "kind IN ({})".format(",".join(f"'{kind}'" for kind in sorted(kinds)))
-
-
-@dataclass(slots=True)
-class Start:
-    """What the file held when it was opened."""
-
-    head: int
-    held: dict[Kind, Held]
-    cursors: dict[str, int]
-    notes: dict[str, bytes]
-    ids: list[tuple[Kind, str]]
-    states: dict[tuple[str, str], int]
-    stored: int  # when the newest row was stored, 0 if there is none
-    damaged: int = 0  # rows of a kind that there is not; they are gone
-
-
-_WHOLE = (
-    "typeof(id) = 'text' AND typeof(machine) = 'text' AND typeof(name) = 'text' AND typeof(time) = 'integer'"
-    " AND typeof(stored) = 'integer' AND typeof(crc) = 'integer' AND typeof(body) = 'blob' AND typeof(size) = 'integer'"
-    f" AND size BETWEEN length(body) + {_OVERHEAD} AND length(body) + 10000"
-)
-"""What every row fulfils unless a byte of the file was overwritten; the checksum is looked at when it is sent."""
-
-
-def load(connection: sqlite3.Connection) -> Start:
-    """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed."""
-    known = _among(get_args(Kind))
-    damaged = connection.execute(f"DELETE FROM log WHERE NOT ({known} AND {_WHOLE})").rowcount  # noqa: S608
-    last = connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
-    cursors, notes = _values(connection, "cursors"), _values(connection, "notes")
-    times = connection.execute("SELECT stored FROM log ORDER BY position DESC LIMIT 3").fetchall()
-    return Start(
-        head=max([last, *cursors.values()]),
-        held={
-            kind: Held(messages, size)
-            for kind, messages, size in connection.execute(
-                "SELECT kind, count(*), sum(size) FROM log GROUP BY kind"
-            )
-        },
-        cursors=cursors,
-        notes=notes,
-        ids=connection.execute("SELECT kind, id FROM log ORDER BY position").fetchall(),
-        states={
-            (machine, name): position
-            for machine, name, position in connection.execute(
-                "SELECT machine, name, max(position) FROM log WHERE kind = 'state' GROUP BY machine, name"
-            )
-        },
-        stored=sorted(time for (time,) in times)[len(times) // 2] if times else 0,  # one may be damaged
-        damaged=damaged,
-    )
-
-
-def _values(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
-    """What a table of named values holds, as far as it is whole."""
-    values: dict[str, Any] = {}
-    for name, value, crc in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
-        if isinstance(value, int | bytes):
-            text = value if isinstance(value, bytes) else b"%d" % value
-            if _crc_of(str(name), text) == crc:
-                values[name] = value
-    return values
-
-
-def salvage(connection: sqlite3.Connection, path: Path) -> int:
-    """Copy what is still readable in a corrupt file; returns the number of messages."""
-    found = 0
-    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as damaged:
-        damaged.text_factory = lambda text: text.decode(errors="replace")
-        for table in ("cursors", "notes"):
-            with suppress(sqlite3.Error, ValueError):
-                for row in damaged.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
-                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?,?)", row)  # noqa: S608 a constant
-        for row in _readable(damaged):
-            with suppress(sqlite3.Error, ValueError, TypeError, AttributeError):
-                if isinstance(_kept(row), Kept):
-                    connection.execute("INSERT OR REPLACE INTO log VALUES (?,?,?,?,?,?,?,?,?,?)", row)
-                    found += 1
-    return found
-
-
-def _readable(damaged: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
-    """Rows of the log; where a page is beyond reading, go on behind it."""
-    after, jump = -1, 1
-    for _ in range(200):
-        try:
-            for row in damaged.execute("SELECT * FROM log WHERE position > ? ORDER BY position", (after,)):
-                yield row
-                after, jump = int(row[0]), 1
-            return
-        except (sqlite3.Error, TypeError, ValueError):
-            after, jump = after + jump, min(jump * 2, 1 << 40)
 
 
 def dead_letters(connection: sqlite3.Connection) -> list[Dead]:

@@ -225,7 +225,7 @@ def _held(directory: Path) -> int:
 
     try:
         with closing(sqlite3.connect(f"file:{directory}/state/outbox.db?mode=ro", uri=True, timeout=1)) as file:
-            return int(file.execute("SELECT count(*) FROM log WHERE kind = 'alert'").fetchone()[0])
+            return int(file.execute("SELECT coalesce(sum(count), 0) FROM log WHERE kind = 'alert'").fetchone()[0])
     except sqlite3.Error:
         return 0
 

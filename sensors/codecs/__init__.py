@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from sensors.batch import Batch
@@ -24,7 +25,7 @@ class Codec(Protocol):
         self,
         frames: list[bytes],
         read_at: int,
-        times: list[int] | None = None,
+        times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
         """Rows of whole frames (messages of a broker).

@@ -22,6 +22,7 @@ from __future__ import annotations
 import binascii
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,7 +128,7 @@ class Binary:
         self,
         frames: list[bytes],
         read_at: int,
-        times: list[int] | None = None,
+        times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
         blocks: list[tuple[str, Ints, Floats]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import itemgetter
@@ -77,7 +77,7 @@ class Fields:
         self,
         records: list[Record] | Grid,
         read_at: int,
-        times: list[int] | None = None,
+        times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
         """The rows of the records that can be read; the others are counted as bad frames.
@@ -118,21 +118,19 @@ class Fields:
         self.counters.last_error = f"{reason}: {shown}" if shown else reason
 
     def _times(
-        self, contexts: list[Any] | Grid, owner: Ints | None, read_at: int, times: list[int] | None
+        self, contexts: list[Any] | Grid, owner: Ints | None, read_at: int, times: Sequence[int] | None
     ) -> tuple[Ints, Bools]:
         n = len(contexts)
-        fallback = np.full(n, read_at, np.int64) if times is None else np.array(times, np.int64)
-        if times is not None and owner is not None:
-            fallback = fallback[owner]
-        if self._time_path is None:
-            return fallback, np.ones(n, np.bool_)
-        column = self._time_path.column(contexts, exploded=owner is not None)
-        if times is None or None not in column:
+        column = None if self._time_path is None else self._time_path.column(contexts, exploded=owner is not None)
+        if column is not None and (times is None or None not in column):
             return self._clock.times(column)
-        own = np.array([value is not None for value in column])
-        exact, good = fallback.copy(), np.ones(n, np.bool_)
+        exact = np.full(n, read_at, np.int64) if times is None else np.fromiter(times, np.int64, len(times))
+        if times is not None and owner is not None:
+            exact = exact[owner]
+        good = np.ones(n, np.bool_)
+        own = np.array([value is not None for value in column or ()], np.bool_)
         if own.any():
-            exact[own], good[own] = self._clock.times([value for value in column if value is not None])
+            exact[own], good[own] = self._clock.times([value for value in column or () if value is not None])
         return exact, good
 
     def _machine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ class Influx(LineCodec):
         self,
         records: list[Record] | Grid,
         read_at: int,
-        times: list[int] | None = None,
+        times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
         return super().rows(records, read_at, times or [read_at] * len(records), machines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -50,7 +51,7 @@ class LineCodec(Fields, ABC):
         self,
         frames: list[bytes],
         read_at: int,
-        times: list[int] | None = None,
+        times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
         if not frames:

@@ -11,7 +11,7 @@ import pytest
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseInUseError
 from agent.outbox import Outbox
-from agent.outbox.table import size_of
+from agent.outbox.bundle import size_of
 from tests.delivery.fakes import ALL, message
 
 ALERTS: frozenset[Kind] = frozenset({"alert"})

@@ -14,7 +14,7 @@ import pytest
 
 from agent.database import Database, DatabaseError
 from agent.outbox import Outbox
-from agent.outbox.table import size_of
+from agent.outbox.bundle import size_of
 from tests.delivery.fakes import ALL, message
 from tests.delivery.test_outbox import drain
 

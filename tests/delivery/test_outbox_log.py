@@ -20,7 +20,7 @@ async def test_a_write_that_takes_rows_out_of_memory_during_a_read_hides_none_of
 
         def put(count: int) -> None:
             for _ in range(count):
-                log.put(Message(f"id/{log.head}", "raw", "m", "x", b"1" * 2048, 0), 0)
+                log.put([Message(f"id/{log.head}", "raw", "m", "x", b"1" * 2048, 0)], 0)
 
         put(3000)
         await log.write(Changes())  # 6 MB: the oldest rows are on disk only

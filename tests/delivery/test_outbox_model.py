@@ -16,7 +16,7 @@ from agent.outbox import Outbox
 from agent.outbox.cursor import PRESENT, Portion
 from tests.delivery.fakes import message
 
-SINKS: dict[str, frozenset[Kind]] = {"a": frozenset({"alert", "state"}), "b": frozenset({"alert"})}
+SINKS: dict[str, frozenset[Kind]] = {"a": frozenset({"alert", "state", "raw"}), "b": frozenset({"alert"})}
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -58,6 +58,13 @@ class OutboxMachine(RuleBasedStateMachine):
             self.notes.pop("note", None)
         else:
             self.notes["note"] = note
+
+    @rule(count=st.integers(7, 20), kind=st.sampled_from(["alert", "raw"]), again=st.integers(0, 3))
+    def burst(self, count: int, kind: Kind, again: int) -> None:
+        """As many as go into one row, some of them known already."""
+        made = [message(len(self.appended) + n, kind, "mn"[n % 2]) for n in range(count)]
+        self.run(self.box.append([*self.appended[-again:], *made] if again else made))
+        self.appended += made
 
     @rule(index=st.integers(0, 50))
     def repeat(self, index: int) -> None:

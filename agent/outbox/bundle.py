@@ -1,0 +1,76 @@
+"""Many messages of one kind in one row of the log: a burst of raw events costs some rows, not thousands.
+
+A bundle is what came in one append, one after the other, of one kind, as far as it fits; never a state, since a newer
+state replaces an older one. It is packed as a line of JSON (ids, machines, names, times, lengths of the bodies) and
+the bodies behind it. It is the unit in which the log makes room and forgets, so it is small beside the quota.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from operator import itemgetter
+
+import orjson
+
+from agent.alerts import Kind, Message
+
+MOST = 256
+"""Messages in a bundle."""
+
+_FEWEST = 8  # below, a row a message is as good, and each can be looked at with SQL
+_BYTES = 64 * 1024
+_OVERHEAD = 64  # bytes a message costs beside its texts
+_BUNDLED: frozenset[Kind] = frozenset({"alert", "raw", "metric"})
+_body = itemgetter(4)
+
+
+def size_of(message: Message) -> int:
+    """Bytes a message is taken to occupy."""
+    return len(message.body) + len(message.id) + len(message.machine) + len(message.name) + _OVERHEAD
+
+
+def weigh(messages: Sequence[Message]) -> int:
+    """Bytes that messages of one kind are taken to occupy: their bodies, and names as long as those of the first."""
+    first = messages[0]
+    if len(messages) == 1:
+        return size_of(first)
+    return sum(map(len, map(_body, messages))) + len(messages) * (size_of(first) - len(first.body))
+
+
+def bundles(kind: Kind, messages: Sequence[Message], quota: int) -> Iterator[Sequence[Message]]:
+    """Cut messages of one kind into what goes into one row each; `quota` is the room for messages of that kind."""
+    limit = min(_BYTES, quota // 64)
+    if len(messages) < _FEWEST or kind not in _BUNDLED or weigh(messages[:1]) * _FEWEST > limit:
+        yield from ([message] for message in messages)
+        return
+    start = 0
+    while start < len(messages):
+        part = messages[start : start + MOST]
+        if weigh(part) > limit:
+            sizes = accumulate(map(size_of, part))
+            part = part[: max(1, sum(size <= limit for size in sizes))]
+        yield part
+        start += len(part)
+
+
+def pack(messages: Sequence[Message]) -> bytes:
+    """The body of a row that holds several messages."""
+    ids, _, machines, names, bodies, times = zip(*messages, strict=True)
+    return orjson.dumps((ids, machines, names, times, list(map(len, bodies)))) + b"\n" + b"".join(bodies)
+
+
+def unpack(kind: Kind, body: bytes) -> list[Message]:
+    """The messages of such a row.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    head, _, rest = body.partition(b"\n")
+    ids, machines, names, times, lengths = orjson.loads(head)
+    ends = list(accumulate(lengths, initial=0))
+    if ends[-1] != len(rest):
+        raise ValueError(f"{len(rest)} bytes of bodies, {ends[-1]} were written")
+    bodies = [rest[start:end] for start, end in pairwise(ends)]
+    rows = zip(ids, [kind] * len(ids), machines, names, bodies, times, strict=True)
+    return list(map(Message._make, rows))

@@ -1,0 +1,124 @@
+"""What the file holds when it is opened, and what can be saved from a damaged one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from agent.alerts import Kind
+from agent.outbox.bundle import MOST, unpack
+from agent.outbox.table import COLUMNS, Held, among, checksum, kept_of
+
+
+@dataclass(slots=True)
+class Start:
+    """What the file held when it was opened."""
+
+    head: int
+    held: dict[Kind, Held]
+    cursors: dict[str, int]
+    notes: dict[str, bytes]
+    ids: list[tuple[Kind, str]]
+    states: dict[tuple[str, str], int]
+    stored: int  # when the newest row was stored, 0 if there is none
+    damaged: int = 0  # rows of a kind that there is not; they are gone
+
+
+_WHOLE = (
+    "typeof(id) = 'text' AND typeof(machine) = 'text' AND typeof(name) = 'text' AND typeof(time) = 'integer'"
+    " AND typeof(stored) = 'integer' AND typeof(crc) = 'integer' AND typeof(body) = 'blob' AND typeof(size) = 'integer'"
+    f" AND typeof(count) = 'integer' AND (count = 1 AND size BETWEEN length(body) + 64 AND length(body) + 10000"
+    f" OR count BETWEEN 2 AND {MOST} AND size BETWEEN length(body) / 4 AND length(body) * 4 + 10000 * count)"
+)
+"""What every row fulfils unless a byte of the file was overwritten; the checksum is looked at when it is sent."""
+
+
+def load(connection: sqlite3.Connection) -> Start:
+    """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed."""
+    known = among(get_args(Kind))
+    damaged = connection.execute(f"DELETE FROM log WHERE NOT ({known} AND {_WHOLE})").rowcount  # noqa: S608
+    last = connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
+    cursors, notes = _values(connection, "cursors"), _values(connection, "notes")
+    times = connection.execute("SELECT stored FROM log ORDER BY position DESC LIMIT 3").fetchall()
+    return Start(
+        head=max([last, *cursors.values()]),
+        held={
+            kind: Held(messages, size)
+            for kind, messages, size in connection.execute(
+                "SELECT kind, sum(count), sum(size) FROM log GROUP BY kind"
+            )
+        },
+        cursors=cursors,
+        notes=notes,
+        ids=_ids(connection),
+        states={
+            (machine, name): position
+            for machine, name, position in connection.execute(
+                "SELECT machine, name, max(position) FROM log WHERE kind = 'state' GROUP BY machine, name"
+            )
+        },
+        stored=sorted(time for (time,) in times)[len(times) // 2] if times else 0,  # one may be damaged
+        damaged=damaged,
+    )
+
+
+def _ids(connection: sqlite3.Connection) -> list[tuple[Kind, str]]:
+    ids: list[tuple[Kind, str]] = []
+    query = "SELECT kind, id, iif(count > 1, body, NULL) FROM log ORDER BY position"
+    for kind, id_, body in connection.execute(query):
+        if body is None:
+            ids.append((kind, id_))
+        else:
+            with suppress(ValueError):
+                ids += [(kind, message.id) for message in unpack(kind, body)]
+    return ids
+
+
+def _values(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
+    """What a table of named values holds, as far as it is whole."""
+    values: dict[str, Any] = {}
+    for name, value, crc in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
+        if isinstance(value, int | bytes):
+            text = value if isinstance(value, bytes) else b"%d" % value
+            if checksum(str(name), text) == crc:
+                values[name] = value
+    return values
+
+
+def salvage(connection: sqlite3.Connection, path: Path) -> int:
+    """Copy what is still readable in a corrupt file; returns the number of messages."""
+    found = 0
+    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as damaged:
+        damaged.text_factory = lambda text: text.decode(errors="replace")
+        for table in ("cursors", "notes"):
+            with suppress(sqlite3.Error, ValueError):
+                for row in damaged.execute(f"SELECT * FROM {table}"):  # noqa: S608 a constant
+                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?,?)", row)  # noqa: S608 a constant
+        for row in _readable(damaged):
+            with suppress(sqlite3.Error, ValueError, TypeError, AttributeError):
+                whole = row if len(row) > 10 else (*row, 1)  # of before bundles
+                kept = kept_of(whole)
+                if kept is not None:
+                    connection.execute(
+                        f"INSERT OR REPLACE INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 a constant
+                        whole,
+                    )
+                    found += len(kept.messages)
+    return found
+
+
+def _readable(damaged: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    """Rows of the log; where a page is beyond reading, go on behind it."""
+    after, jump = -1, 1
+    for _ in range(200):
+        try:
+            for row in damaged.execute("SELECT * FROM log WHERE position > ? ORDER BY position", (after,)):
+                yield row
+                after, jump = int(row[0]), 1
+            return
+        except (sqlite3.Error, TypeError, ValueError):
+            after, jump = after + jump, min(jump * 2, 1 << 40)

@@ -1,0 +1,117 @@
+"""A burst goes into few rows of the log, and comes out message by message as if it had not."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.alerts import Kind, Message
+from agent.outbox import Outbox
+from agent.outbox.bundle import MOST, bundles, pack, size_of, unpack, weigh
+from agent.outbox.table import MIGRATIONS
+from tests.delivery.fakes import message
+
+RAW: frozenset[Kind] = frozenset({"raw"})
+QUOTA = 64 << 20
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+def burst(start: int, count: int) -> list[Message]:
+    return [message(n, "raw", f"m{n % 3}") for n in range(start, start + count)]
+
+
+@given(
+    st.lists(st.tuples(texts, texts, texts, st.binary(max_size=9), st.integers(-(2**63), 2**63 - 1)), min_size=2)
+)
+@settings(max_examples=50, deadline=None)
+def test_what_is_packed_comes_out_as_it_was(rows: list[tuple[str, str, str, bytes, int]]) -> None:
+    given = [Message(id_, "raw", machine, name, body, time) for id_, machine, name, body, time in rows]
+    assert unpack("raw", pack(given)) == given
+
+
+@given(st.lists(st.integers(0, 40_000), min_size=1, max_size=600), st.sampled_from([QUOTA, 1 << 20, 5000]))
+@settings(max_examples=50, deadline=None)
+def test_a_bundle_is_bounded_and_nothing_is_left_out(lengths: list[int], quota: int) -> None:
+    given = [message(n, "raw", body=b"x" * length) for n, length in enumerate(lengths)]
+    rows = list(bundles("raw", given, quota))
+    assert [m for row in rows for m in row] == given
+    for row in rows:
+        assert len(row) == 1 or (len(row) <= MOST and weigh(row) <= max(quota // 64, 2 * size_of(row[0])))
+
+
+async def test_a_burst_is_a_few_rows_and_survives_a_restart_in_the_middle_of_one(tmp_path: Path) -> None:
+    given = burst(0, 1000)
+    got: list[Message] = []
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        await box.append(given)
+        for _ in range(3):
+            portion = await box.next("a", 100)
+            assert portion is not None
+            assert len(portion.messages) == 100
+            box.confirm("a", portion)
+            got += portion.messages
+        with closing(sqlite3.connect(tmp_path / "o.db")) as file:
+            assert file.execute("SELECT count(*), sum(count) FROM log").fetchone() == (4, 1000)
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        await box.append(burst(990, 20))  # ten of them are known
+        assert box.counters.repeated == 10
+        assert box.held()["raw"].messages == 1010 - 256  # the first row is gone, the second begun
+        while (portion := await box.next("a", 300)) is not None:
+            box.confirm("a", portion)
+            got += portion.messages
+        assert got == burst(0, 1010)
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        assert box.held() == {}
+        assert await box.next("a") is None
+
+
+async def test_a_damaged_bundle_costs_its_messages_and_no_others(tmp_path: Path) -> None:
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        await box.append(burst(0, 600))
+    with closing(sqlite3.connect(tmp_path / "o.db")) as file, file:
+        file.execute("UPDATE log SET body = CAST(replace(body, 'raw-300', 'raw-3OO') AS BLOB) WHERE position = 512")
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        got: list[Message] = []
+        while (portion := await box.next("a", 100)) is not None:
+            box.confirm("a", portion)
+            got += portion.messages
+        assert got == [*burst(0, 256), *burst(512, 88)]
+        assert box.counters.dropped["unknown", "damaged"] == 256
+
+
+async def test_replay_waits_for_the_machines_that_are_in_a_bundle(tmp_path: Path) -> None:
+    clock = {"steady": 0.0}
+    async with Outbox(tmp_path / "o.db", {"a": RAW}, monotonic=lambda: clock["steady"]) as box:
+        await box.append(burst(0, 30))
+        first = await box.next("a", 10)
+        assert first is not None
+        box.confirm("a", first)
+        clock["steady"] = 60.0
+        await box.begin("a")
+        await box.append([message(100, "raw", "m1"), message(101, "raw", "other")])
+        live = await box.next("a")
+        assert live is not None
+        assert [m.machine for m in live.messages] == ["other"]
+        box.confirm("a", live)
+        late: list[Message] = []
+        while (portion := await box.next("a", 7)) is not None:
+            box.confirm("a", portion)
+            late += portion.messages
+        assert [m.id for m in late] == [m.id for m in [*burst(10, 20), message(100, "raw", "m1")]]
+
+
+async def test_a_file_of_before_bundles_is_read(tmp_path: Path) -> None:
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        await box.append(burst(0, 3))
+    with closing(sqlite3.connect(tmp_path / "o.db")) as file, file:
+        file.execute("ALTER TABLE log DROP COLUMN count")
+        file.execute("PRAGMA user_version = 1")
+    async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
+        portion = await box.next("a")
+        assert portion is not None
+        assert portion.messages == burst(0, 3)
+    assert len(MIGRATIONS) == 2
