@@ -1,6 +1,7 @@
 """Detection of voltage disturbances, beside the tutorial's method, at the same rate of false alarms.
 
-`python -m benchmarks voltage [--trials 500] [--waves DIR]`
+`python -m benchmarks voltage [--trials 500] [--waves DIR]`, and `--variants [PATTERN]` for faults, lengths, rates,
+noises and references that the 28 kinds do not hold (`benchmarks/voltage_variants.py`).
 
 The rule of the threshold: for each noise level the detector learns from normal windows of all normal kinds (the
 reference). Its threshold is 1, the limit of what it learned, unless that is too low for 1 % of false positives pooled
@@ -33,6 +34,7 @@ from agent.detectors.wave_model import WaveModel, measures_of, tolerated, undist
 from agent.offline.waves import column, find_nominal, rows_of, score_windows, texts
 from benchmarks.figures import emit
 from benchmarks.voltage_kinds import NORMAL, Waves, from_files, generated, right_names, without_voltage
+from benchmarks.voltage_variants import FAULTS, variants
 from sensors.batch import Floats
 from sensors.waveform import WINDOW_KINDS, windows
 
@@ -60,6 +62,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks voltage", description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=500, help="windows of each kind and noise level")
     parser.add_argument("--waves", type=Path, help="folder of NPZ files to test instead of the generator")
+    parser.add_argument("--variants", nargs="?", const="", metavar="PATTERN",
+                        help="other faults in other circumstances; those whose name matches")  # fmt: skip
     parser.add_argument(
         "--nominal", type=float, default=0.0, help="Hz; 0 = the strongest frequency of the reference"
     )
@@ -73,6 +77,8 @@ def main(arguments: list[str]) -> int:
 
         print("\n".join(str(path) for path in draw(args.pictures)))
         return 0
+    if args.variants is not None:
+        return _variants(min(args.trials, 100), args.seed, args.variants)
     sets = from_files(args.waves) if args.waves else generated(args.trials, LEVELS, args.seed)
     table = [
         "| kind | noise V | detected | tutorial | tutorial at 1 % | named | as |",
@@ -143,6 +149,57 @@ def _strongest(detector: Mains, waves: Waves, n: int) -> tuple[Floats, list[str 
     return best, found
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of the windows of a kind: share detected, of these share named right (NaN: no right name known), usual name."""
+
+    detected: float
+    named: float
+    most: str
+
+
+def by_kind(waves: Waves, result: Result, nominal: float) -> dict[str, Found]:
+    """How each kind was detected and named; normal kinds have no name."""
+    hit = np.nan_to_num(result.score, nan=-1.0) > result.threshold
+    dead = without_voltage(waves, result.model.middle("level"), waves.rate / nominal)
+    found = {}
+    for kind in dict.fromkeys(waves.kind.tolist()):
+        some = waves.kind == kind
+        anomalous = bool(waves.truth[some].any())
+        right = right_names(kind, 0.5 * waves.rate / nominal, waves.rate) if anomalous else ()
+        places = np.flatnonzero(some & hit).tolist()
+        names = [result.name[i] for i in places]
+        good = [name in right or (name == "interruption" and "stuck" in right and bool(dead[i]))
+                for i, name in zip(places, names, strict=True)]  # fmt: skip
+        common = max(sorted({str(name) for name in names}), key=names.count) if names and anomalous else ""
+        named = sum(good) / len(good) if right and good else float("nan")
+        found[kind] = Found(float(hit[some].mean()), named, common)
+    return found
+
+
+def _variants(trials: int, seed: int, pattern: str) -> int:
+    """Emit the figures of each circumstance of `voltage_variants`, and the faults that fall short in it."""
+    table = ["| circumstances | false positives | lowest detection | lowest share named right | falls short |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for name, waves in variants(trials, seed, pattern):
+        nominal = _nominal(waves)
+        result = evaluate(waves, nominal)
+        hit = np.nan_to_num(result.score, nan=-1.0) > result.threshold
+        false = float(hit[~waves.truth].mean())
+        faults = {kind: one for kind, one in by_kind(waves, result, nominal).items() if kind in FAULTS}
+        detected = min(one.detected for one in faults.values())
+        named = float(np.nanmin([one.named for one in faults.values()]))
+        short = [f"{kind} ({one.detected:.2f}, {one.named:.2f} {one.most})".replace(", nan ", "")
+                 for kind, one in faults.items() if one.detected < 0.95 or one.named < 0.9]  # fmt: skip
+        where = {"circumstances": name, "threshold": result.threshold}
+        emit("voltage", "variants: false positives", false, "1", **where)
+        emit("voltage", "variants: lowest detection", detected, "1", **where)
+        emit("voltage", "variants: lowest share named right", named, "1", **where, falls_short=short)
+        table.append(f"| {name} | {false:.4f} | {detected:.3f} | {named:.3f} | {'; '.join(short)} |")
+    sys.stderr.write("\n".join(table) + "\n")
+    return 0
+
+
 def report(waves: Waves, result: Result, nominal: float, took: float) -> list[str]:
     """Emit the figures of a set; lines of the table."""
     hit = np.nan_to_num(result.score, nan=-1.0) > result.threshold
@@ -150,7 +207,6 @@ def report(waves: Waves, result: Result, nominal: float, took: float) -> list[st
     recalibrated = result.kl[1] > result.kl_threshold
     where = {"noise_v": waves.noise, "sampling_rate": waves.rate}
     normal = ~waves.truth
-    dead = without_voltage(waves, result.model.middle("level"), waves.rate / nominal)
     lines = []
     if normal.any():
         emit(
@@ -163,30 +219,22 @@ def report(waves: Waves, result: Result, nominal: float, took: float) -> list[st
             f"{recalibrated[normal].mean():.3f} | | |"
         )
     worst, worst_named = 1.0, 1.0
-    for kind in dict.fromkeys(waves.kind.tolist()):
+    for kind, found in by_kind(waves, result, nominal).items():
         some = waves.kind == kind
         anomalous = bool(waves.truth[some].any())
-        right = right_names(kind, 0.5 * waves.rate / nominal) if anomalous else ()
-        found = np.flatnonzero(some & hit).tolist()
-        names = [result.name[i] for i in found]
-        good = [name in right or (name == "interruption" and kind.startswith("stuck") and bool(dead[i]))
-                for i, name in zip(found, names, strict=True)]  # fmt: skip
-        named = sum(good) / len(good) if right and good else float("nan")
-        detected = float(hit[some].mean())
         emit(
-            "voltage", f"{'detection' if anomalous else 'false positives'} {kind}", detected, "1", **where,
+            "voltage", f"{'detection' if anomalous else 'false positives'} {kind}", found.detected, "1", **where,
             peer="tutorial", peer_value=float(published[some].mean()), peer_at_1pct=float(recalibrated[some].mean()),
             **({"unscored": int(np.isnan(result.score[some]).sum())} if anomalous else {}),
-            **({} if np.isnan(named) else {"named": named}),
+            **({} if np.isnan(found.named) else {"named": found.named}),
         )  # fmt: skip
-        common = max(set(names), key=names.count) if names and anomalous else ""
         lines.append(
-            f"| {kind} | {waves.noise:g} | {detected:.3f} | {published[some].mean():.3f} | "
-            f"{recalibrated[some].mean():.3f} | {'' if np.isnan(named) else f'{named:.3f}'} | {common} |"
+            f"| {kind} | {waves.noise:g} | {found.detected:.3f} | {published[some].mean():.3f} | "
+            f"{recalibrated[some].mean():.3f} | {'' if np.isnan(found.named) else f'{found.named:.3f}'} | {found.most} |"
         )
         if anomalous:
-            worst = min(worst, detected)
-            worst_named = min(worst_named, 1.0 if np.isnan(named) else named)
+            worst = min(worst, found.detected)
+            worst_named = min(worst_named, 1.0 if np.isnan(found.named) else found.named)
     emit("voltage", "lowest detection of an anomalous kind", worst, "1", **where)
     emit("voltage", "lowest share named right", worst_named, "1", **where)
     if normal.any():

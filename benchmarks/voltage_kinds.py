@@ -22,44 +22,50 @@ FEW = 40
 NORMAL = tuple(name for name, kind in WINDOW_KINDS.items() if kind.normal)
 
 _BY_WORD = (
-    ("interruption", ("interruption",)),
-    ("swell", ("swell",)),
-    ("sag", ("sag",)),
-    ("freq", ("frequency deviation",)),
-    ("dc", ("dc offset",)),
-    ("offset", ("dc offset",)),
-    ("stuck", ("stuck",)),
-    ("spike", ("transient",)),
-    ("transient", ("transient",)),
-    ("impuls", ("transient",)),
-    ("noise", ("noise",)),
-    ("phase", ("phase jump",)),
-    ("harmonic", ("harmonics",)),
-    ("thd", ("harmonics",)),
-    ("notch", ("notch",)),
+    (r"interrupt|outage|blackout", ("interruption",)),
+    (r"swell|over.?voltage", ("swell",)),
+    (r"sag|dip|brown|under.?voltage", ("sag",)),
+    (r"flicker|fluctuat|modulat", ("flicker",)),
+    (r"inter.?harmonic", ("interharmonics",)),
+    (r"harmonic|thd|distort", ("harmonics",)),
+    (r"phase", ("phase jump",)),
+    (r"freq|hz", ("frequency deviation",)),
+    (r"noise", ("noise",)),
+    (r"spike|transient|impuls|surge|ringing|glitch", ("transient",)),
+    (r"notch", ("notch",)),
+    (r"stuck|frozen|freeze|flat|hold|held", ("stuck",)),
+    (r"(?<![a-z])dc|offset|bias", ("dc offset",)),
+)
+"""What a label says, whatever stands beside it; the first that is found counts."""
+
+_DROP = re.compile(
+    r"(?:drop|sag|dip|interruption|gain)s?[_ -]?(?P<factor>\d*\.?\d+)(?P<percent> ?(?:%|pct|percent))?"
+    r"(?:(?:[_ -]|.*_)(?P<length>\d+\.?\d*) ?(?P<unit>ms|s|samples)?$|.*full)?"
 )
 
 
-def right_names(kind: str, half_period: float) -> tuple[str, ...]:
+def right_names(kind: str, half_period: float, rate: float = 1000.0) -> tuple[str, ...]:
     """Names of a disturbance that are right for a kind; empty where its word is not known.
 
     IEEE 1159 calls less than half the voltage's period neither sag nor interruption, so for a drop of no more samples
     both `notch` and `sag` count. Below 10 % of the voltage it is an interruption.
 
     Args:
-        kind: such as `drop0.2_100`: factor and samples.
+        kind: a label with a known word in it, such as `drop0.2_100` (factor and samples), `sag_0.7_150ms`,
+            `dip 30 %` (lost), `flicker_8.8Hz`.
         half_period: samples of half a period.
+        rate: samples a second, for lengths in ms.
     """
-    drop = re.search(r"drops?([\d.]+)_(\d+|full)", kind)
-    if drop:
-        factor = float(drop[1])
-        samples = np.inf if drop[2] == "full" else int(drop[2])
+    word = kind.lower()
+    names = next((names for pattern, names in _BY_WORD if re.search(pattern, word)), ())
+    drop = _DROP.search(word)
+    if drop and names in ((), ("sag",), ("interruption",)):
+        factor = float(drop["factor"])
+        factor = 1 - factor / 100 if drop["percent"] else factor / 100 if factor > 2 else factor
+        samples = float(drop["length"] or np.inf) * {"ms": rate / 1000, "s": rate}.get(drop["unit"] or "", 1.0)
         deep = "interruption" if factor < 0.1 else "swell" if factor > 1 else "sag"
-        return (deep, "notch") if samples <= half_period else (deep,)
-    for word, names in _BY_WORD:
-        if word in kind.lower():
-            return names
-    return ()
+        return (deep, "notch") if samples <= half_period + 1 else (deep,)
+    return names
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ class Mains:
                 found.name == NAMES.index("frequency deviation"), found.size * self.sampling_rate, found.size
             )
             values[whole[loud], 3] = found.duration / self.sampling_rate
+            values[whole[loud], 4] = found.component * self.sampling_rate
         return values, reason, name
 
     def _unfit(self, cut: Cut) -> Codes:
@@ -213,12 +214,14 @@ class Mains:
 
 def _evidence(values: list[float], what: int) -> dict[str, object]:
     """What an alert says beside the name of the disturbance."""
-    score, _, size, duration, *figures = values
+    score, _, size, duration, component, *figures = values
     named = {name: figure for name, figure in zip(COLUMNS, figures, strict=True) if np.isfinite(figure)}
+    if np.isfinite(component):
+        named["component_hz"] = component
     return {"score": score, "size": size, "size_unit": UNITS[what], "duration_s": duration, **named}
 
 
-_VALUES = ("score", "anomaly", "size", "duration", *COLUMNS)
+_VALUES = ("score", "anomaly", "size", "duration", "component", *COLUMNS)
 
 
 def fresh(detector: Mains) -> Mains:

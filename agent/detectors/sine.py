@@ -154,7 +154,7 @@ def _slope(phasor: npt.NDArray[np.complex128], hop: int, period: int, n: int) ->
         difference = np.angle(head * tail.conj() * back)
         strength = np.minimum(np.abs(head), np.abs(tail))
         ordered = np.sort(np.abs(phasor[:, ::hop]), axis=1)
-        weak = strength <= 0.3 * ordered[:, -1 - ordered.shape[1] // 4, None]
+        weak = strength <= 0.3 * ordered[:, -1 - ordered.shape[1] // 8, None]
         turn = turn + _median_of(difference, ~weak) / (2 * np.pi * lag)
     return turn
 

@@ -37,7 +37,8 @@ def close(mask: Bools, gap: int) -> Bools:
 def inner(mask: Bools, m: int) -> Bools:
     """The mask less a quarter of a period at each end of long stretches, where sound samples may be among it."""
     edge = max(1, m // 4)
-    padded = np.pad(mask, ((0, 0), (edge, edge)), mode="edge").astype(np.float64)
-    inner: Bools = running(padded, 2 * edge + 1) > 2 * edge + 0.5
+    whole = close(mask, max(2, m // 2))  # a difference passes through zero twice a period
+    padded = np.pad(whole, ((0, 0), (edge, edge)), mode="edge").astype(np.float64)
+    inner: Bools = mask & (running(padded, 2 * edge + 1) > 2 * edge + 0.5)
     long = inner.sum(axis=1) >= m // 2
     return np.where(long[:, None], inner, mask)

@@ -64,3 +64,31 @@ def test_right_names_follow_the_standard():
     assert right_names("drop0.05_100", 10) == ("interruption",)
     assert right_names("freq49.5_full", 10) == ("frequency deviation",)
     assert right_names("something else", 10) == ()
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("sag_0.7_150ms", ("sag",)),
+        ("sag_0.7_10ms", ("sag", "notch")),
+        ("dip 30 %", ("sag",)),
+        ("drop_95pct_200", ("interruption",)),
+        ("drop1.2_full", ("swell",)),
+        ("Over-voltage", ("swell",)),
+        ("flicker_8.8Hz_3pct", ("flicker",)),
+        ("interharmonic3.6", ("interharmonics",)),
+        ("spikes5", ("transient",)),
+        ("DC+5", ("dc offset",)),
+        ("kind 17", ()),
+    ],
+)
+def test_labels_of_others_are_understood(label, names):
+    assert right_names(label, 10, 1000.0) == names
+
+
+def test_variants_are_measured_beside_the_28_kinds(capsys):
+    assert main(["--variants", "^500 samples", "--trials", "4"]) == 0
+    found = {line["figure"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found["variants: lowest detection"]["value"] == 1
+    assert found["variants: false positives"]["value"] <= 0.05
+    assert found["variants: lowest share named right"]["circumstances"] == "500 samples"

@@ -76,6 +76,10 @@ def spoil(kind, wave, rate, nominal, level=LEVEL):
             wave = level * np.sin(angle * 0.97 + 1)
         case "notch":
             wave = np.where((angle / np.pi + 0.3) % 1 < 0.06, 0.4 * wave, wave)
+        case "flicker":
+            wave *= 1 + 0.05 * np.sin(angle * 0.3 + 0.7)
+        case "interharmonics":
+            wave += 0.06 * level * np.sin(angle * 2.6 + 1)
         case "phase jump":
             wave = level * np.sin(angle + np.where(np.arange(n) < n // 2, 0.0, 0.6))
     return wave
@@ -142,6 +146,37 @@ def test_normal_operation_is_quiet(kind):
         out = fresh(detector).process(stream(wave))
         assert out.values["anomaly"].tolist() == [0.0]
         assert out.texts["disturbance"].tolist() == [None]
+
+
+def test_a_flicker_tells_its_depth_and_frequency():
+    detector = trained()
+    wave = sine(1000, 50, 1000, np.random.default_rng(5))
+    wave *= 1 + 0.04 * np.sin(2 * np.pi * 8.8 * np.arange(1000) / 1000)
+    out = detector.process(stream(wave))
+    (said,) = out.lists["evidence"]
+    assert out.texts["disturbance"].tolist() == ["flicker"]
+    assert said["size"] == pytest.approx(0.04, rel=0.03)
+    assert said["component_hz"] == pytest.approx(8.8, abs=0.1)
+    assert said["duration_s"] == 1.0
+
+
+def test_an_interharmonic_tells_its_size_and_frequency():
+    detector = trained()
+    wave = sine(1000, 50, 1000, np.random.default_rng(5))
+    wave += 0.05 * LEVEL * np.sin(2 * np.pi * 183 * np.arange(1000) / 1000)
+    out = detector.process(stream(wave))
+    (said,) = out.lists["evidence"]
+    assert out.texts["disturbance"].tolist() == ["interharmonics"]
+    assert (said["size"], said["size_unit"]) == (pytest.approx(0.05, rel=0.1), "of the fundamental")
+    assert said["component_hz"] == pytest.approx(183, abs=0.5)
+
+
+def test_two_sags_are_no_flicker():
+    detector = trained()
+    wave = sine(1000, 50, 1000, np.random.default_rng(5))
+    wave[200:300] *= 0.9
+    wave[600:700] *= 0.9
+    assert detector.process(stream(wave)).texts["disturbance"].tolist() == ["sag"]
 
 
 def test_depth_and_duration_are_those_of_the_sag():
