@@ -34,8 +34,8 @@ LINE = 0.75
 def where_strange(d: Floats, m: int, noise: Floats, quiet: Floats) -> Bools:
     """`(k, n)` samples that differ from what is expected.
 
-    By the mean square over half a period (and 8 samples), which a sine keeps constant, where it is above `quiet` `(k,)`; gaps of
-    half a period are closed, and a short place is narrowed to the samples that stand out.
+    By the mean square over half a period (and 8 samples), which a sine keeps constant, where it is above `quiet`
+    `(k,)`; gaps of half a period are closed, and a short place is narrowed to the samples that stand out.
     """
     n, half = d.shape[1], max(2, m // 2)
     span = half * -(-8 // half)
