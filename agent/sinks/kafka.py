@@ -13,8 +13,9 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -43,6 +44,9 @@ _FOR_GOOD = (
 )
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _LATE = [*_HEADERS, ("replayed", b"true")]
+
+Place = tuple[tuple[str, int], bytes]
+"""Topic and partition, and the key."""
 
 
 @dataclass
@@ -79,10 +83,13 @@ class KafkaSink:
     site: str = ""
     agent: str = ""
 
+    portion: ClassVar[int] = 2000
+    """Messages it is handed at once: each time costs a round trip."""
+
     def __post_init__(self) -> None:
         self._producer: AIOKafkaProducer | None = None
         self._broken = False
-        self._partitions: dict[tuple[str, str], int] = {}
+        self._places: dict[tuple[Kind, str, str], Place] = {}
         self._topics: dict[Kind, str] = {
             "alert": self.alerts, "raw": self.raw, "state": self.states, "metric": self.metrics,
         }  # fmt: skip
@@ -96,7 +103,7 @@ class KafkaSink:
         except OSError as error:
             raise SinkError(f"{self.servers}: {error}") from error
         self._broken = False
-        self._partitions = {}
+        self._places = {}
         self._producer = producer = AIOKafkaProducer(
             bootstrap_servers=self.servers,
             client_id=f"edge-{topic_name(self.agent or 'agent')}",
@@ -153,10 +160,11 @@ class KafkaSink:
             raise RejectedError(f"longer than {self.max_body} bytes", too_long)
         try:
             async with asyncio.timeout(self.timeout.seconds):
-                parts: dict[tuple[str, int], list[Message]] = {}
+                parts: dict[tuple[str, int], list[tuple[bytes, Message]]] = {}
                 for message in messages:
-                    topic = self._topics[message.kind]
-                    parts.setdefault((topic, await self._partition(producer, topic, message)), []).append(message)
+                    where = (message.kind, message.machine, message.name if message.kind == "state" else "")
+                    place = self._places.get(where) or await self._place(producer, *where)
+                    parts.setdefault(place[0], []).append((place[1], message))
                 answers = await asyncio.gather(
                     *(self._send_part(producer, topic, number, part) for (topic, number), part in parts.items()),
                     return_exceptions=True,
@@ -178,37 +186,32 @@ class KafkaSink:
         if refused:
             raise RejectedError(reason, refused)
 
-    async def _partition(self, producer: AIOKafkaProducer, topic: str, message: Message) -> int:
-        key = (topic, message.machine + "/" + message.name if message.kind == "state" else message.machine)
-        partition = self._partitions.get(key)
-        if partition is None:
-            await producer.partitions_for(topic)
-            if len(self._partitions) > 100_000:
-                self._partitions.clear()
-            partition = producer._partition(topic, None, None, None, self._key(message), None)
-            self._partitions[key] = partition
-        return partition
-
-    def _key(self, message: Message) -> bytes:
-        tail = f"{message.machine}/{message.name}" if message.kind == "state" else message.machine
-        return (self._prefix + tail).encode()
+    async def _place(self, producer: AIOKafkaProducer, kind: Kind, machine: str, name: str) -> Place:
+        """Where messages of a machine (or states of that name) go; remembered."""
+        topic = self._topics[kind]
+        key = f"{self._prefix}{machine}/{name}" if kind == "state" else self._prefix + machine
+        await producer.partitions_for(topic)
+        if len(self._places) > 100_000:
+            self._places.clear()
+        place = (topic, producer._partition(topic, None, None, None, key.encode(), None)), key.encode()
+        self._places[kind, machine, name] = place
+        return place
 
     async def _send_part(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Message]
+        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[tuple[bytes, Message]]
     ) -> None:
-        """Send what goes to one partition, in order."""
-        start = 0
+        """Send what goes to one partition, in order: pairs of key and message."""
+        start, now = 0, time.time_ns()
         while start < len(messages):
             batch = producer.create_batch()
             stop = start
-            while stop < len(messages):
-                message = messages[stop]
-                headers = _LATE if message.body.endswith(b'"replayed":true}') else _HEADERS
+            for key, message in islice(messages, start, None):
+                body = message.body
                 added = batch.append(
-                    timestamp=None if message.body.startswith(b"{") else _event_time(message),
-                    key=self._key(message),
-                    value=message.body or None,
-                    headers=headers,
+                    timestamp=None if body.startswith(b"{") else _event_time(message, now),
+                    key=key,
+                    value=body or None,
+                    headers=_LATE if body.endswith(b'"replayed":true}') else _HEADERS,
                 )
                 if added is None:
                     break
@@ -218,31 +221,33 @@ class KafkaSink:
                 await (await producer.send_batch(batch, topic, partition=partition))
             except _FOR_GOOD as error:
                 if stop - start == 1 or isinstance(error, InvalidTopicError | TopicAuthorizationFailedError):
-                    raise RejectedError(f"{topic}: {_text(error)}", [m.id for m in messages[start:stop]]) from error
+                    raise RejectedError(
+                        f"{topic}: {_text(error)}", [m.id for _, m in messages[start:stop]]
+                    ) from error
                 await self._send_singly(producer, topic, partition, messages[start:stop])
             start = stop
 
     async def _send_singly(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Message]
+        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[tuple[bytes, Message]]
     ) -> None:
         refused: list[str] = []
-        for message in messages:
+        for pair in messages:
             try:
-                await self._send_part(producer, topic, partition, [message])
+                await self._send_part(producer, topic, partition, [pair])
             except RejectedError as error:
                 refused += error.ids
         if refused:
             raise RejectedError(f"{topic}: too large", refused)
 
 
-def _event_time(message: Message) -> int | None:
+def _event_time(message: Message, now: int) -> int | None:
     """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long.
 
     Never ahead of our clock: a broker refuses records an hour ahead, and one wild time would block the sink.
     """
     if message.kind != "raw" or not message.body:
         return None
-    return max(0, min(message.time, time.time_ns()) // MILLISECOND)
+    return max(0, min(message.time, now) // MILLISECOND)
 
 
 def _text(error: BaseException) -> str:
