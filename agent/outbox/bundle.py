@@ -8,7 +8,7 @@ the bodies behind it. It is the unit in which the log makes room and forgets, so
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, repeat
 from operator import itemgetter
 
 import orjson
@@ -57,7 +57,13 @@ def bundles(kind: Kind, messages: Sequence[Message], quota: int) -> Iterator[Seq
 def pack(messages: Sequence[Message]) -> bytes:
     """The body of a row that holds several messages."""
     ids, _, machines, names, bodies, times = zip(*messages, strict=True)
-    return orjson.dumps((ids, machines, names, times, list(map(len, bodies)))) + b"\n" + b"".join(bodies)
+    columns = (ids, _short(machines), _short(names), times, list(map(len, bodies)))
+    return orjson.dumps(columns) + b"\n" + b"".join(bodies)
+
+
+def _short(column: tuple[str, ...]) -> tuple[str, ...] | str:
+    """One text if it is the same for all."""
+    return column[0] if column.count(column[0]) == len(column) else column
 
 
 def unpack(kind: Kind, body: bytes) -> list[Message]:
@@ -68,9 +74,10 @@ def unpack(kind: Kind, body: bytes) -> list[Message]:
     """
     head, _, rest = body.partition(b"\n")
     ids, machines, names, times, lengths = orjson.loads(head)
-    ends = list(accumulate(lengths, initial=0))
+    ends = list(accumulate(lengths))
     if ends[-1] != len(rest):
         raise ValueError(f"{len(rest)} bytes of bodies, {ends[-1]} were written")
-    bodies = [rest[start:end] for start, end in pairwise(ends)]
-    rows = zip(ids, [kind] * len(ids), machines, names, bodies, times, strict=True)
-    return list(map(Message._make, rows))
+    bodies = [rest[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    machines, names = ([column] * len(ids) if isinstance(column, str) else column for column in (machines, names))
+    rows = zip(ids, repeat(kind, len(ids)), machines, names, bodies, times, strict=True)
+    return list(map(tuple.__new__, repeat(Message), rows))  # half the time of Message(...)

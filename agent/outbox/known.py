@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from operator import itemgetter
 
 from agent.alerts import Kind, Message
@@ -12,33 +12,33 @@ _id = itemgetter(0)
 
 
 class Known:
-    """The newest ids, as hashes; at least as many as `bound` was told last, at most twice as many."""
+    """The newest ids of each kind, as hashes; at least as many as `bound` was told last, at most twice as many."""
 
     def __init__(self) -> None:
-        self._young: dict[int, None] = {}
-        self._old: dict[int, None] = {}
+        self._young: defaultdict[Kind, set[int]] = defaultdict(set)
+        self._old: defaultdict[Kind, set[int]] = defaultdict(set)
 
     def learn(self, ids: Iterable[tuple[Kind, str]]) -> None:
         """Ids of messages that are in the log already."""
-        self._young.update(dict.fromkeys(map(hash, ids)))
+        for kind, name in ids:
+            self._young[kind].add(hash(name))
 
     def new(self, kind: Kind, messages: Sequence[Message]) -> Sequence[Message]:
         """Those of these messages of one kind that are not known; now they are."""
-        keys = dict.fromkeys(map(hash, zip(repeat(kind), map(_id, messages), strict=False)))
-        if len(keys) < len(messages) or not (
-            self._young.keys().isdisjoint(keys) and self._old.keys().isdisjoint(keys)
-        ):
-            return [message for message in messages if self._is_new(hash((kind, message.id)))]
-        self._young.update(keys)
-        return messages
-
-    def _is_new(self, key: int) -> bool:
-        if key in self._young or key in self._old:
-            return False
-        self._young[key] = None
-        return True
+        young, old = self._young[kind], self._old[kind]
+        keys = set(map(hash, map(_id, messages)))
+        if len(keys) == len(messages) and young.isdisjoint(keys) and old.isdisjoint(keys):
+            young |= keys
+            return messages
+        fresh: dict[int, Message] = {}
+        for message in messages:
+            key = hash(message.id)
+            if key not in young and key not in old:
+                fresh.setdefault(key, message)
+        young.update(fresh)
+        return list(fresh.values())
 
     def bound(self, count: int) -> None:
         """Forget the older half once the younger has so many."""
-        if len(self._young) >= count:
-            self._old, self._young = self._young, {}
+        if sum(map(len, self._young.values())) >= count:
+            self._old, self._young = self._young, defaultdict(set)

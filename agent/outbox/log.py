@@ -25,7 +25,7 @@ MINOR: frozenset[Kind] = frozenset({"metric", "health"})
 
 MIB = 1 << 20
 SECOND = 10**9
-_TAIL = 16_384  # as many as a burst of raw events brings: reading them back costs three times the writing
+_TAIL = 65_536  # as many as a burst of raw events brings: reading them back costs three times the writing
 
 
 @dataclass
@@ -210,7 +210,7 @@ class Log:
             self._tail = deque(row for row in self._tail if row.position not in lost)
             self._tail_bytes = sum(row.size for row in self._tail)
             self._tail_messages = sum(len(row.messages) for row in self._tail)
-        while self._tail_bytes > 4 * MIB or self._tail_messages > _TAIL:
+        while self._tail_bytes > 8 * MIB or self._tail_messages > _TAIL:
             row = self._tail.popleft()
             self._tail_bytes -= row.size
             self._tail_messages -= len(row.messages)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +43,7 @@ _FOR_GOOD = (
     InvalidTopicError,
     TopicAuthorizationFailedError,
 )
+_OBJECT = ord("{")
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _LATE = [*_HEADERS, ("replayed", b"true")]
 
@@ -160,11 +162,12 @@ class KafkaSink:
             raise RejectedError(f"longer than {self.max_body} bytes", too_long)
         try:
             async with asyncio.timeout(self.timeout.seconds):
-                parts: dict[tuple[str, int], list[tuple[bytes, Message]]] = {}
+                parts: dict[tuple[str, int], list[tuple[bytes, Message]]] = defaultdict(list)
                 for message in messages:
-                    where = (message.kind, message.machine, message.name if message.kind == "state" else "")
-                    place = self._places.get(where) or await self._place(producer, *where)
-                    parts.setdefault(place[0], []).append((place[1], message))
+                    _, kind, machine, name, _, _ = message
+                    where = (kind, machine, name if kind == "state" else "")
+                    target, key = self._places.get(where) or await self._place(producer, *where)
+                    parts[target].append((key, message))
                 answers = await asyncio.gather(
                     *(self._send_part(producer, topic, number, part) for (topic, number), part in parts.items()),
                     return_exceptions=True,
@@ -205,10 +208,9 @@ class KafkaSink:
         while start < len(messages):
             batch = producer.create_batch()
             stop = start
-            for key, message in islice(messages, start, None):
-                body = message.body
+            for key, (_, kind, _, _, body, at) in islice(messages, start, None):
                 added = batch.append(
-                    timestamp=None if body.startswith(b"{") else _event_time(message, now),
+                    timestamp=_stamp(at, now) if kind == "raw" and body and body[0] != _OBJECT else None,
                     key=key,
                     value=body or None,
                     headers=_LATE if body.endswith(b'"replayed":true}') else _HEADERS,
@@ -240,14 +242,12 @@ class KafkaSink:
             raise RejectedError(f"{topic}: too large", refused)
 
 
-def _event_time(message: Message, now: int) -> int | None:
+def _stamp(time: int, now: int) -> int:
     """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long.
 
     Never ahead of our clock: a broker refuses records an hour ahead, and one wild time would block the sink.
     """
-    if message.kind != "raw" or not message.body:
-        return None
-    return max(0, min(message.time, now) // MILLISECOND)
+    return max(0, (time if time < now else now) // MILLISECOND)
 
 
 def _text(error: BaseException) -> str:
