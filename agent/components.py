@@ -49,7 +49,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "detector": {
         "anomaly_rate": "agent.detectors.anomaly_rate:AnomalyRate",
         "auto": "agent.detectors.auto:Auto",
-        "calibrated": "agent.detectors.combination:Calibrated",
+        "calibrated": "agent.detectors.calibrated:Calibrated",
         "combined": "agent.detectors.combination:Combined",
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.stats import norm
 
 CAP = 1e6
 
@@ -121,3 +122,14 @@ def autocorrelation(xs):
         enough = len(pairs) >= 0.25 * len(xs) and len(known) >= 0.25 * len(xs) and square > 0
         results.append(sum(pairs) / len(pairs) / square if enough else 0.0)
     return results
+
+
+def tail(xs, smooth=10.0, half_life=2000.0, warmup=30):
+    """-log10 of the share of a normal distribution above the smoothed score, with SciPy."""
+    smoothed, scores = [], []
+    for x in xs:
+        smoothed.append(x if not smoothed else smoothed[-1] + (x - smoothed[-1]) / smooth)
+    for t, (deviation, spread) in enumerate(_baseline(smoothed, half_life)):
+        z = _in_spreads(deviation, spread, 1e3)
+        scores.append(math.nan if t < max(3, warmup) else np.minimum(CAP, -norm.logsf(z) / math.log(10)))
+    return scores

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
+from agent.detectors.calibrated import Calibrated, Method
 from agent.detectors.cusum import Cusum
-from agent.detectors.decay import Decay, keep
 from agent.detectors.ewma import Ewma
 from agent.detectors.page_hinkley import PageHinkley
-from agent.detectors.records import rested
-from agent.detectors.robust_z import RobustZ, with_history
+from agent.detectors.robust_z import RobustZ
 from agent.detectors.seasonal import Seasonal
 from agent.detectors.spatial import Spatial
-from agent.detectors.streaming import COUNT, FEW, REASONS, Arrays, Shape, Streaming
+from agent.detectors.streaming import FEW, REASONS, Arrays, Shape, Streaming
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text
 
@@ -29,80 +28,6 @@ PARTS: dict[str, type[Streaming]] = {
 }
 """What `combined` can be made of."""
 
-Method = Literal["ratio", "conformal", "none"]
-_NEVER = -(1 << 40)
-
-
-@dataclass
-class Calibrated(Streaming):
-    """A score made comparable with others, against its own past.
-
-    `ratio`: over its slowly decaying maximum, 0 to 1; 1 is a record. `conformal`: `-log10` of the share of the last
-    `window` scores that were at least as large, which is the p-value if rows can be exchanged (Laxhammar 2014).
-    `none`: as it is. After a score of `limit` or more it rests at 0, so that one event is one alarm.
-    Scale does not matter, an offset does: it takes scores, which are not negative and whose 0 has a meaning. Where
-    the score has no value, neither has this.
-
-    Attributes:
-        method: of calibration.
-        half_life: rows after which the maximum has lost half (`ratio`).
-        window: rows compared with (`conformal`).
-        limit: what counts as an alarm, in calibrated scores.
-        rest: rows of silence after an alarm; 0 = none, else 16 or more.
-        warmup: rows before the first score.
-    """
-
-    method: Method = "ratio"
-    half_life: float = 2000.0
-    window: int = 1000
-    limit: float = 1.0
-    rest: int = 0
-    warmup: int = 30
-    _decay: Decay = field(init=False, repr=False, compare=False)
-
-    def _check(self) -> None:
-        if not self.half_life > 0.0 or self.window < 10 or 0 < self.rest < 16 or self.rest < 0:
-            raise ValueError("half_life must be above 0, window at least 10 rows, rest 0 or at least 16 rows")
-        self._decay = Decay(keep(self.half_life), 16)
-
-    def _shapes(self) -> dict[str, Shape]:
-        ring = self.window if self.method == "conformal" else 1
-        return {
-            "ring": ((ring,), np.float64, np.nan),
-            "largest": ((), np.float64, 0.0),
-            "alarm": ((), np.int64, _NEVER),
-        }
-
-    @property
-    def span(self) -> int:
-        return self._decay.span
-
-    @property
-    def needs(self) -> int:
-        return max(2, self.warmup)
-
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        x = np.maximum(x, 0.0)
-        number = state[COUNT][:, None] + np.arange(x.shape[1])
-        score = x
-        if self.method == "ratio":
-            largest = self._decay.highest(state["largest"], state[COUNT] % self.span, x, take)
-            score = np.where(largest > 0.0, x / np.where(largest > 0.0, largest, 1.0), np.nan)
-        elif self.method == "conformal":
-            past = np.lib.stride_tricks.sliding_window_view(
-                with_history(state["ring"], x, take), self.window, axis=1
-            )
-            past = past[:, : x.shape[1]]
-            known = np.minimum(number, self.window)
-            score = -np.log10(((past >= x[:, :, None]).sum(axis=2) + 1.0) / (known + 1.0))
-            flat = (np.nanmax(np.where(np.isnan(past), 0.0, past), axis=2) == 0.0) & (x == 0.0)
-            score = np.where(flat, np.nan, np.maximum(score, 0.0))
-        if self.rest == 0:
-            return score
-        ready = np.where(np.isnan(score) | (number < self.needs), 0.0, score)
-        quiet = rested(state["alarm"], ready, number, take, self.limit, self.rest)
-        return np.where(np.isnan(score), np.nan, quiet)
-
 
 @dataclass
 class Combined(Streaming):
@@ -115,7 +40,7 @@ class Combined(Streaming):
     Attributes:
         parts: names out of cusum, ewma, page_hinkley, robust_z, seasonal, spatial.
         weights: one for each part; empty = all equal.
-        method: calibration of the parts: ratio or conformal.
+        method: calibration of the parts: ratio, conformal or tail.
         half_life: of the calibration, rows.
         limit: what counts as an alarm.
         rest: rows of silence after an alarm; 0 = none, else 16 or more.

@@ -1,35 +1,43 @@
-"""Seasonal residual: is this value usual for the time of day?"""
+"""Seasonal residual: is this value usual for its place in the period?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from agent.detectors.decay import Decay, keep
-from agent.detectors.history import DAY, Lags, phase_median, rows_a_period, stored, write
+from agent.detectors.history import DAY, Lags, phase_median, read, rows_a_period, stored, write
+from agent.detectors.period import find_periods
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
+
+_TOGETHER = 64
+"""Series whose period is looked for together: bounds the memory that it takes."""
 
 
 @dataclass
 class Seasonal(Streaming):
     """Distance from the median of the same phase of earlier periods, over its usual size.
 
-    The period in rows follows from the time between rows, learnt every 64 rows. A score of about 1 is usual;
-    limits of 5 to 10 are. Scale and offset of the metric do not matter.
+    The period is found in the memory by autocorrelation (`agent.detectors.period`), anew whenever the rows of a
+    series have doubled and later each time a quarter of the memory is new: a machine's cycle, a day, a week. Where
+    none shows (three periods must lie in the memory), a day by the clock is taken; where two days do not fit, an even
+    share of the memory. `period` beside the score tells which, in rows. A score of about 1 is usual; limits of 5 to 10
+    are. Scale and offset of the metric do not matter.
 
     Attributes:
-        period: of the season; where two of it do not fit the memory, an even share of the memory is taken.
+        period: `auto`, or how long the season is by the clock (`24h`, `7d`): the rows in it follow from the time
+            between rows.
         periods: how many earlier periods are compared with.
         memory: rows kept.
         half_life: rows after which a residual counts half in its usual size.
         warmup: rows before the first score.
     """
 
-    period: Duration = Duration(DAY)
+    period: Duration | Literal["auto"] = "auto"
     periods: int = 7
     memory: int = 2048
     half_life: float = 500.0
@@ -39,7 +47,12 @@ class Seasonal(Streaming):
     usual_limit: ClassVar[float] = 8.0
 
     def _check(self) -> None:
-        if self.period <= 0 or self.periods < 1 or self.memory < 16 * self.periods or not self.half_life > 0.0:
+        if (
+            (self.period != "auto" and self.period <= 0)
+            or self.periods < 1
+            or self.memory < 16 * self.periods
+            or not self.half_life > 0.0
+        ):
             raise ValueError("period, periods and half_life must be above 0, memory at least 16 rows a period")
         self._decay = Decay(keep(self.half_life), 64)
 
@@ -49,6 +62,7 @@ class Seasonal(Streaming):
             "first": ((), np.float64, 0.0),
             "times": ((33,), np.int64, 0),
             "rows": ((), np.int64, self.memory // self.periods),
+            "found": ((), np.int64, 0),
             "size": ((), np.float64, 0.0),
             "weight": ((), np.float64, 0.0),
         }
@@ -61,13 +75,10 @@ class Seasonal(Streaming):
     def needs(self) -> int:
         return max(2, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
         count, length = state[COUNT], x.shape[1]
         state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
-        due = np.flatnonzero((count % self.span == 0) & (count >= 33))
-        if len(due):
-            gaps = np.sort(np.diff(np.sort(state["times"][due], axis=1), axis=1), axis=1)
-            state["rows"][due] = rows_a_period(gaps[:, 16], self.memory, self.periods, self.period)
+        self._set_period(state, np.flatnonzero((count % self.span == 0) & (count >= 33)))
         number = count[:, None] + np.arange(length)
         line, column = np.nonzero(np.arange(length) < take[:, None])
         state["times"][line, number[line, column] % 33] = time[line, column]
@@ -79,4 +90,26 @@ class Seasonal(Streaming):
         known = (~np.isnan(usual)).astype(np.float64)
         weight = self._decay.run(state["weight"], place, known, take)[:, :-1]
         size = self._decay.run(state["size"], place, residual, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
-        return np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
+        score = np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
+        return score, {"period": np.broadcast_to(state["rows"][:, None].astype(np.float64), x.shape)}
+
+    def _set_period(self, state: Arrays, due: Ints) -> None:
+        """Rows in a period, for series whose time between rows is known."""
+        if not len(due):
+            return
+        gaps = np.sort(np.diff(np.sort(state["times"][due], axis=1), axis=1), axis=1)
+        day = DAY if self.period == "auto" else self.period
+        by_clock = rows_a_period(gaps[:, 16], self.memory, self.periods, day)
+        if self.period != "auto":
+            state["rows"][due] = by_clock
+            return
+        count = state[COUNT][due]
+        new = np.flatnonzero((count & (count - 1) == 0) | (count % max(self.span, self.memory // 4) < self.span))
+        state["rows"][due] = np.where(state["found"][due] > 0, state["found"][due], by_clock)
+        for begin in range(0, len(new), _TOGETHER):
+            some = new[begin : begin + _TOGETHER]
+            which = due[some]
+            number = count[some, None] - self.memory + np.arange(self.memory)
+            found = find_periods(read(state["store"][which], number))
+            state["found"][which] = found
+            state["rows"][which] = np.where(found > 0, found, by_clock[some])
