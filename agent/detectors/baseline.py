@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.detectors.decay import Decay, keep
-from agent.detectors.streaming import COUNT, Arrays, Shape, ratio
+from agent.detectors.scan import places
+from agent.detectors.streaming import COUNT, Arrays, Shape
 from sensors.batch import Floats, Ints
 
 CLIP = 8.0
 """A single deviation counts at most so many spreads where deviations are summed, so that one spike is no drift."""
+
+ROUNDING = 1e-12
+"""A mean of equal values is their value but for rounding; a deviation of so small a share of it is none."""
 
 
 @dataclass(slots=True)
@@ -24,43 +29,74 @@ class Baseline:
 
     Attributes:
         half_life: rows.
-        decay: the recursion; its `span` must be the span of the detector.
+        decay: the recursion.
+        longest: most columns of a matrix.
     """
 
     half_life: float
-    span: int = 1024
     decay: Decay = field(init=False)
+    longest: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.decay = Decay(keep(self.half_life), self.span)
-        self.span = self.decay.span
+        self.decay = Decay(keep(self.half_life))
+        self.longest = self.decay.longest
 
     @staticmethod
     def shapes() -> dict[str, Shape]:
         """State arrays of a series."""
-        return dict.fromkeys(("base_mean", "base_weight", "base_square", "base_pairs"), ((), np.float64, 0.0))
+        return dict.fromkeys(("base_total", "base_square"), ((), np.float64, 0.0))
 
-    def standardise(self, state: Arrays, x: Floats, take: Ints) -> tuple[Floats, Floats, Floats]:
+    def standardise(self, state: Arrays, x: Floats, take: Ints) -> tuple[Floats, Floats]:
         """Deviation of each row from the rows before it, and learn the rows.
 
         Returns:
-            deviation `(k, length)` in units of `x` (0 for the first row of a series), the mean and the spread known
-            before the row, both `(k, length)`; the spread is 0 while all rows were equal.
+            deviation `(k, length)` in units of `x` (0 for the first row of a series), and the spread known before
+            the row, `(k, length)`; it is 0 while all rows were equal.
         """
-        place = state[COUNT] % self.span
-        total = self.decay.run(state["base_mean"], place, x, take)[:, :-1]
-        weight = self.decay.run(state["base_weight"], place, np.ones_like(x), take)[:, :-1]
-        first = weight == 0.0
-        mean = np.where(first, x, total / np.where(first, 1.0, weight))
+        count, length = state[COUNT], x.shape[1]
+        scale = self.decay.at(count, take, length)
+        mean = self.decay.run(state["base_total"], scale, x, take)[:, :-1]
+        mean *= self.decay.inverse_weight(count, length)
+        first = count == 0
+        if first.any():
+            mean[first, 0] = x[first, 0]
         deviation = x - mean
-        # A mean of equal values is their value but for rounding; what is below it is no deviation.
-        deviation[np.abs(deviation) <= 1e-12 * np.abs(mean)] = 0.0
-        square = self.decay.run(state["base_square"], place, deviation * deviation, take)[:, :-1]
-        pairs = self.decay.run(state["base_pairs"], place, 1.0 - first, take)[:, :-1]
-        spread = np.sqrt(square / np.where(pairs == 0.0, 1.0, pairs))
-        return deviation, mean, spread
+        real = np.abs(deviation) > ROUNDING * np.abs(mean)
+        if not real.all():
+            deviation = np.where(real, deviation, 0.0)
+        square = self.decay.run(state["base_square"], scale, deviation * deviation, take)[:, :-1]
+        # The first row has no deviation, so it has no weight.
+        square *= self.decay.inverse_weight(count - 1, length)
+        return deviation, np.sqrt(square, out=square)
 
 
 def in_spreads(deviation: Floats, spread: Floats, cap: float) -> Floats:
-    """Deviation over spread, within +-`cap`; NaN where neither is known to differ from 0 (a constant series)."""
-    return np.copysign(ratio(np.abs(deviation), spread, cap), deviation)
+    """Deviation over spread, within +-`cap`; NaN where neither is known to differ from 0 (a constant series).
+
+    To be called where division by 0 is no error.
+    """
+    quotient = deviation / spread
+    return np.clip(quotient, -cap, cap, out=quotient)
+
+
+def learnt_steps(
+    ratio: Floats, count: Ints, needs: int, slack: float
+) -> tuple[Floats, Floats | float, npt.NDArray[np.bool_] | None]:
+    """What a row adds to a sum of deviations, and the slack taken off: nothing for the first `needs` rows of a series.
+
+    Args:
+        ratio: `(k, length)` deviations in spreads; NaN where the series is constant so far.
+        count: `(k,)` rows learnt so far.
+        needs: rows to be learnt before the sums start.
+        slack: of each row.
+
+    Returns:
+        step `(k, length)`, its own array; slack, as an array only where it differs; where `ratio` was NaN, if it was.
+    """
+    flat = np.isnan(ratio)
+    constant = bool(flat.any())
+    if int(count.min()) >= needs:
+        return (np.where(flat, 0.0, ratio), slack, flat) if constant else (ratio, slack, None)
+    learning = places(count, ratio.shape[1]) < needs
+    step = np.where(learning | flat, 0.0, ratio)
+    return step, np.where(learning, 0.0, slack), flat if constant else None

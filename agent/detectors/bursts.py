@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.detectors.baseline import ROUNDING
 from agent.detectors.decay import Decay, keep
-from agent.detectors.robust_z import with_history
+from agent.detectors.history import trailing
+from agent.detectors.scan import with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 
@@ -37,27 +39,36 @@ class Spike(Streaming):
         self._decay = Decay(keep(self.half_life))
 
     def _shapes(self) -> dict[str, Shape]:
-        return {"ring": ((5,), np.float64, np.nan), "size": ((), np.float64, 0.0), "weight": ((), np.float64, 0.0)}
+        return {"ring": ((5,), np.float64, np.nan), "size": ((), np.float64, 0.0)}
 
     @property
-    def span(self) -> int:
-        return self._decay.span
+    def longest(self) -> int:
+        return self._decay.longest
 
     @property
     def needs(self) -> int:
         return max(6, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        place = state[COUNT] % self.span
-        whole = with_history(state["ring"], x, take)
-        five = np.sort(np.lib.stride_tricks.sliding_window_view(whole, 5, axis=1)[:, : x.shape[1]], axis=2)
-        middle = five[:, :, 2]
-        known = ~np.isnan(five[:, :, 4])
-        distance = np.where(known, np.abs(x - middle), 0.0)
-        distance[distance <= 1e-12 * np.abs(x)] = 0.0
-        weight = self._decay.run(state["weight"], place, known.astype(np.float64), take)[:, :-1]
-        size = self._decay.run(state["size"], place, distance, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
-        return np.where(known & (weight > 0.0), ratio(distance, size), np.nan)
+        count, length = state[COUNT], x.shape[1]
+        middle = _middle_of_five(with_history(state["ring"], x, take)[:, :-1])
+        distance = np.abs(x - middle)
+        real = distance > ROUNDING * np.abs(x)  # nor is NaN, where there were not yet five
+        if not real.all():
+            distance = np.where(real, distance, 0.0)
+        size = self._decay.run(state["size"], count, distance, take)[:, :-1]
+        size *= self._decay.inverse_weight(count - 5, length)
+        return ratio(distance, size)
+
+
+def _middle_of_five(x: Floats) -> Floats:
+    """Median of each five neighbours along the last axis, shorter by 4; NaN where one of them is."""
+    low, high = np.minimum(x[:, 1:], x[:, :-1]), np.maximum(x[:, 1:], x[:, :-1])
+    lower = np.maximum(low[:, 2:-1], low[:, :-3])  # of two pairs, without the least and the greatest
+    upper = np.minimum(high[:, 2:-1], high[:, :-3])
+    fifth = x[:, 4:]
+    result: Floats = np.maximum(np.minimum(lower, upper), np.minimum(fifth, np.maximum(lower, upper)))
+    return result
 
 
 @dataclass
@@ -87,29 +98,25 @@ class NoiseBurst(Streaming):
         self._decay = Decay(keep(self.half_life))
 
     def _shapes(self) -> dict[str, Shape]:
-        size = ((), np.float64, 0.0)
-        return {"ring": ((self.window + 1,), np.float64, np.nan), "steps": size, "weight": size}
+        return {"ring": ((self.window + 1,), np.float64, np.nan), "steps": ((), np.float64, 0.0)}
 
     @property
-    def span(self) -> int:
-        return self._decay.span
+    def longest(self) -> int:
+        return self._decay.longest
 
     @property
     def needs(self) -> int:
         return max(2 * self.window, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        place = state[COUNT] % self.span
-        steps = np.diff(with_history(state["ring"], x, take), axis=1)  # the last `window` before, then one a row
-        steps = np.where(np.isnan(steps), 0.0, steps)
-        square = steps * steps
-        now = square
-        width = 1
-        while width < self.window:
-            now = now[:, width:] + now[:, :-width]
-            width *= 2
-        length = x.shape[1]
+        count, length = state[COUNT], x.shape[1]
+        whole = with_history(state["ring"], x, take)
+        square = whole[:, 1:] - whole[:, :-1]  # the last `window` steps before, then one a row
+        square *= square
+        if int(count.min()) <= self.window:
+            square = np.where(np.isnan(square), 0.0, square)
+        now = trailing(square, self.window)[:, -length:]
         # The long run ends where "now" begins.
-        weight = self._decay.run(state["weight"], place, np.ones_like(x), take)[:, 1:]
-        long = self._decay.run(state["steps"], place, square[:, :length], take)[:, 1:]
-        return ratio(np.sqrt(now[:, -length:] / self.window), np.sqrt(long / weight))
+        long = self._decay.run(state["steps"], count, square[:, :length], take)[:, 1:]
+        long *= self._decay.inverse_weight(count + 1, length)
+        return ratio(np.sqrt(now * (1.0 / self.window)), np.sqrt(long))

@@ -9,14 +9,13 @@ import numpy as np
 
 from agent.detectors.baseline import Baseline, in_spreads
 from agent.detectors.decay import Decay, keep
-from agent.detectors.records import rested
-from agent.detectors.robust_z import with_history
+from agent.detectors.scan import places, with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from sensors.batch import Floats, Ints
 
 Method = Literal["ratio", "conformal", "tail", "none"]
 _NEVER = -(1 << 40)
-_SPAN = 16  # no cells on both sides of a multiple of so many rows: `rested` wants fewer rows than a rest has
+_LEAST_REST = 16
 _FAR = 1e3  # spreads beyond which a tail is not told apart
 _ERFC = (
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
@@ -71,15 +70,13 @@ class Calibrated(Streaming):
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
 
     def _check(self) -> None:
-        if not self.half_life > 0.0 or self.window < 10 or 0 < self.rest < _SPAN or self.rest < 0:
+        if not self.half_life > 0.0 or self.window < 10 or 0 < self.rest < _LEAST_REST or self.rest < 0:
             raise ValueError("half_life must be above 0, window at least 10 rows, rest 0 or at least 16 rows")
-        if not self.smooth >= 1.0:
-            raise ValueError(f"smooth must be at least 1 row, not {self.smooth}")
-        self._decay = Decay(keep(self.half_life), _SPAN)
-        self._baseline = Baseline(self.half_life, self._decay.span)
-        self._smooth = Decay(1.0 - 1.0 / self.smooth, self._decay.span) if self.smooth > 1.0 else None
-        if self._smooth is not None and self._smooth.span < self._decay.span:
+        if not self.smooth >= 1.000001 and self.smooth != 1.0:
             raise ValueError(f"smooth must be at least 1.000001 or exactly 1, not {self.smooth}")
+        self._decay = Decay(keep(self.half_life))
+        self._baseline = Baseline(self.half_life)
+        self._smooth = Decay(1.0 - 1.0 / self.smooth) if self.smooth > 1.0 else None
 
     def _shapes(self) -> dict[str, Shape]:
         alarm: dict[str, Shape] = {"alarm": ((), np.int64, _NEVER)}
@@ -90,8 +87,9 @@ class Calibrated(Streaming):
         return alarm | {"largest": ((), np.float64, 0.0)}
 
     @property
-    def span(self) -> int:
-        return self._decay.span
+    def longest(self) -> int:
+        smooth = self._smooth if self._smooth is not None and self.method == "tail" else self._decay
+        return min(self._decay.longest, smooth.longest)
 
     @property
     def needs(self) -> int:
@@ -99,36 +97,48 @@ class Calibrated(Streaming):
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
         x = np.maximum(x, 0.0)
-        number = state[COUNT][:, None] + np.arange(x.shape[1])
         score = {"ratio": self._ratio, "conformal": self._conformal, "tail": self._tail}.get(self.method, _plain)(
             state, x, take
         )
         if self.rest == 0:
             return score
-        ready = np.where(np.isnan(score) | (number < self.needs), 0.0, score)
-        quiet = rested(state["alarm"], ready, number, take, self.limit, self.rest)
-        return np.where(np.isnan(score), np.nan, quiet)
+        return _rested(state["alarm"], score, places(state[COUNT], x.shape[1]), take, self)
 
     def _ratio(self, state: Arrays, x: Floats, take: Ints) -> Floats:
-        largest = self._decay.highest(state["largest"], state[COUNT] % self.span, x, take)
-        return np.where(largest > 0.0, x / np.where(largest > 0.0, largest, 1.0), np.nan)
+        largest = self._decay.highest(state["largest"], state[COUNT], x, take)
+        return np.divide(x, largest, out=largest)  # 0 / 0: there was nothing yet
 
     def _conformal(self, state: Arrays, x: Floats, take: Ints) -> Floats:
         whole = with_history(state["ring"], x, take)
         past = np.lib.stride_tricks.sliding_window_view(whole, self.window, axis=1)[:, : x.shape[1]]
-        known = np.minimum(state[COUNT][:, None] + np.arange(x.shape[1]), self.window)
+        known = np.minimum(places(state[COUNT], x.shape[1]), self.window)
         score = -np.log10(((past >= x[:, :, None]).sum(axis=2) + 1.0) / (known + 1.0))
         flat = (np.nanmax(np.where(np.isnan(past), 0.0, past), axis=2) == 0.0) & (x == 0.0)
         return np.where(flat, np.nan, np.maximum(score, 0.0))
 
     def _tail(self, state: Arrays, x: Floats, take: Ints) -> Floats:
-        place = state[COUNT] % self.span
         if self._smooth is not None:  # the first row stands for those before it
             state["smooth"][:] = np.where(state[COUNT] == 0, x[:, 0] * self.smooth, state["smooth"])
-            x = self._smooth.run(state["smooth"], place, x, take)[:, 1:] / self.smooth
-        deviation, _, spread = self._baseline.standardise(state, x, take)
-        return tail(in_spreads(deviation, spread, _FAR))
+            x = self._smooth.run(state["smooth"], state[COUNT], x, take)[:, 1:] / self.smooth
+        return tail(in_spreads(*self._baseline.standardise(state, x, take), _FAR))
 
 
 def _plain(state: Arrays, x: Floats, take: Ints) -> Floats:
     return x
+
+
+def _rested(last: Ints, score: Floats, number: Ints, take: Ints, how: Calibrated) -> Floats:
+    """Scores, but 0 for `rest` rows after one of `limit` or more; `last` `(k,)` is the row of the last such."""
+    loud = (score >= how.limit) & (number >= how.needs)
+    if not loud.any() and (number[:, 0] - last > how.rest).all():
+        return score
+    loud &= np.arange(score.shape[1]) < take[:, None]
+    resting = np.zeros(score.shape, np.bool_)
+    while True:  # once for each alarm of the series that has most, and each lasts `rest` rows
+        since = number - last[:, None]
+        resting |= (since > 0) & (since <= how.rest)
+        loud &= since > how.rest
+        some = np.flatnonzero(loud.any(axis=1))
+        if not len(some):
+            return np.where(resting & ~np.isnan(score), 0.0, score)
+        last[some] = number[some, loud[some].argmax(axis=1)]

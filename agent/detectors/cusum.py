@@ -7,10 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import CLIP, Baseline, in_spreads
-from agent.detectors.decay import Decay
+from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
+from agent.detectors.scan import last, lows, sums
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from sensors.batch import Floats, Ints
+
+QUANTUM = 2.0**-34
+"""Deviations are rounded to whole multiples of it, so that adding them rounds no more."""
+
+MOST = 1 << 56
+"""Quanta at which a sum stays: 4 million spreads, far above every score."""
 
 
 @dataclass
@@ -32,7 +38,6 @@ class Cusum(Streaming):
     half_life: float = 500.0
     warmup: int = 30
     _baseline: Baseline = field(init=False, repr=False, compare=False)
-    _sum: Decay = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 8.0
 
@@ -40,26 +45,43 @@ class Cusum(Streaming):
         if not self.slack > 0.0 or not self.half_life > 0.0:
             raise ValueError(f"slack and half_life must be above 0, not {self.slack} and {self.half_life}")
         self._baseline = Baseline(self.half_life)
-        self._sum = Decay(1.0, self._baseline.span)
 
     def _shapes(self) -> dict[str, Shape]:
-        return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), ((), np.float64, 0.0))
+        return Baseline.shapes() | dict.fromkeys(("rise", "fall"), ((), np.int64, 0))
 
     @property
-    def span(self) -> int:
-        return self._baseline.span
+    def longest(self) -> int:
+        return self._baseline.longest
 
     @property
     def needs(self) -> int:
         return max(3, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        place = state[COUNT] % self.span
-        deviation, _, spread = self._baseline.standardise(state, x, take)
-        ratio = in_spreads(deviation, spread, CLIP)
-        learning = state[COUNT][:, None] + np.arange(x.shape[1]) < self.needs
-        step = np.where(learning | np.isnan(ratio), 0.0, ratio)
-        slack = np.where(learning, 0.0, self.slack)
-        up = self._sum.reflect(state["up"], state["up_low"], place, step - slack, take)
-        down = self._sum.reflect(state["down"], state["down_low"], place, -step - slack, take)
-        return np.where(np.isnan(ratio), np.nan, np.maximum(up, down))
+        ratio = in_spreads(*self._baseline.standardise(state, x, take), CLIP)
+        step, slack, flat = learnt_steps(ratio, state[COUNT], self.needs, self.slack)
+        up, down = _whole(step - slack), _whole(-step - slack)
+        rise, fall = _above_least(state["rise"], up, take), _above_least(state["fall"], down, take)
+        score = np.maximum(rise, fall) * QUANTUM
+        return score if flat is None else np.where(flat, np.nan, score)
+
+
+def _whole(step: Floats) -> Ints:
+    """Spreads as whole numbers of quanta."""
+    return np.rint(step * (1.0 / QUANTUM)).astype(np.int64)
+
+
+def _above_least(carry: Ints, step: Ints, take: Ints) -> Ints:
+    """`s_t = max(0, s_(t-1) + step_t)` as a running sum less its running minimum, `(k, length)`.
+
+    Exact, as all are whole numbers; so it does not matter where a matrix begins.
+
+    Args:
+        carry: `(k,)` the sums before, changed in place.
+        step: `(k, length)` what is added.
+        take: `(k,)` cells of each line that count.
+    """
+    total = sums(carry, step)
+    total -= lows(np.zeros_like(carry), total[:, 1:])
+    np.minimum(last(total, take), MOST, out=carry)
+    return total[:, 1:]

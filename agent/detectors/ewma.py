@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -42,28 +43,27 @@ class Ewma(Streaming):
                 f"alpha must be in (0, 1] and half_life above 0, not {self.alpha} and {self.half_life}"
             )
         self._smooth = Decay(1.0 - self.alpha) if self.alpha < 1.0 else None
-        self._baseline = Baseline(self.half_life, self._smooth.span if self._smooth else 1024)
-        if self._smooth and self._smooth.span > self._baseline.span:
-            self._smooth = Decay(1.0 - self.alpha, self._baseline.span)
+        self._baseline = Baseline(self.half_life)
 
     def _shapes(self) -> dict[str, Shape]:
         return Baseline.shapes() | {"smooth": ((), np.float64, 0.0)}
 
     @property
-    def span(self) -> int:
-        return self._baseline.span
+    def longest(self) -> int:
+        return min(self._baseline.longest, self._smooth.longest if self._smooth else self._baseline.longest)
 
     @property
     def needs(self) -> int:
         return max(3, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        place = state[COUNT] % self.span
-        deviation, _, spread = self._baseline.standardise(state, x, take)
-        ratio = in_spreads(deviation, spread, CAP)
+        ratio = in_spreads(*self._baseline.standardise(state, x, take), CAP)
         if self._smooth is None:
             return np.abs(ratio)
         flat = np.isnan(ratio)
-        smooth = self._smooth.run(state["smooth"], place, np.where(flat, 0.0, self.alpha * ratio), take)[:, 1:]
-        score = np.abs(smooth) / np.sqrt(self.alpha / (2.0 - self.alpha))
-        return np.where(flat & (smooth == 0.0), np.nan, score)
+        constant = bool(flat.any())
+        step = self.alpha * (np.where(flat, 0.0, ratio) if constant else ratio)
+        score = self._smooth.run(state["smooth"], state[COUNT], step, take)[:, 1:]
+        np.abs(score, out=score)
+        score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
+        return np.where(flat & (score == 0.0), np.nan, score) if constant else score

@@ -56,7 +56,7 @@ class Neighbour(Streaming):
 
     @property
     def span(self) -> int:
-        return self._decay.span
+        return 16
 
     @property
     def needs(self) -> int:
@@ -74,7 +74,7 @@ class Neighbour(Streaming):
             state["sums"][due] = neighbour_sums(state["store"][due], count[due], some, (self.window,))
         windows = (self.window,)
         (distance,) = sliding_distances(state["store"], state["sums"], count, length, take, lags, windows)
-        place = count % self.span
+        place = count
         known = ~np.isnan(distance)
         far = np.where(known, distance, 0.0)
         weight = self._decay.run(state["weight"], place, known.astype(np.float64), take)[:, :-1]

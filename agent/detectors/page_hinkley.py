@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import CLIP, Baseline, in_spreads
+from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay, keep
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from sensors.batch import Floats, Ints
@@ -42,27 +42,25 @@ class PageHinkley(Streaming):
         if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:
             raise ValueError("delta must not be negative; half_life and forget_half_life must be above 0")
         self._fade = Decay(keep(self.forget_half_life))
-        self._baseline = Baseline(self.half_life, self._fade.span)
-        self._fade = Decay(keep(self.forget_half_life), self._baseline.span)
+        self._baseline = Baseline(self.half_life)
 
     def _shapes(self) -> dict[str, Shape]:
         return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), ((), np.float64, 0.0))
 
     @property
-    def span(self) -> int:
-        return self._baseline.span
+    def longest(self) -> int:
+        return min(self._fade.longest, self._baseline.longest)
 
     @property
     def needs(self) -> int:
         return max(3, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        place = state[COUNT] % self.span
-        deviation, _, spread = self._baseline.standardise(state, x, take)
-        ratio = in_spreads(deviation, spread, CLIP)
-        learning = state[COUNT][:, None] + np.arange(x.shape[1]) < self.needs
-        step = np.where(learning | np.isnan(ratio), 0.0, ratio)
-        delta = np.where(learning, 0.0, self.delta)
-        up = self._fade.reflect(state["up"], state["up_low"], place, step - delta, take)
-        down = self._fade.reflect(state["down"], state["down_low"], place, -step - delta, take)
-        return np.where(np.isnan(ratio), np.nan, np.maximum(up, down))
+        ratio = in_spreads(*self._baseline.standardise(state, x, take), CLIP)
+        step, delta, flat = learnt_steps(ratio, state[COUNT], self.needs, self.delta)
+        scale = self._fade.at(state[COUNT], take, x.shape[1])
+        up = self._fade.reflect(state["up"], state["up_low"], scale, step - delta, take)
+        step += delta
+        down = self._fade.reflect(state["down"], state["down_low"], scale, np.negative(step, out=step), take)
+        score = np.maximum(up, down, out=up)
+        return score if flat is None else np.where(flat, np.nan, score)

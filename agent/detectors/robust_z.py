@@ -7,28 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.detectors.scan import with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 
 GAUSSIAN = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
-
-
-def with_history(ring: Floats, x: Floats, take: Ints) -> Floats:
-    """The last rows of each series before `x`, then `x`: `(k, memory + length)`; `ring` then holds the last rows.
-
-    Args:
-        ring: `(k, memory)` the last rows of each series, oldest first, changed in place; NaN where there were
-            fewer.
-        x: `(k, length)` new rows.
-        take: `(k,)` cells of each line that count.
-    """
-    whole = np.concatenate([ring, x], axis=1)
-    if (take == x.shape[1]).all():
-        ring[:] = whole[:, x.shape[1] :]
-    else:
-        ring[:] = np.take_along_axis(whole, take[:, None] + np.arange(ring.shape[1]), axis=1)
-    return whole
 
 
 @dataclass

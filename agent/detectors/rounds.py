@@ -8,11 +8,14 @@ few NumPy calls a matrix. A matrix of one column is the classic round: at most o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from agent.rows import Rows
 from sensors.batch import Ints
 
 CELLS = 1 << 16
@@ -44,7 +47,130 @@ class Round:
         return line, column, self.index[line, column]
 
 
-def rounds(key: Ints, learnt: Ints, span: int = 0, cells: int = CELLS) -> Iterator[Round]:
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Some rows of a grid: the same number of rows of each of some series.
+
+    Attributes:
+        lines: which lines of the grid.
+        columns: which of its columns.
+    """
+
+    lines: slice | Ints
+    columns: slice
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows that are a regular grid, as N machines make that are read in turn: no row need be looked for.
+
+    Attributes:
+        keys: `(k,)` series, ascending.
+        length: rows of each.
+        place: `(k,)` where each series stands among the rows of an instant, if not in the order of `keys`.
+        turned: whether the rows come instant by instant, not series by series.
+    """
+
+    keys: Ints
+    length: int
+    place: Ints | None
+    turned: bool
+
+    @classmethod
+    def of(cls, rows: Rows) -> Grid | None:
+        """The grid that these rows are, if they are one; looked for once."""
+        if "grid" not in rows.memo:
+            rows.memo["grid"] = cls._find(rows.key)
+        found: Grid | None = rows.memo["grid"]
+        return found
+
+    @classmethod
+    def _find(cls, key: Ints) -> Grid | None:
+        n = len(key)
+        if n <= 1:
+            return cls(key, 1, None, True) if n and key[0] >= 0 else None
+        mine = key == key[0]
+        length = int(np.count_nonzero(mine))
+        if n % length:
+            return None
+        turned = length == 1 or not bool(mine[1])
+        square = key.reshape(length, -1) if turned else key.reshape(-1, length).T
+        keys, place = square[0], None
+        if length > 1 and not (square[1:] == keys).all():
+            return None
+        if not (keys[1:] > keys[:-1]).all():
+            if not turned:
+                return None
+            place = np.argsort(keys)
+            keys = keys[place]
+            if not (keys[1:] > keys[:-1]).all():
+                return None
+        return cls(keys, length, place, turned) if keys[0] >= 0 else None
+
+    def ordered(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A column of the rows with the series of each instant in the order of `keys`; a view where it can be."""
+        if self.place is None:
+            return column
+        return column.reshape(self.length, -1).take(self.place, axis=1).reshape(-1)
+
+    def unordered(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Back to the order of the rows."""
+        if self.place is None:
+            return column
+        back = np.empty_like(column)
+        back.reshape(self.length, -1)[:, self.place] = column.reshape(self.length, -1)
+        return back
+
+    def square(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """An ordered column as `(k, length)`, time along the last axis; always a view."""
+        return column.reshape(self.length, -1).T if self.turned else column.reshape(-1, self.length)
+
+    def slabs(self, learnt: Ints, span: int, longest: int, cells: int) -> Iterator[Slab | Round]:
+        """Cut the grid into matrices, those of one series in the order of its rows; arguments as of `rounds`.
+
+        Yields:
+            slabs, and rounds of the ordered rows for those series that must be cut at another place than the rest.
+        """
+        k = len(self.keys)
+        for begin in range(0, k, cells):
+            lines = slice(begin, min(begin + cells, k))
+            most = max(1, cells // (lines.stop - begin))
+            most = min(most, longest) if longest else most
+            column = 0
+            while column < self.length:
+                columns = slice(column, min(column + most, self.length))
+                if not span:
+                    yield Slab(lines, columns)
+                else:
+                    columns = yield from self._cut(lines, columns, learnt, span, cells)
+                column = columns.stop
+
+    def _cut(
+        self, lines: slice, columns: slice, learnt: Ints, span: int, cells: int
+    ) -> Generator[Slab | Round, None, slice]:
+        """The same where no line may cross a multiple of `span`; returns the columns that it did."""
+        room = span - learnt[self.keys[lines]] % span
+        least, length = int(room.min()), columns.stop - columns.start
+        if (room == least).all():
+            columns = slice(columns.start, columns.start + min(least, length))
+            yield Slab(lines, columns)
+            return columns
+        across = room < length
+        some = lines.start + np.flatnonzero(across)
+        if 2 * len(some) > len(room):
+            some = np.arange(lines.start, lines.stop)
+        elif len(some):
+            yield Slab(lines.start + np.flatnonzero(~across), columns)
+        else:
+            yield Slab(lines, columns)
+            return columns
+        row = self.square(np.arange(len(self.keys) * self.length))[some, columns]
+        begin, count = np.arange(len(some)) * length, np.full(len(some), length)
+        yield from _lines(row.reshape(-1), self.keys[some], begin, count, learnt, span, 0, cells)
+        return columns
+
+
+def rounds(key: Ints, learnt: Ints, span: int = 0, cells: int = CELLS, longest: int = 0) -> Iterator[Round]:
     """Cut rows into matrices, each series' rows in order; how they are cut must not matter to the recursion.
 
     Args:
@@ -52,6 +178,7 @@ def rounds(key: Ints, learnt: Ints, span: int = 0, cells: int = CELLS) -> Iterat
         learnt: rows of each series that came before, indexed by key.
         cells: most cells of a matrix.
         span: if not 0, no line crosses a multiple of `span` rows, counted from the first of its series.
+        longest: if not 0, most columns of a matrix.
 
     Yields:
         Rounds, of which one series' come in order of its rows.
@@ -61,16 +188,16 @@ def rounds(key: Ints, learnt: Ints, span: int = 0, cells: int = CELLS) -> Iterat
     every, first, counts = np.unique(key[order], return_index=True, return_counts=True)
     for some in range(0, len(every), cells):
         part = slice(some, some + cells)
-        yield from _lines(order, every[part], first[part], counts[part], learnt, span, cells)
+        yield from _lines(order, every[part], first[part], counts[part], learnt, span, longest, cells)
 
 
 def _lines(
-    order: Ints, keys: Ints, begin: Ints, count: Ints, learnt: Ints, span: int, cells: int
+    order: Ints, keys: Ints, begin: Ints, count: Ints, learnt: Ints, span: int, longest: int, cells: int
 ) -> Iterator[Round]:
     """The rounds of some series: `count` rows of each from place `begin` of `order`."""
     number = learnt[keys]
     while len(keys):
-        length = min(int(count.max()), max(1, cells // len(keys)))
+        length = min(int(count.max()), max(1, cells // len(keys)), longest or cells)
         if count.sum() < len(keys) * length // 2:  # a few long series among many short: do not pad the short ones
             length = min(length, 2 * int(-(-count.sum() // len(keys))))
         take = np.minimum(count, length)

@@ -14,7 +14,7 @@ from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
 
-_TOGETHER = 64
+_TOGETHER = _EPOCH = 64
 """Series whose period is looked for together: bounds the memory that it takes."""
 
 
@@ -69,7 +69,7 @@ class Seasonal(Streaming):
 
     @property
     def span(self) -> int:
-        return self._decay.span
+        return _EPOCH
 
     @property
     def needs(self) -> int:
@@ -86,10 +86,10 @@ class Seasonal(Streaming):
         write(state["store"], count, y, take)
         usual = phase_median(state["store"], number, Lags.of(state["rows"], self.periods, 1, self.memory))
         residual = np.where(np.isnan(usual), 0.0, np.abs(stored(y) - usual))  # both rounded alike
-        place = count % self.span
         known = (~np.isnan(usual)).astype(np.float64)
-        weight = self._decay.run(state["weight"], place, known, take)[:, :-1]
-        size = self._decay.run(state["size"], place, residual, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
+        scale = self._decay.at(count, take, length)
+        weight = self._decay.run(state["weight"], scale, known, take)[:, :-1]
+        size = self._decay.run(state["size"], scale, residual, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
         score = np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
         return score, {"period": np.broadcast_to(state["rows"][:, None].astype(np.float64), x.shape)}
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.detectors.scan import highs, lows
 from agent.detectors.streaming import Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 
@@ -34,10 +35,8 @@ class Spatial(Streaming):
         return max(2, self.warmup)
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        lows = np.minimum.accumulate(np.concatenate([state["low"][:, None], x], axis=1), axis=1)
-        highs = np.maximum.accumulate(np.concatenate([state["high"][:, None], x], axis=1), axis=1)
-        state["low"][:], state["high"][:] = lows[:, -1], highs[:, -1]  # cells behind `take` repeat a row: no harm
-        low, high = lows[:, :-1], highs[:, :-1]
-        outside = np.maximum(np.maximum(low - x, x - high), 0.0)
-        new = low > high
-        return np.where(new, np.nan, ratio(outside, np.where(new, 1.0, high - low)))
+        low, high = lows(state["low"], x), highs(state["high"], x)
+        state["low"][:], state["high"][:] = low[:, -1], high[:, -1]  # cells behind `take` repeat a row: no harm
+        low, high = low[:, :-1], high[:, :-1]
+        outside = np.maximum(low - x, x - high)
+        return ratio(np.maximum(outside, 0.0, out=outside), high - low)  # before the first row -inf / -inf is NaN

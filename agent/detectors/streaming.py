@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.rounds import CELLS, Round, rounds
+from agent.detectors.rounds import CELLS, Grid, Round, rounds
+from agent.detectors.scan import laid, places
 from agent.rows import Rows, State
 from sensors.batch import Codes, Floats, Ints, Text
 
@@ -35,9 +36,8 @@ Shape = tuple[tuple[int, ...], Any, Any]
 
 def ratio(top: Floats, bottom: Floats, cap: float = CAP) -> Floats:
     """`top / bottom` of numbers that are not negative, at most `cap`; NaN where both are 0."""
-    beyond = top >= cap * bottom
-    quotient = np.where(beyond, cap, top / np.where(beyond, 1.0, bottom))
-    return np.where(beyond & (top == 0.0), np.nan, quotient)
+    quotient = top / bottom
+    return np.minimum(quotient, cap, out=quotient)
 
 
 class Table:
@@ -112,6 +112,22 @@ def _codes(column: Floats | None, n: int) -> Codes:
     return codes.astype(np.int32)
 
 
+class _Found:
+    """What is known of each row of a call; `x` and `time` are those of the input."""
+
+    def __init__(self, x: Floats, time: Ints) -> None:
+        self.x, self.time = x, time
+        self.score = np.full(len(x), np.nan)
+        self.early = np.zeros(len(x), np.bool_)
+        self.more: dict[str, Floats] = {}
+
+    def column(self, name: str) -> Floats:
+        """A further column, NaN where nothing is said."""
+        if name not in self.more:
+            self.more[name] = np.full(len(self.x), np.nan)
+        return self.more[name]
+
+
 @dataclass
 class Streaming(ABC):
     """A detector that scores each value of one metric before it learns from it, series by series.
@@ -151,6 +167,11 @@ class Streaming(ABC):
         return 0
 
     @property
+    def longest(self) -> int:
+        """Most columns of a matrix; 0 = no matter."""
+        return 0
+
+    @property
     def needs(self) -> int:
         """Rows a series must have shown before one is scored."""
         return 2
@@ -181,49 +202,91 @@ class Streaming(ABC):
 
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
-        chosen = np.flatnonzero(rows.key >= 0)
-        key = rows.key[chosen]
         column = rows.values.get(self.metric)
-        x = np.full(len(chosen), np.nan) if column is None else column[chosen]
-        usable = np.abs(x) <= LARGEST
-        score = np.full(len(x), np.nan)
-        more: dict[str, Floats] = {}
-        reason = np.where(np.isnan(x), MISSING, ABSURD)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            grid = Grid.of(rows)
+            if grid is not None and column is not None and np.abs(column).max() <= LARGEST:
+                return self._regular(rows, grid, column)
+            return self._irregular(rows, column)
+
+    def _regular(self, rows: Rows, grid: Grid, column: Floats) -> Rows:
+        """Rows that are a grid, each with a value."""
+        self._table.grow(int(grid.keys[-1]) + 1)
+        found = _Found(grid.ordered(column), grid.ordered(rows.end))
+        x, time, score = (grid.square(item) for item in (found.x, found.time, found.score))
+        for part in grid.slabs(self._table.arrays[COUNT], self.span, self.longest, self.cells):
+            if isinstance(part, Round):
+                self._round(part, found)
+                continue
+            here = (part.lines, part.columns)
+            keys = grid.keys[part.lines]
+            state, view = self._table.at(keys)
+            block = laid(x[here])
+            take = np.full(len(keys), block.shape[1])
+            result = self._scores(state, block, take, time[here])
+            scores, columns = result if isinstance(result, tuple) else (result, {})
+            if int(state[COUNT].min()) < self.needs:
+                early = places(state[COUNT], block.shape[1]) < self.needs
+                scores = np.where(early, np.nan, scores)
+                grid.square(found.early)[here] = early
+            score[here] = scores
+            for name, values in columns.items():
+                grid.square(found.column(name))[here] = values
+            state[COUNT] += take
+            if not view:
+                self._table.put(keys, state)
+        silent = np.isnan(found.score)
+        reason = np.full(len(silent), -1, np.int32)
+        if silent.any():
+            reason[silent] = np.where(found.early[silent], FEW, self.silent)
+        more = {name: grid.unordered(values) for name, values in found.more.items()}
+        return self._told(rows, column, grid.unordered(found.score), more, grid.unordered(reason))
+
+    def _irregular(self, rows: Rows, column: Floats | None) -> Rows:
+        """Any rows."""
+        if len(rows) and int(rows.key.min()) < 0:
+            rows = rows.take(rows.key >= 0)
+            column = rows.values.get(self.metric)
+        key = rows.key
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        time = rows.end[chosen]
-        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.span, self.cells):
-            self._round(block, x, time, score, more, reason)
-        score = np.minimum(score, CAP)
-        silent = np.isnan(score)
-        return Rows(
-            key=key,
-            start=rows.start[chosen],
-            end=time,
-            at=rows.at[chosen],
-            values={self.metric: x, "score": score}
-            | {name: c for name, c in more.items() if name not in self.words},
-            now=rows.now,
-            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))}
-            | {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.words.items()},
-        )
+        x = np.full(len(key), np.nan) if column is None else column
+        found = _Found(x, rows.end)
+        usable = np.where(np.abs(x) <= LARGEST, key, -1)
+        for block in rounds(usable, self._table.arrays[COUNT], self.span, self.cells, self.longest):
+            self._round(block, found)
+        why = np.where(found.early, FEW, self.silent)
+        why = np.where(usable >= 0, why, np.where(np.isnan(x), MISSING, ABSURD))
+        reason = np.where(np.isnan(found.score), why, -1).astype(np.int32)
+        return self._told(rows, x, found.score, found.more, reason)
 
-    def _round(
-        self, block: Round, x: Floats, time: Ints, score: Floats, more: dict[str, Floats], why: Ints
-    ) -> None:
+    def _round(self, block: Round, found: _Found) -> None:
         state, view = self._table.at(block.keys)
-        number = state[COUNT][:, None] + np.arange(block.index.shape[1])
-        result = self._scores(state, x[block.index], block.take, time[block.index])
+        number = places(state[COUNT], block.index.shape[1])
+        result = self._scores(state, laid(found.x[block.index]), block.take, found.time[block.index])
         scores, columns = result if isinstance(result, tuple) else (result, {})
         line, cell, position = block.rows()
         state[COUNT] += block.take
-        learning = (number < self.needs)[line, cell]
-        score[position] = np.where(learning, np.nan, scores[line, cell])
-        why[position] = np.where(learning, FEW, self.silent)
+        early = (number < self.needs)[line, cell]
+        found.early[position] = early
+        found.score[position] = np.where(early, np.nan, scores[line, cell])
         for name, column in columns.items():
-            more.setdefault(name, np.full(len(x), np.nan))[position] = column[line, cell]
+            found.column(name)[position] = column[line, cell]
         if not view:
             self._table.put(block.keys, state)
+
+    def _told(self, rows: Rows, x: Floats, score: Floats, more: Mapping[str, Floats], reason: Codes) -> Rows:
+        columns = {name: values for name, values in more.items() if name not in self.words}
+        words = {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.words.items()}
+        return Rows(
+            key=rows.key,
+            start=rows.start,
+            end=rows.end,
+            at=rows.at,
+            values={self.metric: x, "score": np.minimum(score, CAP, out=score), **columns},
+            now=rows.now,
+            texts={"reason": Text(REASONS, reason), **words},
+        )
 
     def state(self) -> State:
         return self._table.state()

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.detectors.scan import highs, last, places, with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from sensors.batch import Floats, Ints
 
@@ -35,13 +36,13 @@ class Stuck(Streaming):
             )
 
     def _shapes(self) -> dict[str, Shape]:
-        return {"value": ((), np.float64, np.nan), "moved": ((), np.int64, -1)}
+        return {"value": ((1,), np.float64, np.nan), "moved": ((), np.int64, -1)}
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        number = state[COUNT][:, None] + np.arange(x.shape[1])
-        before = np.concatenate([state["value"][:, None], x[:, :-1]], axis=1)
-        moves = np.where(np.abs(x - before) > self.tolerance, number, -1)  # NaN before the first row is no move
-        moved = np.maximum.accumulate(np.concatenate([state["moved"][:, None], moves], axis=1), axis=1)[:, 1:]
-        line = np.arange(len(x))
-        state["value"][:], state["moved"][:] = x[line, take - 1], moved[line, take - 1]
-        return np.where(moved < 0, np.nan, (number - moved) / self.rows)
+        number = places(state[COUNT], x.shape[1])
+        whole = with_history(state["value"], x, take)
+        moves = np.where(np.abs(whole[:, 1:] - whole[:, :-1]) > self.tolerance, number, -1)  # from NaN is no move
+        moved = highs(state["moved"], moves)
+        state["moved"][:] = last(moved, take)
+        still = (number - moved[:, 1:]) / self.rows
+        return np.where(moved[:, 1:] < 0, np.nan, still)

@@ -97,7 +97,7 @@ def long_run(state: Arrays, decay: Decay, recent: Floats, take: Ints) -> tuple[F
     """
     count = state[COUNT]
     length = recent.shape[1] - LAST + 1
-    place = count % decay.span
+    place = decay.at(count, take, length)
     old = read(state["store"], (count - LAST - 1)[:, None] + np.arange(length + 1))
 
     def mean(name: str, weight: Floats, values: Floats) -> Floats:
