@@ -14,7 +14,10 @@ from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
 
-_TOGETHER = _EPOCH = 64
+_EPOCH = 64
+"""Rows between two looks at the time between rows."""
+
+_TOGETHER = 64
 """Series whose period is looked for together: bounds the memory that it takes."""
 
 
