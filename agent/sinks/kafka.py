@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -44,6 +45,7 @@ _FOR_GOOD = (
     TopicAuthorizationFailedError,
 )
 _OBJECT = ord("{")
+_body = itemgetter(4)
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _LATE = [*_HEADERS, ("replayed", b"true")]
 
@@ -157,8 +159,8 @@ class KafkaSink:
             raise SinkError(f"{self.servers}: not connected")
         if not messages:
             return
-        too_long = [m.id for m in messages if len(m.body) > self.max_body]
-        if too_long:
+        if max(map(len, map(_body, messages))) > self.max_body:
+            too_long = [m.id for m in messages if len(m.body) > self.max_body]
             raise RejectedError(f"longer than {self.max_body} bytes", too_long)
         try:
             async with asyncio.timeout(self.timeout.seconds):
@@ -209,12 +211,11 @@ class KafkaSink:
             batch = producer.create_batch()
             stop = start
             for key, (_, kind, _, _, body, at) in islice(messages, start, None):
-                added = batch.append(
-                    timestamp=_stamp(at, now) if kind == "raw" and body and body[0] != _OBJECT else None,
-                    key=key,
-                    value=body or None,
-                    headers=_LATE if body.endswith(b'"replayed":true}') else _HEADERS,
-                )
+                if kind == "raw" and body and body[0] != _OBJECT:  # a bare value, no CloudEvent
+                    added = batch.append(timestamp=_stamp(at, now), key=key, value=body)
+                else:
+                    headers = _LATE if body.endswith(b'"replayed":true}') else _HEADERS
+                    added = batch.append(timestamp=None, key=key, value=body or None, headers=headers)
                 if added is None:
                     break
                 stop += 1

@@ -83,6 +83,15 @@ async def test_a_raw_event_ahead_of_the_clock_is_not_refused(kafka: Kafka) -> No
     assert abs(raw.timestamp / 1000 - time.time()) < 60 or kafka.mock
 
 
+async def test_a_bare_value_bears_its_own_time_and_is_not_said_to_be_an_event(kafka: Kafka) -> None:
+    at = time.time_ns() - 60 * 10**9
+    async with sink(kafka) as out:
+        await out.send([message(1, "raw", body=b"95.5")._replace(time=at), message(2, "raw")])
+    value, event = await consume(kafka.servers, out.raw, 2)
+    assert (value.value, value.timestamp, value.headers) == (b"95.5", at // 10**6, ())
+    assert dict(event.headers)["content-type"].startswith(b"application/cloudevents+json")
+
+
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"idempotent": True}])
 async def test_compression_and_idempotence(kafka: Kafka, options: dict[str, object]) -> None:
     async with sink(kafka, **options) as out:
