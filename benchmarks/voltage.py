@@ -86,8 +86,11 @@ def main(arguments: list[str]) -> int:
     ]
     for waves in sets:
         began = time.perf_counter()
-        nominal = args.nominal or _nominal(waves)
-        result = evaluate(waves, nominal)
+        try:
+            nominal = args.nominal or _nominal(waves)
+            result = evaluate(waves, nominal)
+        except ValueError as error:
+            raise SystemExit(f"{args.waves or 'generated waves'}: {error}") from error
         took = time.perf_counter() - began
         table += report(waves, result, nominal, took)
         if not args.waves:
@@ -218,7 +221,7 @@ def report(waves: Waves, result: Result, nominal: float, took: float) -> list[st
             f"| all normal kinds | {waves.noise:g} | {hit[normal].mean():.3f} | {published[normal].mean():.3f} | "
             f"{recalibrated[normal].mean():.3f} | | |"
         )
-    worst, worst_named = 1.0, 1.0
+    worst, shares = 1.0, []
     for kind, found in by_kind(waves, result, nominal).items():
         some = waves.kind == kind
         anomalous = bool(waves.truth[some].any())
@@ -234,9 +237,10 @@ def report(waves: Waves, result: Result, nominal: float, took: float) -> list[st
         )
         if anomalous:
             worst = min(worst, found.detected)
-            worst_named = min(worst_named, 1.0 if np.isnan(found.named) else found.named)
+            shares += [] if np.isnan(found.named) else [found.named]
     emit("voltage", "lowest detection of an anomalous kind", worst, "1", **where)
-    emit("voltage", "lowest share named right", worst_named, "1", **where)
+    if shares:
+        emit("voltage", "lowest share named right", min(shares), "1", **where)
     if normal.any():
         exact = float(np.quantile(result.score[normal & ~np.isnan(result.score)], 1 - RATE))
         missed = [

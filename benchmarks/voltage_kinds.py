@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,47 +116,97 @@ def generated(trials: int, levels: tuple[float, ...], seed: int) -> Iterator[Wav
 
 
 def from_files(folder: Path) -> Iterator[Waves]:
-    """Windows from NPZ files, a set for each file and noise level.
+    """Windows from NPZ files, a set for each file, sampling rate and noise level.
 
-    Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, `noise (k,)` and `fs`; `reference.npz` (or any file whose
-    name begins so) holds normal `waves`, with `noise` and `fs` if it likes. Of the reference those of the same sampling
+    Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, and if it likes `noise (k,)` (0) and `fs` (1000), one for
+    all or one a wave; `reference.npz` (or any file whose name begins so) holds normal `waves`, with `truth`, `noise`
+    and `fs` if it likes; they may be longer, shorter, or one long wave. Of the reference those of the same sampling
     rate and noise level are taken; where it has too few, noise is added to quieter ones.
 
     Raises:
-        SystemExit: if there is no reference, or nothing to test.
+        SystemExit: if there is no reference, nothing to test, or a file that does not hold what it should.
     """
-    references = [dict(np.load(path, allow_pickle=False)) for path in sorted(folder.glob("reference*.npz"))]
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no such folder")
     files = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith("reference")]
+    references = [_load(path) for path in sorted(folder.glob("reference*.npz"))]
     if not references or not files:
         raise SystemExit(f"{folder}: wanted are reference.npz with normal waves and NPZ files with waves to test")
     for path in files:
-        with np.load(path, allow_pickle=False) as archive:
-            waves = np.atleast_2d(np.asarray(archive["waves"], np.float64))
-            k = len(waves)
-            kind = np.broadcast_to(archive["kind"], k).astype(str)
-            truth = np.broadcast_to(archive["truth"], k) != 0
-            noise = np.broadcast_to(archive["noise"] if "noise" in archive.files else 0.0, k).astype(float)
-            rate = float(np.ravel(archive["fs"])[0]) if "fs" in archive.files else 1000.0
-        for level in np.unique(noise).tolist():
-            some = noise == level
-            reference = _reference(references, rate, level, path)
-            clean = _reference(references, rate, 0.0, path)[0]
+        held = _load(path)
+        missing = [name for name in ("kind", "truth") if name not in held]
+        if missing:
+            raise SystemExit(f"{path}: has no array {' and no array '.join(missing)}; it has {', '.join(held)}")
+        waves = held["waves"]
+        kind, truth = _one_each(path, held, "kind").astype(str), _one_each(path, held, "truth") != 0
+        noise, rates = _one_each(path, held, "noise", 0.0), _one_each(path, held, "fs", 1000.0)
+        for rate, level in sorted({*zip(rates.tolist(), noise.tolist(), strict=True)}):
+            some = (noise == level) & (rates == rate)
+            n = waves.shape[1]
+            reference = _reference(references, rate, level, path, n)
+            clean = _reference(references, rate, 0.0, path, n)[0]
             yield Waves(waves[some], kind[some], truth[some], level, rate, reference, clean)
 
 
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a file; `waves` is `(k, n)` of float64.
+
+    Raises:
+        SystemExit: see `from_files`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            held = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise SystemExit(
+            f"{path}: cannot be read: {error} (texts are stored as np.array(..., dtype=str))"
+        ) from error
+    if "waves" not in held or held["waves"].dtype.kind not in "fiu" or held["waves"].ndim not in (1, 2):
+        raise SystemExit(
+            f"{path}: wanted is an array of numbers waves (k, n); it has {', '.join(held) or 'nothing'}"
+        )
+    held["waves"] = np.atleast_2d(np.asarray(held["waves"], np.float64))
+    if not held["waves"].size:
+        raise SystemExit(f"{path}: waves is empty")
+    return held
+
+
+def _one_each(
+    path: Path, held: dict[str, npt.NDArray[Any]], name: str, usual: float | None = None
+) -> npt.NDArray[Any]:
+    """One element a wave, `(k,)`."""
+    k = len(held["waves"])
+    given = np.asarray(held.get(name, usual))
+    given = given.reshape(-1)
+    if name in ("noise", "fs") and (given.dtype.kind not in "fiu" or not (np.isfinite(given) & (given >= 0)).all()):
+        raise SystemExit(f"{path}: {name} must be numbers of 0 or more")
+    if len(given) not in (1, k):
+        raise SystemExit(f"{path}: {len(given)} elements of {name} do not fit {k} waves")
+    return np.broadcast_to(given, k).astype(np.float64) if name in ("noise", "fs") else np.broadcast_to(given, k)
+
+
 def _reference(
-    references: list[dict[str, npt.NDArray[np.float64]]], rate: float, level: float, path: Path
+    references: list[dict[str, npt.NDArray[Any]]], rate: float, level: float, path: Path, n: int
 ) -> Floats:
-    """Normal windows of a sampling rate, as noisy as wanted."""
+    """Normal windows of a sampling rate, as noisy as wanted; a longer wave gives several of n samples."""
     for reference in references:
-        if "fs" in reference and float(np.ravel(reference["fs"])[0]) != rate:
-            continue
-        waves = np.atleast_2d(np.asarray(reference["waves"], np.float64))
-        noise = reference.get("noise")
-        noise = _noise_of(waves, rate) if noise is None else np.broadcast_to(noise, len(waves)).astype(float)
+        where = path.with_name("reference.npz")
+        waves = reference["waves"]
+        fine = _one_each(where, reference, "fs", rate) == rate
         if "truth" in reference:
-            normal = np.broadcast_to(reference["truth"], len(waves)) == 0
-            waves, noise = waves[normal], noise[normal]
+            fine = fine & (_one_each(where, reference, "truth") == 0)
+        fine = fine & np.isfinite(waves).all(axis=1)
+        if not fine.any():
+            continue
+        waves = waves[fine]
+        noise = _one_each(where, reference, "noise")[fine] if "noise" in reference else _noise_of(waves, rate)
+        many = max(1, waves.shape[1] // n)
+        if many > 1:
+            waves, noise = waves[:, : many * n].reshape(-1, n), np.repeat(noise, many)
+        if len(waves) < 2:
+            raise SystemExit(
+                f"{where}: {len(waves)} normal wave of {waves.shape[1]} samples; at least 2 are needed"
+            )
         return as_noisy(waves, noise, level)
     raise SystemExit(f"{path}: no reference for {rate:g} samples a second")
 

@@ -44,6 +44,56 @@ def test_files_are_judged_by_their_own_reference(tmp_path, capsys):
         assert found["detection drop0.5_100", noise]["named"] == 1
 
 
+def a_set(**changed):
+    rng = np.random.default_rng(1)
+    made = [windows(kind, 8, rng, 1.0, 600).waves for kind in ("none_random_phase", "drop0.5_100")]
+    return {
+        "waves": np.concatenate(made).astype(np.float32), "kind": np.repeat(["normal", "17"], 8),
+        "truth": np.repeat([False, True], 8), "fs": np.array(1000),
+    } | changed  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"waves": windows("none_random_phase", 40, np.random.default_rng(2), 1.0, 600).waves},
+        {"waves": windows("none", 1, np.random.default_rng(2), 1.0, 24_000).waves[0], "fs": 1000},
+        {"waves": windows("none", 40, np.random.default_rng(2), 0.0, 400).waves},
+        {"waves": np.where(np.arange(600) < np.arange(40)[:, None] - 37, np.nan,
+                           windows("none", 40, np.random.default_rng(2), 1.0, 600).waves)},
+    ],
+    ids=["one a window", "one long wave", "shorter and quiet", "some not finite"],
+)  # fmt: skip
+def test_references_of_other_shapes_and_unknown_kinds(tmp_path, capsys, reference):
+    np.savez(tmp_path / "some.npz", **a_set())
+    np.savez(tmp_path / "reference.npz", **reference)
+    assert main(["--waves", str(tmp_path)]) == 0
+    found = {line["figure"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found["lowest detection of an anomalous kind"]["value"] == 1
+    assert found["false positives, normal kinds pooled"]["value"] == 0
+    assert "lowest share named right" not in found
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"waves": np.zeros((2, 2, 2))}, r"waves \(k, n\)"),
+        ({"waves": np.zeros((0, 600))}, "empty"),
+        ({"kind": np.array(["sag"] * 5)}, "5 elements of kind do not fit 16 waves"),
+        ({"noise": np.full(16, np.nan)}, "noise must be"),
+        ({"fs": 2000}, "no reference for 2000"),
+        ({"kind": np.array(["sag"] * 16, dtype=object)}, "cannot be read"),
+        ({"waves": np.ones((16, 30))}, "shorter than three periods"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_a_clear_error(tmp_path, changed, message):
+    np.savez(tmp_path / "some.npz", **a_set(**changed))
+    waves = windows("none", 40, np.random.default_rng(2), 1.0, 600).waves
+    np.savez(tmp_path / "reference.npz", waves=waves, fs=1000)
+    with pytest.raises(SystemExit, match=message):
+        main(["--waves", str(tmp_path)])
+
+
 def test_a_folder_without_a_reference_is_refused(tmp_path):
     with pytest.raises(SystemExit, match=r"reference\.npz"):
         main(["--waves", str(tmp_path)])
