@@ -118,8 +118,8 @@ def generated(trials: int, levels: tuple[float, ...], seed: int) -> Iterator[Wav
 def from_files(folder: Path) -> Iterator[Waves]:
     """Windows from NPZ files, a set for each file, sampling rate and noise level.
 
-    Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, and if it likes `noise (k,)` (0) and `fs` (1000), one for
-    all or one a wave; `reference.npz` (or any file whose name begins so) holds normal `waves`, with `truth`, `noise`
+    Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, and if it likes `noise (k,)` (else measured) and `fs`
+    (1000), one for all or one a wave; `reference.npz` (or any file whose name begins so) holds normal `waves`, with `truth`, `noise`
     and `fs` if it likes; they may be longer, shorter, or one long wave. Of the reference those of the same sampling
     rate and noise level are taken; where it has too few, noise is added to quieter ones.
 
@@ -139,7 +139,10 @@ def from_files(folder: Path) -> Iterator[Waves]:
             raise SystemExit(f"{path}: has no array {' and no array '.join(missing)}; it has {', '.join(held)}")
         waves = held["waves"]
         kind, truth = _one_each(path, held, "kind").astype(str), _one_each(path, held, "truth") != 0
-        noise, rates = _one_each(path, held, "noise", 0.0), _one_each(path, held, "fs", 1000.0)
+        rates = _one_each(path, held, "fs", 1000.0)
+        if "noise" not in held:
+            held["noise"] = _usual_noise(waves, truth, float(rates[0]))
+        noise = _one_each(path, held, "noise")
         for rate, level in sorted({*zip(rates.tolist(), noise.tolist(), strict=True)}):
             some = (noise == level) & (rates == rate)
             n = waves.shape[1]
@@ -209,6 +212,16 @@ def _reference(
             )
         return as_noisy(waves, noise, level)
     raise SystemExit(f"{path}: no reference for {rate:g} samples a second")
+
+
+def _usual_noise(waves: Floats, truth: npt.NDArray[np.bool_], rate: float) -> Floats:
+    """White noise of most of the normal waves, or of all if none is, V; 0 if it cannot be told."""
+    some = waves[~truth] if not truth.all() else waves
+    some = some[np.isfinite(some).all(axis=1)]
+    try:
+        return np.array(float(f"{np.median(_noise_of(some, rate)):.2g}")) if len(some) else np.array(0.0)
+    except ValueError:
+        return np.array(0.0)
 
 
 def _noise_of(waves: Floats, rate: float) -> Floats:

@@ -16,12 +16,14 @@ from agent.detectors.disturbance import NAMES, UNITS, name_disturbances
 from agent.detectors.measures import harmonics, measure
 from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
+from agent.detectors.wave_events import Events
 from agent.detectors.wave_learning import Learning
 from agent.detectors.wave_model import BLOCK, SAG, WaveModel
 from agent.detectors.windowed import judge_windows, measurable
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
+from sensors.units import SECOND
 
 REASONS = (
     "still learning what is normal",
@@ -77,6 +79,7 @@ class Mains:
     _rings: Rings = field(init=False, repr=False)
     _shared: WaveModel | None = field(init=False, repr=False, default=None)
     _learning: Learning = field(init=False, repr=False)
+    _events: Events = field(init=False, repr=False)
 
     usual_limit: ClassVar[float] = 1.0
 
@@ -94,6 +97,7 @@ class Mains:
             raise ValueError(f"learn must be at least 2 windows, not {self.learn}")
         hop = self.hop or max(1, round(period))
         self._rings = Rings(size, hop)
+        self._events = Events(near=round(SECOND / self.nominal))
         self._learning = Learning(
             self.nominal / self.sampling_rate,
             size,
@@ -129,14 +133,37 @@ class Mains:
         self.use(WaveModel.fit(windows, self.nominal / self.sampling_rate))
 
     def process(self, rows: Rows) -> Rows:
-        """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what."""
+        """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what.
+
+        `evidence` holds the figures, and the event so far; normal windows tell the last event for ten minutes, so
+        that the end of an alert tells all of it.
+        """
         texts = {"reason": REASONS, "disturbance": NAMES}
         found = judge_windows(self._rings, rows, self.metric, self._judge, _VALUES, texts, GAP)
-        what = found.texts["disturbance"].codes
+        return replace(found, lists={"evidence": self._evidence(found)})
+
+    def _evidence(self, found: Rows) -> list[dict[str, object] | None]:
+        """What an alert says beside names and score: figures of the window, and the event that it belongs to."""
         told: list[dict[str, object] | None] = [None] * len(found)
-        for i in np.flatnonzero(what >= 0).tolist():
-            told[i] = _evidence([float(found.values[name][i]) for name in _VALUES], int(what[i]))
-        return replace(found, lists={"evidence": told})
+        what, known = found.texts["disturbance"].codes, found.values["anomaly"]
+        some = np.flatnonzero((known == 0) | (what >= 0)) if self._events else np.flatnonzero(what >= 0)
+        if len(some) and not self._events:  # before the first event there is nothing to tell
+            some = np.flatnonzero((known == 0) & (np.arange(len(found)) > some[0]) | (what >= 0))
+        table = np.stack([found.values[name][some] for name in _VALUES], axis=1).tolist()
+        for i, key, name, start, end, values in zip(
+            some.tolist(), found.key[some].tolist(), what[some].tolist(), found.start[some].tolist(),
+            found.end[some].tolist(), table, strict=True,
+        ):  # fmt: skip
+            if name < 0:
+                over = self._events.quiet(key, end)
+                told[i] = None if over is None else {"event": over}
+                continue
+            row = dict(zip(_VALUES, values, strict=True))
+            begin = start + round(row["begin"] * SECOND)
+            last = begin + round(row["duration"] * SECOND)
+            event = self._events.disturbed(key, name, row["size"], begin, last, row["rms_min"], row["rms_max"])
+            told[i] = _window(row, name) | {"event": event}
+        return told
 
     def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
         scored = [self._score(block) for block in self._blocks(cut)]
@@ -178,7 +205,8 @@ class Mains:
                 found.name == NAMES.index("frequency deviation"), found.size * self.sampling_rate, found.size
             )
             values[whole[loud], 3] = found.duration / self.sampling_rate
-            values[whole[loud], 4] = found.component * self.sampling_rate
+            values[whole[loud], 4] = found.start / self.sampling_rate
+            values[whole[loud], 5] = found.component * self.sampling_rate
         return values, reason, name
 
     def _unfit(self, cut: Cut) -> Codes:
@@ -201,27 +229,30 @@ class Mains:
         return model, np.choose(state, [-1, LEARNING, NO_SINE]).astype(np.int32)
 
     def state(self) -> State:
-        return {"rings": self._rings.state(), "learning": self._learning.state()}
+        return {"rings": self._rings.state(), "learning": self._learning.state(), "events": self._events.state()}
 
     def restore(self, state: State) -> None:
         self._rings.restore(state["rings"])
         self._learning.restore(state["learning"])
+        self._events.restore(state["events"])
 
     def forget(self, keys: Ints) -> None:
         self._rings.forget(keys)
         self._learning.forget(keys)
+        self._events.forget(keys.tolist())
 
 
-def _evidence(values: list[float], what: int) -> dict[str, object]:
-    """What an alert says beside the name of the disturbance."""
-    score, _, size, duration, component, *figures = values
-    named = {name: figure for name, figure in zip(COLUMNS, figures, strict=True) if np.isfinite(figure)}
-    if np.isfinite(component):
-        named["component_hz"] = component
-    return {"score": score, "size": size, "size_unit": UNITS[what], "duration_s": duration, **named}
+def _window(row: dict[str, float], what: int) -> dict[str, object]:
+    """What an alert says of the window."""
+    figures = {name: row[name] for name in COLUMNS if np.isfinite(row[name])}
+    if np.isfinite(row["component"]):
+        figures["component_hz"] = row["component"]
+    return {
+        "score": row["score"], "size": row["size"], "size_unit": UNITS[what], "duration_s": row["duration"], **figures
+    }  # fmt: skip
 
 
-_VALUES = ("score", "anomaly", "size", "duration", "component", *COLUMNS)
+_VALUES = ("score", "anomaly", "size", "duration", "begin", "component", *COLUMNS)
 
 
 def fresh(detector: Mains) -> Mains:

@@ -70,7 +70,7 @@ def test_references_of_other_shapes_and_unknown_kinds(tmp_path, capsys, referenc
     assert main(["--waves", str(tmp_path)]) == 0
     found = {line["figure"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found["lowest detection of an anomalous kind"]["value"] == 1
-    assert found["false positives, normal kinds pooled"]["value"] == 0
+    assert found["false positives, normal kinds pooled"]["value"] <= 1 / 8
     assert "lowest share named right" not in found
 
 

@@ -50,6 +50,37 @@ def test_an_alert_names_the_disturbance_with_depth_and_duration(piece):
     assert 20 < found[0].started_at / 1e9 < 20.03
 
 
+@pytest.mark.parametrize(("length", "left"), [(100, 0.6), (700, 0.6), (4500, 0.8), (3000, 0.0)])
+def test_the_end_of_an_alert_tells_the_whole_event(length, left):
+    rng = np.random.default_rng(6)
+    wave = 325 * np.sin(2 * np.pi * 50 * np.arange(30_000) / 1000 + 1)
+    wave[20_000 : 20_000 + length] *= left
+    wave += rng.standard_normal(len(wave))
+    found = alerts(engine("voltage.toml", "wave", "disturbance"), wave, 900)
+    assert [alert.change for alert in found] == [Change.RAISED, Change.RESOLVED]
+    assert found[0].evidence["event"]["over"] is False
+    said = found[1].evidence["event"]
+    assert said["over"] is True
+    assert said["disturbance"] == ("sag" if left else "interruption")
+    assert said["duration_s"] == pytest.approx(length / 1000, abs=0.03)  # a period and a half
+    assert said["size"] == pytest.approx(1 - left, abs=0.02)
+    assert said["rms_min"] == pytest.approx(left * 325 / np.sqrt(2), abs=2)
+    assert said["begin"].startswith("1970-01-01T00:00:20.0") or said["begin"].startswith("1970-01-01T00:00:19.99")
+    assert said["stretches"] == 1
+
+
+def test_two_sags_of_one_event_are_two_stretches():
+    rng = np.random.default_rng(6)
+    wave = 325 * np.sin(2 * np.pi * 50 * np.arange(30_000) / 1000 + 1) + rng.standard_normal(30_000)
+    wave[20_000:20_300] *= 0.5
+    wave[20_900:21_000] *= 0.7
+    found = alerts(engine("voltage.toml", "wave", "disturbance"), wave, 900)
+    assert [alert.change for alert in found] == [Change.RAISED, Change.RESOLVED]
+    said = found[1].evidence["event"]
+    assert (said["disturbance"], said["stretches"]) == ("sag", 2)
+    assert said["duration_s"] == pytest.approx(0.3, abs=0.015)
+
+
 def test_the_tutorial_live():
     wave = 230 * np.sqrt(2) * np.sin(2 * np.pi * 50 * np.arange(0, 5, 1 / 1000))
     wave[2300:2400] *= 0.2
