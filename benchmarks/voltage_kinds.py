@@ -120,8 +120,9 @@ def from_files(folder: Path) -> Iterator[Waves]:
 
     Each file holds `waves (k, n)`, `kind (k,)`, `truth (k,)`, and if it likes `noise (k,)` (else measured) and `fs`
     (1000), one for all or one a wave; `reference.npz` (or any file whose name begins so) holds normal `waves`, with
-    `truth`, `noise` and `fs` if it likes; they may be longer, shorter, or one long wave. Of the reference those of the same sampling
-    rate and noise level are taken; where it has too few, noise is added to quieter ones.
+    `truth`, `noise` and `fs` if it likes; they may be longer, shorter, or one long wave.
+    Of the reference those of the same sampling rate and noise level are taken; where it has too few, noise is added to
+    quieter ones.
 
     Raises:
         SystemExit: if there is no reference, nothing to test, or a file that does not hold what it should.
