@@ -150,6 +150,18 @@ def build(kind: str, path: str, table: Mapping[str, Any]) -> Any:
         raise ConfigError([f"{path}: {error}"]) from error
 
 
+def keys_of(kind: str, name: str) -> tuple[str, ...]:
+    """Keys that a table of this type may have.
+
+    Raises:
+        ConfigError: an unknown type, or a missing library.
+    """
+    if name not in kinds(kind):
+        raise ConfigError([f'unknown {kind} "{name}"{nearest(name, kinds(kind))}'])
+    cls = _load(kinds(kind)[name], f"{kind}.{name}", name)
+    return tuple(f.name.rstrip("_") for f in dataclasses.fields(cls) if f.init)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or the list of all known names."""
     known = sorted(known)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from sensors.batch import Floats
+
+_WORDS = {"": float("nan"), "true": 1.0, "false": 0.0}
 
 
 def load_columns(path: Path) -> dict[str, Floats]:
@@ -16,20 +20,29 @@ def load_columns(path: Path) -> dict[str, Floats]:
 
     Args:
         path: `.npz` (each array a column), `.npy` (one column, named `value`), or CSV with a header line; columns
-            of a CSV that are not numbers are left out, an empty cell is NaN.
+            of a CSV that begin with a text are left out, an empty cell is NaN, `true` is 1 and `false` 0.
 
     Raises:
-        ValueError: if there is no such file, or nothing in it can be read as numbers.
+        ValueError: if there is no such file, or something in it cannot be read; the message names file and line.
     """
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files if archive[name].dtype.kind in "fiub"}
-        if path.suffix == ".npy":
-            return {"value": np.asarray(np.load(path, allow_pickle=False), np.float64)}
+        if path.suffix in (".npz", ".npy"):
+            return _load_arrays(path)
         return _load_csv(path)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8") from error
+
+
+def _load_arrays(path: Path) -> dict[str, Floats]:
+    try:
+        if path.suffix == ".npy":
+            return {"value": np.asarray(np.load(path, allow_pickle=False), np.float64)}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if archive[name].dtype.kind in "fiub"}
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} is no {path.suffix[1:]} file of numbers: {error}") from error
 
 
 def _load_csv(path: Path) -> dict[str, Floats]:
@@ -38,13 +51,82 @@ def _load_csv(path: Path) -> dict[str, Floats]:
         if header == [""]:
             raise ValueError(f"{path} is empty")
         try:
-            table = np.loadtxt(file, delimiter=",", ndmin=2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # no lines at all: said below
+                table = np.loadtxt(file, delimiter=",", ndmin=2)
         except ValueError:
-            file.seek(0)
-            table = np.genfromtxt(file, delimiter=",", skip_header=1, ndmin=2, invalid_raise=False)
-    if table.shape[1] != len(header) or not len(table):
-        raise ValueError(f"{path}: the header names {len(header)} columns, the lines have {table.shape[1]}")
+            return _read_cells(path)
+    if not table.size:
+        raise ValueError(f"{path} has a header and no lines")
+    if table.shape[1] != len(header):
+        raise ValueError(f"{path}, line 2: {table.shape[1]} cells, the header names {len(header)} columns")
     return {name: table[:, i] for i, name in enumerate(header) if not np.isnan(table[:, i]).all()}
+
+
+def _read_cells(path: Path) -> dict[str, Floats]:
+    """A CSV that is not all numbers, cell by cell."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        header = [name.strip() for name in next(lines)]
+        table: list[list[str]] = []
+        places: list[int] = []
+        for cells in lines:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise ValueError(
+                    f"{path}, line {lines.line_num}: {len(cells)} cells, the header names {len(header)} columns"
+                )
+            table.append(cells)
+            places.append(lines.line_num)
+    columns: dict[str, Floats] = {}
+    for name, column in zip(header, zip(*table, strict=True), strict=True):
+        first = next((cell for cell in column if cell.strip()), "")
+        if first and number(first) is not None:
+            columns[name] = _numbers(path, name, column, places)
+    return columns
+
+
+def _numbers(path: Path, name: str, column: Sequence[str], places: Sequence[int]) -> Floats:
+    values = np.empty(len(column))
+    for i, (cell, line) in enumerate(zip(column, places, strict=True)):
+        value = number(cell)
+        if value is None:
+            raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no number')
+        values[i] = value
+    return values
+
+
+def number(cell: str) -> float | None:
+    """The number that a cell of a CSV holds: NaN if it is empty, None if it holds something else."""
+    word = cell.strip().lower()
+    if word in _WORDS:
+        return _WORDS[word]
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def check_labels(path: Path, label: Floats, places: Sequence[int] | None = None) -> Floats:
+    """The labels, if each is 0 (normal) or 1 (anomalous).
+
+    Args:
+        path: of the file they are from.
+        label: `(n,)`.
+        places: line of each; None: a line each, after a header (CSV), or rows from 0 (NPZ).
+
+    Raises:
+        ValueError: naming file, line and what stands there.
+    """
+    wrong = np.flatnonzero(~((label == 0.0) | (label == 1.0)))
+    if not len(wrong):
+        return label
+    first = int(wrong[0])
+    arrays = path.suffix in (".npz", ".npy")
+    place = f"row {first}" if arrays else f"line {places[first] if places is not None else first + 2}"
+    what = "there is no label" if np.isnan(label[first]) else f"the label is {label[first]:g}"
+    raise ValueError(f"{path}, {place}: {what}; 0 is normal and 1 anomalous")
 
 
 def load_texts(path: Path, name: str) -> list[str] | None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.components import build
+from agent.alerts import Identity
+from agent.components import ConfigError, build, keys_of
+from agent.engine import Engine, Step
 from agent.offline.labelled import Labelled, of_windows, read_nab, read_npz, read_table
 from agent.rows import Rows
-from sensors.batch import Floats
+from sensors.batch import Batch, Floats
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400
   agent evaluate recordings/ --detector auto --metric value --threshold 1 --plots pictures/
+  agent evaluate pump.csv -c config/vibration.toml --detector drift --threshold 0.5
   agent evaluate --nab nab/ --windows windows.json --detector auto --json
 """
 
@@ -123,7 +127,8 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("--nab", type=Path, help="folder in the layout of NAB, with --windows")
     parser.add_argument("--windows", type=Path, help="labelled windows of NAB, JSON")
-    parser.add_argument("--detector", default="auto", help="type of the detector, as in the configuration")
+    parser.add_argument("--detector", default="auto", help="type of the detector; with -c its name there")
+    parser.add_argument("-c", "--config", type=Path, help="TOML whose [detector.NAME] is run, with what it reads")
     parser.add_argument("--metric", default="", help="column it watches; default: the first")
     parser.add_argument(
         "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
@@ -146,7 +151,7 @@ def evaluate(args: argparse.Namespace) -> int:
         if not recordings:
             raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
         scored = [_score(args, item) for item in _progress(recordings)]
-    except (ValueError, OSError, KeyError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"agent evaluate: {error}\n")
         return 2
     recordings, scores = [item for item, _ in scored], [score for _, score in scored]
@@ -183,24 +188,65 @@ def _recordings(args: argparse.Namespace) -> Iterator[Labelled]:
 
 def _score(args: argparse.Namespace, item: Labelled) -> tuple[Labelled, Floats]:
     """Scores with what they are of: the recording, or its windows if the detector judges windows."""
-    table: dict[str, Any] = {"type": args.detector}
-    table |= {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
+    found = _configured(args, item) if args.config else _named(args, item)
+    # What the clock tells stands before the rows of its call and is about none of them.
+    found = found.take(found.at >= 0)
+    score = np.asarray(found.values["score"])
+    if not len(score):
+        raise ValueError(f"{item.name}: {len(item.label)} rows are too few for a window of {args.detector}")
+    if np.isnan(score).all():
+        words = found.texts["reason"].tolist() if "reason" in found.texts else []
+        why = ", ".join(f"{words.count(word)} x {word}" for word in dict.fromkeys(words) if word)
+        sys.stderr.write(
+            f"agent evaluate: {item.name}: no row has a score: {why or 'the detector does not say why'}\n"
+        )
+    if len(score) == len(item.label):
+        return item, score
+    return of_windows(item, found), score
+
+
+def _named(args: argparse.Namespace, item: Labelled) -> Rows:
+    """What a detector with the keys of the command line says of a recording."""
     columns = list(item.rows.values)
     wanted = [name for name in [args.metric, *args.metrics.split(",")] if name]
     unknown = [name for name in wanted if name not in columns]
     if unknown:
         raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
-    if args.detector == "pca":
+    keys = keys_of("detector", args.detector)
+    table: dict[str, Any] = {"type": args.detector}
+    if "metrics" in keys:
         table["metrics"] = args.metrics.split(",") if args.metrics else columns
     else:
         table["metric"] = args.metric or columns[0]
+    table |= {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
     found: Rows = build("detector", f"detector.{args.detector}", table).process(item.rows)
-    score = np.asarray(found.values["score"])
-    if len(score) == len(item.label):
-        return item, score
-    if not len(score):
-        raise ValueError(f"{item.name}: {len(item.label)} rows are too few for a window of {args.detector}")
-    return of_windows(item, found), score
+    return found
+
+
+def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
+    """What the table `[detector.NAME]` of a configuration says, with the windows and detectors that it reads."""
+    try:
+        tables = tomllib.loads(args.config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{args.config}: {error}") from error
+    known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
+    steps: dict[str, Step] = {}
+    name = args.detector
+    if name not in tables.get("detector", {}):
+        raise ValueError(f"{args.config}: no detector {name}; there are: {', '.join(tables.get('detector', {}))}")
+    while name in known and name not in steps:
+        kind, table = known[name]
+        steps[name] = build(kind, f"{kind}.{name}", {k: v for k, v in table.items() if k != "by"})
+        name = str(table.get("on", ""))
+    if name and name not in steps:
+        last = next(reversed(steps))
+        steps[last] = replace(steps[last], on="")  # type: ignore[type-var] # steps are dataclasses
+    rows = item.rows
+    missing = [c for c in getattr(steps[next(reversed(steps))], "metrics", ()) if c not in rows.values]
+    if missing:
+        raise ValueError(f"{item.name}: no column {', '.join(missing)}; there are: {', '.join(rows.values)}")
+    batch = Batch(("machine",), np.zeros(len(rows), np.int32), rows.end, dict(rows.values), rows.now)
+    return Engine(steps, {}, Identity("evaluate", "agent")).process(batch).results[args.detector]
 
 
 def _value(text: str) -> Any:

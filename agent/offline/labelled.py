@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.detectors.samples import check_labels, load_columns, number
 from agent.rows import Rows
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
@@ -71,39 +72,64 @@ def readings(time: Ints, values: dict[str, Floats]) -> Rows:
 
 
 def read_table(path: Path, label: str = "") -> Labelled:
-    """A CSV with a header, a time column if it has one, a label column and metrics.
+    """A CSV with a header, a time column if it has one, a label column (0 or 1) and metrics.
 
     Raises:
-        ValueError: if there is no label column, or a cell is no number; the message names file and column.
+        ValueError: if there is no label column, a line is too short or too long, a cell is no number, or a label is
+            neither 0 nor 1; the message names file and line.
     """
-    with path.open(newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        table = list(csv.DictReader(file, delimiter=";" if head.count(";") > head.count(",") else ","))
-    if not table:
-        raise ValueError(f"{path}: there are no rows")
-    columns = {name: [row[name] for row in table] for name in table[0] if name}
+    columns, places = _columns(path)
     truth = next((name for name in (label, *LABELS) if name and name in columns), None)
     if truth is None:
         raise ValueError(f"{path}: no label column; say which with --label; there are: {', '.join(columns)}")
     stamp = next((name for name in TIMES if name in columns), None)
-    try:
-        time = (
-            [nanoseconds(text) for text in columns.pop(stamp)] if stamp else [i * SECOND for i in range(len(table))]
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: column {stamp}: {error}") from error
-    numbers = {name: _numbers(path, name, cells) for name, cells in columns.items() if name != "changepoint"}
-    answer = numbers.pop(truth)
-    return Labelled(str(path), readings(np.array(time, np.int64), numbers), answer, path.parent.name)
+    time = _times(path, stamp, columns.pop(stamp), places) if stamp else SECOND * np.arange(len(places))
+    numbers = {
+        name: _numbers(path, name, cells, places) for name, cells in columns.items() if name != "changepoint"
+    }
+    answer = check_labels(path, numbers.pop(truth), places)
+    if not numbers:
+        raise ValueError(f"{path}: there is no column beside the label {truth}")
+    return Labelled(str(path), readings(time, numbers), answer, path.parent.name)
 
 
-def _numbers(path: Path, name: str, cells: list[str]) -> Floats:
+def _columns(path: Path) -> tuple[dict[str, list[str]], list[int]]:
+    """Cells of a CSV by column, and the line of each row."""
     try:
-        words = {"": np.nan, "true": 1.0, "false": 0.0}
-        return np.array([words[c.lower()] if c.lower() in words else float(c) for c in cells])
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: column {name}: {error}") from error
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            head = file.readline()
+            file.seek(0)
+            lines = csv.reader(file, delimiter=";" if head.count(";") > head.count(",") else ",")
+            header = [name.strip() for name in next(lines, [])]
+            table = [(lines.line_num, cells) for cells in lines if cells]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8") from error
+    if not table:
+        raise ValueError(f"{path}: there are no rows")
+    for line, cells in table:
+        if len(cells) != len(header):
+            raise ValueError(f"{path}, line {line}: {len(cells)} cells, the header names {len(header)} columns")
+    return {name: [cells[i] for _, cells in table] for i, name in enumerate(header) if name}, [n for n, _ in table]
+
+
+def _times(path: Path, name: str, cells: list[str], places: list[int]) -> Ints:
+    time = np.empty(len(cells), np.int64)
+    for i, (cell, line) in enumerate(zip(cells, places, strict=True)):
+        try:
+            time[i] = nanoseconds(cell)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no time') from error
+    return time
+
+
+def _numbers(path: Path, name: str, cells: list[str], places: list[int]) -> Floats:
+    values = np.empty(len(cells))
+    for i, (cell, line) in enumerate(zip(cells, places, strict=True)):
+        value = number(cell)
+        if value is None:
+            raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no number')
+        values[i] = value
+    return values
 
 
 def read_skab(path: Path) -> Labelled:
@@ -117,38 +143,65 @@ def read_npz(path: Path, label: str = "") -> Labelled:
     Raises:
         ValueError: if there is no label, or the lengths differ.
     """
-    with np.load(path) as file:
-        arrays = {name: np.asarray(file[name], np.float64) for name in file.files if name != "time"}
-        truth = next((name for name in (label, *LABELS) if name and name in arrays), None)
-        if truth is None:
-            raise ValueError(f"{path}: no label array; say which with --label; there are: {', '.join(arrays)}")
-        n = len(arrays[truth])
-        time = file["time"] if "time" in file.files else SECOND * np.arange(n)
-        time = np.round(time * SECOND).astype(np.int64) if time.dtype.kind == "f" else time.astype(np.int64)
-    wrong = [name for name, array in arrays.items() if array.shape != (n,)] + (
-        ["time"] if time.shape != (n,) else []
-    )
-    if wrong:
-        raise ValueError(f"{path}: {', '.join(wrong)} and the label {truth} differ in length")
-    metrics = {name: array for name, array in arrays.items() if name != truth}
-    return Labelled(str(path), readings(time, metrics), arrays[truth], path.parent.name)
+    arrays = load_columns(path)
+    stamp = arrays.pop("time", None)
+    truth = next((name for name in (label, *LABELS) if name and name in arrays), None)
+    if truth is None:
+        raise ValueError(f"{path}: no label array; say which with --label; there are: {', '.join(arrays)}")
+    n = len(arrays[truth]) if arrays[truth].ndim else 0
+    time = SECOND * np.arange(n) if stamp is None else stamp
+    if time.dtype.kind == "f" and not np.isfinite(time).all():
+        raise ValueError(f"{path}: there are rows without a time")
+    time = np.round(time * SECOND).astype(np.int64) if time.dtype.kind == "f" else time.astype(np.int64)
+    wrong = [name for name, array in (*arrays.items(), ("time", time)) if array.shape != (n,)]
+    if wrong or not n:
+        raise ValueError(
+            f"{path}: {', '.join(wrong) or 'time'} and the label {truth} differ in length, or have none"
+        )
+    metrics = {name: np.asarray(array, np.float64) for name, array in arrays.items() if name != truth}
+    if not metrics:
+        raise ValueError(f"{path}: there is no array beside the label {truth}")
+    answer = check_labels(path, np.asarray(arrays[truth], np.float64))
+    return Labelled(str(path), readings(time, metrics), answer, path.parent.name)
 
 
 def read_nab(folder: Path, windows: Path, names: list[str] | None = None) -> Iterator[Labelled]:
     """The files of NAB that have windows, or those named; metric `value`.
 
     Raises:
-        ValueError: if the windows do not know a file.
+        ValueError: if the windows do not know a file, do not fit its times, or a file lacks its columns; the message
+            names the file.
     """
-    known = json.loads(windows.read_text())
+    known = _windows_of_nab(windows)
     for name in names or sorted(known):
         if name not in known:
             raise ValueError(f"{windows}: no windows for {name}")
-        with (folder / name).open(newline="") as file:
-            table = list(csv.DictReader(file))
-        time = np.array([nanoseconds(row["timestamp"]) for row in table], np.int64)
+        path = folder / name
+        columns, places = _columns(path)
+        for column in ("timestamp", "value"):
+            if column not in columns:
+                raise ValueError(f"{path}: no column {column}; there are: {', '.join(columns)}")
+        time = _times(path, "timestamp", columns["timestamp"], places)
         label = np.zeros(len(time))
         for begin, end in known[name]:
-            label[(time >= nanoseconds(begin)) & (time <= nanoseconds(end))] = 1.0
-        value = np.array([float(row["value"]) for row in table])
+            inside = (time >= begin) & (time <= end)
+            if not inside.any():
+                raise ValueError(f"{windows}: a window of {name} holds no row of {path}")
+            label[inside] = 1.0
+        value = _numbers(path, "value", columns["value"], places)
         yield Labelled(name, readings(time, {"value": value}), label, Path(name).parent.name)
+
+
+def _windows_of_nab(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Labelled windows of each file, ns, both ends inclusive."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    try:
+        return {
+            str(name): [(nanoseconds(begin), nanoseconds(end)) for begin, end in pairs]
+            for name, pairs in known.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a table of file -> [[begin, end], ...] with times: {error}") from error

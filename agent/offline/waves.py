@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.mains import Mains
-from agent.detectors.samples import load_columns, load_texts
+from agent.detectors.samples import check_labels, load_columns, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.offline.verdicts import Flags
 from agent.rows import Rows
@@ -60,18 +60,21 @@ def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
     name = _observed(path, columns, metric)
     samples = np.asarray(columns[name], np.float64).ravel()
     label = columns.get("is_anomaly")
-    if label is not None and len(label) != len(samples):
-        raise ValueError(f"{path}: {len(label)} labels do not fit {len(samples)} samples of {name}")
-    if label is not None and np.isnan(np.asarray(label, np.float64)).any():
-        raise ValueError(f"{path}: a label is missing")
+    if label is None and load_texts(path, "is_anomaly") is not None:
+        raise ValueError(f"{path}: the column is_anomaly holds no numbers; 0 is normal and 1 anomalous")
     normal = columns.get("normal_wave", columns.get("reference"))
     kind = load_texts(path, "kind")
+    for what, one in (("labels", label), ("kinds", kind), ("samples of the normal wave", normal)):
+        if one is not None and len(one) != len(samples):
+            raise ValueError(f"{path}: {len(one)} {what} do not fit {len(samples)} samples of {name}")
+    if label is not None:
+        check_labels(path, np.asarray(label, np.float64))
     return Wave(
         samples,
         rate or _rate(path, columns.get("time")),
         None if normal is None else np.asarray(normal, np.float64).ravel(),
         None if label is None else np.asarray(label) != 0,
-        kind if kind is not None and len(kind) == len(samples) else None,
+        kind,
         name,
     )
 
@@ -97,6 +100,14 @@ def _rate(path: Path, time: Floats | None) -> float:
     usual = float(np.median(step))
     if not usual > 0:
         raise ValueError(f"{path}: the times do not rise")
+    uneven = np.flatnonzero(~((step > 0.5 * usual) & (step < 1.5 * usual)))
+    if len(uneven):
+        first = int(uneven[0])
+        where = f"row {first + 1}" if path.suffix == ".npz" else f"line {first + 3}"
+        raise ValueError(
+            f"{path}, {where}: {step[first]:.6g} s after the sample before, else {usual:.6g} s; cut the file there, or "
+            "say --sampling-rate to take them as evenly spaced"
+        )
     return float(f"{1 / usual:.9g}")  # 1 / 0.001 is 1000, whatever the last digit of the times
 
 
