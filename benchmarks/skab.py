@@ -3,6 +3,10 @@
 For each file, fit on the first 400 rows and test on the rest; one F1 over the rows of all files, with the
 false-alarm rate (FAR: normal rows called strange) and the missed-alarm rate (MAR). An alarm for ever scores F1
 0.70, so look at FAR.
+
+The notebooks behind the board count the 400 rows of training as normal rows, too, which no detector calls strange that
+was fitted on them; that roughly halves FAR and leaves F1 and MAR as they are. `FAR, training counted` is by that
+count, to be put beside the board's; `FAR` is the stricter one.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     hit, false, missed, quiet = counts.tolist()
     emit("skab", "F1", 2 * hit / max(2 * hit + false + missed, 1), "ratio", files=len(files), found=found)
     emit("skab", "FAR", false / max(false + quiet, 1), "ratio")
+    emit("skab", "FAR, training counted", false / max(false + quiet + TRAIN * len(files), 1), "ratio")
     emit("skab", "MAR", missed / max(hit + missed, 1), "ratio")
     emit("skab", "rows/s", rows / seconds, "rows/s")
     return 0

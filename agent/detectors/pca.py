@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from agent.detectors.rounds import rounds
-from agent.detectors.streaming import ABSURD, CAP, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
+from agent.detectors import plane
+from agent.detectors.following import Following, Judged
+from agent.detectors.rounds import Round, rounds
+from agent.detectors.streaming import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text
 
 SETTLE = 50
 """Rows of the training that the following mean may take to settle before they count for the limits."""
 
-RIDGE = 0.05
-"""Smallest variance of a component, of a total of 1 a feature: what is smaller is noise of the estimate."""
+CELLS = 1 << 13
+"""Rows worked out at once; each takes some 600 bytes a sensor meanwhile."""
+
+NAMED = 3
+"""Most sensors that an alarm names."""
+
+_NEVER = -(1 << 40)
 
 
 @dataclass
 class Pca:
     """Hotelling's T2 and the squared prediction error Q of principal components (Jackson and Mudholkar 1979).
 
-    Features are mean and log deviation of the last `smooth` rows of each sensor, in spreads of the training. T2 is
-    the distance within the plane of the usual movements, Q the distance from it, each over its own limit: the
-    `quantile` of the training, judged row by row as later rows are, by a mean that follows. The mean follows only
-    rows accepted as normal, so that slow drift is no alarm, and a fault is not learnt.
+    Features are mean and log deviation of the last `smooth` rows of each sensor, in spreads of the training. A sensor
+    that wandered through the training counts less, for its range is not known. T2 is the distance within the plane
+    of the usual movements, Q the distance from it, each over its own limit: the `quantile` of the training, judged row
+    by row as later rows are, by a mean that follows. The mean follows only rows accepted as normal, so that slow drift
+    is no alarm, and a fault is not learnt.
 
-    The score is the larger of the two over `limit`; 1 and more is an alarm, and it stays so until the return to
-    normal: until both have fallen to `clear` of the worst of this alarm (or below their limits), for `patience`
-        rows.
-    Before the alarm it is less than 1 until `patience` rows in a row were beyond. A row with a sensor
-    missing has no score. In an alarm, the list `evidence` names the sensors that contribute most, with their
-    shares. It learns from the first `train` rows; `fit` gives it these rows ahead. Scale and offset of a sensor do
-    not matter.
+    The score is the larger of the two over `limit`; 1 and more is an alarm, and it stays so until both are back below
+    the limits of the training, or until nothing is left of the direction of the fault, for `patience` rows. In the
+    latter case the machine came back to another state than before, which the mean takes over within `settle`
+    rows. Before the alarm the score is less than 1 until `patience` rows in a row were beyond. In an alarm, the list
+    `evidence` names the sensors that explain most of it, with their shares.
+
+    It learns from the first `train` rows; `fit` gives it these rows ahead. Scale and offset of a sensor do not matter.
+    A missing value is taken as the last one for less than `smooth` rows; after that the sensor is left out until it comes
+    back, and the others are judged (column `judged`: how many). A sensor that never came in training is left
+    out for good; one that never moved is watched for moving.
 
     Attributes:
         metrics: columns, two or more.
@@ -46,49 +56,59 @@ class Pca:
         variance: share of the variance that the plane explains.
         quantile: of T2 and Q in training, which makes their limits.
         limit: times its limit, from which on a row is beyond.
-        clear: share of the worst value at which an alarm ends.
+        clear: share of the fault's own direction below which it counts as gone.
         patience: rows in a row that raise or clear.
         follow: weight of the newest normal row in the mean that follows; 0 = it stays that of the training.
+        settle: rows that a new state takes to be the normal one after an alarm.
     """
 
     metrics: tuple[str, ...]
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     train: int = 400
-    smooth: int = 5
-    variance: float = 0.9
+    smooth: int = 10
+    variance: float = 0.7
     quantile: float = 0.99
     limit: float = 2.5
-    clear: float = 0.3
+    clear: float = 0.1
     patience: int = 5
-    follow: float = 0.03
+    follow: float = 0.015
+    settle: int = 45
     _table: Table = field(init=False, repr=False, compare=False)
-
-    usual_limit: ClassVar[float] = 1.0
+    _following: Following = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or len(set(self.metrics)) < len(self.metrics):
             raise ValueError("metrics must name two sensors or more, each once")
-        if self.train < 2 * SETTLE or not 1 <= self.smooth < SETTLE or not 0.0 < self.quantile < 1.0:
+        if self.train < 2 * SETTLE or not 2 <= self.smooth < SETTLE or not 0.0 < self.quantile < 1.0:
             raise ValueError(
-                f"train must be at least {2 * SETTLE} rows, smooth below {SETTLE}, quantile within (0, 1)"
+                f"train must be at least {2 * SETTLE} rows, smooth 2 to {SETTLE - 1}, quantile within (0, 1)"
             )
+        if not 0.0 <= self.follow <= 0.5 or not 0 <= self.settle <= 500 or self.patience < 1 or self.limit < 1.0:
+            raise ValueError("follow must be 0 to 0.5, settle 0 to 500 rows, patience and limit at least 1")
+        self._following = Following(self.limit, self.clear, self.patience, self.follow, self.settle)
         sensors, features = len(self.metrics), 2 * len(self.metrics)
         self._table = Table({
             COUNT: ((), np.int64, 0),
-            "recent": ((self.smooth, sensors), np.float64, np.nan),
+            "recent": ((self.smooth - 1, sensors), np.float64, 0.0),
+            "came": ((sensors,), np.int64, _NEVER),
+            "lost": ((sensors,), np.int64, _NEVER),
             "training": ((self.train, sensors), np.float64, np.nan),
             "middle": ((sensors,), np.float64, 0.0),
-            "floor": ((sensors,), np.float64, 0.0),
+            "spread": ((sensors,), np.float64, 1.0),
             "centre": ((features,), np.float64, 0.0),
-            "scale": ((features,), np.float64, 1.0),
-            "mean": ((features,), np.float64, 0.0),
-            "t2": ((features, features), np.float64, 0.0),
-            "q": ((features, features), np.float64, 0.0),
+            "weight": ((features,), np.float64, 1.0),
+            "axes": ((features, features), np.float64, 0.0),
+            "strength": ((features,), np.float64, 0.0),
+            "whole": ((), np.float64, 0.0),
             "flat": ((), np.bool_, False),
-            "alarm": ((), np.bool_, False),
-            "worst": ((), np.float64, 0.0),
+            "mean": ((features,), np.float64, 0.0),
+            "place": ((), np.int64, 0),
+            "phase": ((), np.int8, 0),
             "patient": ((), np.int64, 0),
+            "quiet": ((), np.int64, 0),
+            "worst": ((), np.float64, 0.0),
+            "fault": ((features,), np.float64, 0.0),
         })  # fmt: skip
 
     @property
@@ -108,19 +128,18 @@ class Pca:
         for i, name in enumerate(self.metrics):
             if name in rows.values:
                 x[:, i] = rows.values[name][chosen]
-        usable = (np.abs(x) <= LARGEST).all(axis=1)
-        reason = np.where(np.isnan(x).any(axis=1), MISSING, ABSURD)
-        out = np.full((len(x), 3), np.nan)
+        absurd = np.abs(x) > LARGEST
+        reason = np.where(absurd.any(axis=1), ABSURD, MISSING)
+        x[absurd] = np.nan
+        usable = ~np.isnan(x).all(axis=1)
+        out = np.full((len(x), 4), np.nan)
+        out[:, 3] = 0.0
         evidence: list[Any] = [None] * len(x)
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT]):
+        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.train, CELLS):
             state, view = self._table.at(block.keys)
-            for column in range(block.index.shape[1]):
-                line = np.flatnonzero(block.take > column)
-                at = block.index[line, column]
-                reason[at] = np.where(state[COUNT][line] < self.train, FEW, FLAT)
-                out[at] = self._step(state, line, x[at], at, evidence)
+            self._block(state, block, x, out, reason, evidence)
             if not view:
                 self._table.put(block.keys, state)
         silent = np.isnan(out[:, 0])
@@ -129,107 +148,127 @@ class Pca:
             start=rows.start[chosen],
             end=rows.end[chosen],
             at=rows.at[chosen],
-            values={"score": np.minimum(out[:, 0], CAP), "t2": out[:, 1], "q": out[:, 2]},
+            values={"score": out[:, 0], "t2": out[:, 1], "q": out[:, 2], "judged": out[:, 3]},
             now=rows.now,
             texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
             lists={"evidence": evidence},
         )
 
-    def _step(self, state: Arrays, line: Ints, x: Floats, at: Ints, evidence: list[Any]) -> Floats:
-        """Score and learn one row of each of some series; `(m, 3)` score, T2 and Q over their limits."""
-        count = state[COUNT][line]
-        state[COUNT][line] += 1
-        state["recent"][line, count % self.smooth] = x
-        learning = count < self.train
-        if learning.any():
-            state["training"][line[learning], count[learning]] = x[learning]
-            for ready in line[count == self.train - 1].tolist():
-                self._learn(state, ready)
-        result = np.full((len(line), 3), np.nan)
-        judged = np.flatnonzero(~learning)
-        if len(judged):
-            result[judged] = self._judge(state, line[judged], at[judged], evidence)
-        return result
+    def _block(
+        self, state: Arrays, block: Round, x: Floats, out: Floats, reason: Ints, evidence: list[Any]
+    ) -> None:
+        """Score and learn the rows of a block; none of its lines crosses the end of a training."""
+        values = x[block.index].transpose(2, 0, 1)
+        series, known = self._without_gaps(state, values, block.take)
+        learning = state[COUNT] < self.train
+        line, cell, position = block.rows()
+        young = learning[line]
+        reason[position] = np.where(young, FEW, FLAT)
+        out[position[young], 3] = (~np.isnan(values[:, line[young], cell[young]])).sum(axis=0)
+        number = state[COUNT][line] + cell
+        state["training"][line[young], number[young]] = values[:, line[young], cell[young]].T
+        last = block.take[:, None] + np.arange(self.smooth - 1)
+        state["recent"][:] = series[:, np.arange(len(last))[:, None], last].transpose(1, 2, 0)
+        state[COUNT] += block.take
+        for row in np.flatnonzero(learning & (state[COUNT] == self.train)).tolist():
+            self._learn(state, row)
+        old = np.flatnonzero(~learning)
+        if len(old):
+            part, some = (state, slice(None)) if len(old) == len(learning) else (None, old)
+            mine = part if part is not None else {name: array[old] for name, array in state.items()}
+            self._judge(
+                mine, block.index[some], block.take[some], series[:, some],
+                None if known is None else known[:, some], out, evidence,
+            )  # fmt: skip
+            if part is None:
+                for name, array in mine.items():
+                    state[name][old] = array
 
-    def _judge(self, state: Arrays, line: Ints, at: Ints, evidence: list[Any]) -> Floats:
-        """Score the newest row of series that are trained."""
-        distance = self._features(state, line) - state["mean"][line]
-        within = _form(distance, state["t2"][line])
-        beside = _form(distance, state["q"][line])
-        times = np.minimum(np.maximum(within, beside) / self.limit, CAP)
-        alarm = self._life(state, line, times)
-        accepted = ~alarm & (times < 1.0)
-        state["mean"][line[accepted]] += self.follow * distance[accepted]
-        score = np.where(alarm, np.maximum(times, 1.0), np.minimum(times, 0.99))
-        silent = state["flat"][line] & (np.abs(distance) < 1e-3).all(axis=1)  # equal but for rounding
-        for i in np.flatnonzero(alarm & ~silent).tolist():
-            form = state["t2" if within[i] > beside[i] else "q"][line[i]]
-            evidence[at[i]] = self._blame(distance[i] * (form @ distance[i]))
-        result = np.stack([score, within, beside], axis=1)
-        result[silent] = np.nan
-        return result
+    def _without_gaps(self, state: Arrays, values: Floats, take: Ints) -> tuple[Floats, Any]:
+        """Readings with those before them, `(sensors, k, smooth - 1 + length)`, gaps closed; which features are known."""
+        _, lines, length = values.shape
+        series = np.concatenate([state["recent"].transpose(2, 0, 1), values], axis=2)
+        missing = np.isnan(values)
+        number = state[COUNT][:, None] + np.arange(length)
+        old = state["lost"].T[:, :, None]
+        if not missing.any() and not (number[:, :1] - old < self.smooth).any():
+            state["came"][:] = (state[COUNT] + take - 1)[:, None]
+            return series, None
+        cell = np.arange(length)
+        from_ = np.maximum.accumulate(np.where(missing, -1, cell), axis=2)
+        fill = np.take_along_axis(series, np.maximum(from_ + self.smooth - 1, self.smooth - 2), axis=2)
+        series[:, :, self.smooth - 1 :] = fill
+        came = np.where(from_ >= 0, state[COUNT][:, None] + from_, state["came"].T[:, :, None])
+        gone = np.maximum.accumulate(np.where(missing, cell, -1), axis=2)
+        lost = np.where(gone >= 0, state[COUNT][:, None] + gone, old)
+        line = np.arange(lines)
+        state["came"][:] = came[:, line, take - 1].T
+        state["lost"][:] = lost[:, line, take - 1].T
+        return series, np.concatenate([number - came < self.smooth, number - lost >= self.smooth])
 
-    def _life(self, state: Arrays, line: Ints, times: Floats) -> npt.NDArray[np.bool_]:
-        """Whether each series is in alarm after this row, `(m,)`."""
-        alarm = state["alarm"][line]
-        worst = np.where(alarm, np.maximum(state["worst"][line] * 0.998, times), times)
-        turn = np.where(alarm, times < np.maximum(1.0 / self.limit, self.clear * worst), times > 1.0)
-        patient = np.where(turn, state["patient"][line] + 1, 0)
-        over = patient >= self.patience
-        state["alarm"][line] = alarm ^ over
-        state["worst"][line] = worst
-        state["patient"][line] = np.where(over, 0, patient)
-        after: npt.NDArray[np.bool_] = alarm ^ over
-        return after
-
-    def _features(self, state: Arrays, line: Ints) -> Floats:
-        """Standardised features of the last rows, `(m, 2 * sensors)`."""
-        recent = state["recent"][line] - state["middle"][line][:, None, :]
-        features = _mean_and_deviation(recent, state["floor"][line])
-        standard: Floats = (features - state["centre"][line]) / state["scale"][line]
-        return standard
+    def _judge(
+        self, state: Arrays, index: Ints, take: Ints, series: Floats, known: Any, out: Floats, evidence: list[Any]
+    ) -> None:
+        """Score a block of rows of trained series."""
+        u = plane.standard(series, state["middle"].T[:, :, None], state["spread"].T[:, :, None])
+        z = plane.means_and_deviations(u, self.smooth)
+        z -= state["centre"].T[:, :, None]
+        z *= state["weight"].T[:, :, None]
+        counted = state["weight"].T[: len(self.metrics), :, None] > 0.0
+        if known is None:
+            judged = np.broadcast_to(counted.sum(axis=0), index.shape)
+        else:
+            judged = (known[: len(self.metrics)] & counted).sum(axis=0)
+            z[~known] = 0.0
+        for piece in self._following.run(state, z, known, take):
+            line, column = np.nonzero(np.arange(piece.times.shape[1]) < piece.take[:, None])
+            times, alarm = piece.times[line, column], piece.alarm[line, column]
+            at = index[piece.line[line], piece.begin[line] + column]
+            score = np.where(alarm, np.maximum(times, 1.0), np.minimum(times, 0.99))
+            still = state["flat"][piece.line][line]
+            if still.any():  # equal but for rounding
+                still &= (np.abs(piece.distance[:, line, column]) < 1e-3).all(axis=0)
+            out[at, 0] = np.where(still, np.nan, score)
+            out[at, 1] = np.where(still, np.nan, piece.within[line, column])
+            out[at, 2] = np.where(still, np.nan, piece.beside[line, column])
+            out[at, 3] = judged[piece.line[line], piece.begin[line] + column]
+            if alarm.any():
+                self._blame(state, piece, line[alarm], column[alarm], at[alarm], evidence)
 
     def _learn(self, state: Arrays, row: int) -> None:
         """Make the model of one series from its training rows."""
-        training = state["training"][row]
-        middle, spread = training.mean(axis=0), training.std(axis=0)
-        spread[spread <= 1e-12 * np.abs(middle)] = 0.0
-        floor = np.where(spread > 0.0, 0.05 * spread, np.maximum(np.abs(middle) * 1e-9, 1e-300))
-        windows = np.lib.stride_tricks.sliding_window_view(training - middle, self.smooth, axis=0)
-        features = _mean_and_deviation(
-            windows.transpose(0, 2, 1), np.broadcast_to(floor, (len(windows), len(floor)))
-        )
-        centre, scale = features.mean(axis=0), features.std(axis=0)
-        still = scale <= 1e-9 * (1.0 + np.abs(centre))
-        still[: len(floor)] = spread == 0.0
-        scale[still] = np.concatenate([floor, np.ones(len(floor))])[still]
-        standard = (features - centre) / scale
-        variances, axes = np.linalg.eigh(np.cov(standard.T))
-        variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
-        total = variances.sum()
-        kept = int(np.searchsorted(np.cumsum(variances), self.variance * total)) + 1 if total > 0.0 else 1
-        plane = axes[:, :kept]
-        t2 = (plane / np.maximum(variances[:kept], RIDGE)) @ plane.T
-        q = np.eye(len(centre)) - plane @ plane.T
-        mean, seen = np.zeros(len(centre)), []
-        for row_features in standard:
-            distance = row_features - mean
-            seen.append((distance @ t2 @ distance, distance @ q @ distance))
-            mean = mean + self.follow * distance
-        limits = np.quantile(np.array(seen)[SETTLE:], self.quantile, axis=0)
+        model, features = plane.learn(state["training"][row], self.smooth, self.variance)
+        whole: Arrays = {name: array[None] for name, array in model.items()}
+        mean, place = np.zeros((1, len(features))), 0
+        always, never = np.array([True]), np.array([False])
+        seen = []
+        while features.shape[2]:
+            some = features[:, :, : self._following.span]
+            sums, scale = self._following.means(mean, np.array([place]), some, always, never)
+            d = some - sums[:, :, :-1] * scale[:, :-1]
+            s = plane.components(d, whole["axes"])
+            seen.append(np.concatenate(plane.forms(d, s, d, s, whole["strength"], whole["whole"])))
+            mean = (sums[:, :, -1] * scale[:, -1]).T
+            features = features[:, :, self._following.span :]
+        limits = np.quantile(np.concatenate(seen, axis=1)[:, SETTLE:], self.quantile, axis=1)
         limits = np.where(limits > 1e-12, limits, 1.0)
-        for name, value in {
-            "middle": middle, "floor": floor, "centre": centre, "scale": scale, "mean": mean,
-            "t2": t2 / limits[0], "q": q / limits[1], "flat": bool((spread == 0.0).all()),
-        }.items():  # fmt: skip
+        model["strength"], model["whole"] = model["strength"] / limits[0], 1.0 / limits[1]
+        for name, value in model.items():
             state[name][row] = value
+        state["mean"][row] = mean[0]
 
-    def _blame(self, share: Floats) -> dict[str, Any]:
-        """The sensors that contribute most to a distance, largest first, with their shares."""
-        part = np.maximum(share, 0.0).reshape(2, len(self.metrics)).sum(axis=0)
-        part = part / max(part.sum(), 1e-300)
-        order = np.argsort(-part, kind="stable")[:3]
-        return {"sensors": {self.metrics[i]: round(float(part[i]), 3) for i in order.tolist() if part[i] > 0.01}}
+    def _blame(self, state: Arrays, piece: Judged, line: Ints, column: Ints, at: Ints, evidence: list[Any]) -> None:
+        """Name the sensors that explain most of some rows in alarm, largest first, with their shares."""
+        row = piece.line[line]
+        part = plane.contributions(
+            piece.distance[:, line, column], piece.component[:, line, column],
+            state["axes"][row], state["strength"][row], state["whole"][row],
+        )  # fmt: skip
+        share = np.round(part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300), 3)
+        order = np.argsort(-share, axis=1, kind="stable")[:, :NAMED]
+        sorted_ = np.take_along_axis(share, order, axis=1)
+        for i, names, shares in zip(at.tolist(), order.tolist(), sorted_.tolist(), strict=True):
+            evidence[i] = {"sensors": {self.metrics[j]: v for j, v in zip(names, shares, strict=True) if v > 0.01}}
 
     def state(self) -> State:
         return self._table.state()
@@ -244,21 +283,3 @@ class Pca:
     def bytes_a_series(self) -> int:
         """Memory of one series."""
         return self._table.bytes_a_series
-
-
-def _mean_and_deviation(recent: Floats, floor: Floats) -> Floats:
-    """Mean and log deviation of some rows `(m, rows, sensors)`: `(m, 2 * sensors)`; in a fixed order of addition."""
-    rows = recent.shape[1]
-    total, square = recent[:, 0], recent[:, 0] ** 2
-    for i in range(1, rows):
-        total, square = total + recent[:, i], square + recent[:, i] ** 2
-    mean = total / rows
-    deviation = np.sqrt(np.maximum(square / rows - mean**2, 0.0))
-    return np.concatenate([mean, np.log(deviation + floor)], axis=1)
-
-
-def _form(distance: Floats, matrix: Floats) -> Floats:
-    """Quadratic forms `d' M d`, `(m,)`; at least 0. Each row is added in the same order, whatever the number of rows."""
-    inner = (matrix * distance[:, None, :]).sum(axis=2)
-    result: Floats = np.maximum((inner * distance).sum(axis=1), 0.0)
-    return result

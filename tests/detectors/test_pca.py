@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.detectors.pca import Pca
-from tests.detectors.detector_tables import table
+from tests import naive_pca
+from tests.detectors.detector_tables import content, run, table
 
 NAMES = ("pressure", "flow", "power")
 
@@ -48,9 +51,9 @@ def test_the_alarm_ends_with_the_return_to_normal():
 
 
 def test_slow_drift_is_followed_and_not_alarmed():
-    values = plant(3000)
-    values += np.linspace(0, 0.5, 3000)
-    assert np.nansum(scores(values).values["score"] >= 1) == 0
+    values = plant(4000)
+    values += np.linspace(0, 0.5, 4000)
+    assert np.nansum(scores(values, train=1500).values["score"] >= 1) == 0
 
 
 def test_rows_given_ahead_count_as_training():
@@ -61,29 +64,38 @@ def test_rows_given_ahead_count_as_training():
     assert np.isfinite(detector.process(rows.take(np.arange(400, 900))).values["score"]).all()
 
 
-def test_the_model_equals_the_textbook():
-    """T2 and Q of the first judged row, from scratch, with no following mean."""
-    values = plant()
-    out = scores(values, follow=0.0)
-    windows = np.lib.stride_tricks.sliding_window_view(values[:, :400], 5, axis=1)
-    floor = 0.05 * values[:, :400].std(axis=1)[:, None]
-    features = np.concatenate([windows.mean(axis=2), np.log(windows.std(axis=2) + floor)]).T
-    centre, scale = features.mean(0), features.std(0)
-    u = (features - centre) / scale
-    variances, axes = np.linalg.eigh(np.cov(u.T))
-    variances, axes = variances[::-1], axes[:, ::-1]
-    k = np.searchsorted(np.cumsum(variances) / variances.sum(), 0.9) + 1
+@pytest.mark.parametrize(
+    "options", [{}, {"follow": 0.0}, {"settle": 0, "patience": 2}, {"follow": 0.2, "limit": 1.2}]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_it_equals_the_naive_way(seed, options):
+    """Steps, drifts, a return to another state, noise: all phases of an alarm."""
+    rng = np.random.default_rng(seed)
+    values = plant(2000, seed)
+    for begin in rng.integers(450, 1900, 6):
+        values[rng.integers(3), begin : begin + rng.integers(5, 300)] += rng.normal(0, 2)
+    values[1, 1500:] += 3
+    mine = scores(values, **options).values["score"]
+    theirs = naive_pca.scores(values.T, **options)
+    assert np.nansum(theirs >= 1) > 20
+    np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
 
-    def both(v):
-        s = v @ axes[:, :k]
-        return (s**2 / np.maximum(variances[:k], 0.05)).sum(-1), ((v - s @ axes[:, :k].T) ** 2).sum(-1)
 
-    t2, q = both(u)
-    last = values[:, 396:401]
-    new = (np.concatenate([last.mean(1), np.log(last.std(1) + floor[:, 0])]) - centre) / scale
-    a, b = both(new)
-    assert out.values["t2"][400] == pytest.approx(a / np.quantile(t2[50:], 0.99), rel=1e-6)
-    assert out.values["q"][400] == pytest.approx(b / np.quantile(q[50:], 0.99), rel=1e-6)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 50), cuts=st.lists(st.integers(1, 2399), max_size=8))
+def test_alarms_that_come_and_go_do_not_depend_on_how_the_stream_is_cut(seed, cuts):
+    rng = np.random.default_rng(seed)
+    values = plant(2400, seed)
+    for begin in rng.integers(100, 2300, 12):
+        values[rng.integers(3), begin : begin + rng.integers(5, 80)] += rng.normal(0, 3)
+    values[rng.random(values.shape) < 0.02] = np.nan
+    values[1, 1200:1240] = np.nan
+    rows = table(rng.integers(0, 4, 2400), dict(zip(NAMES, values, strict=True)))
+
+    def detector():
+        return Pca(NAMES, train=150, patience=2, settle=20)
+
+    assert content(run(detector(), rows, cuts)) == content(run(detector(), rows))
 
 
 @pytest.mark.parametrize(
