@@ -3,7 +3,7 @@
 A series is in one of four phases. *Calm*: each row is accepted, and the mean follows it. *Beyond*: the last rows were at
 the limit or more; they are not followed, and the `patience`th in a row raises an alarm. *Alarm*: the mean stands still;
 the worst row so far gives the direction of the fault. The alarm ends after `patience` rows in which the deviation is
-back below the limits of the training, or has nothing left of the direction of the fault (less than `clear` of the worst).
+back below the limits of the training, or has nothing left of the direction of the fault: less than `clear` of the worst.
 If only the latter, the machine has come back to another state than before: that is where the mean goes, and for `settle`
 rows it follows fast and nothing is judged (*settling*).
 

@@ -43,8 +43,8 @@ class Pca:
     `evidence` names the sensors that explain most of it, with their shares.
 
     It learns from the first `train` rows; `fit` gives it these rows ahead. Scale and offset of a sensor do not matter.
-    A missing value is taken as the last one for less than `smooth` rows; after that the sensor is left out until it comes
-    back, and the others are judged (column `judged`: how many). A sensor that never came in training is left
+    A missing value is taken as the last one for less than `smooth` rows; after that the sensor is left out until it
+    comes back, and the others are judged (column `judged`: how many). A sensor that never came in training is left
     out for good; one that never moved is watched for moving.
 
     Attributes:
@@ -185,7 +185,7 @@ class Pca:
                     state[name][old] = array
 
     def _without_gaps(self, state: Arrays, values: Floats, take: Ints) -> tuple[Floats, Any]:
-        """Readings with those before them, `(sensors, k, smooth - 1 + length)`, gaps closed; which features are known."""
+        """Readings after those before them, `(sensors, k, smooth - 1 + length)`, no gaps; which features are known."""
         _, lines, length = values.shape
         series = np.concatenate([state["recent"].transpose(2, 0, 1), values], axis=2)
         missing = np.isnan(values)

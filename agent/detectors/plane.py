@@ -117,7 +117,7 @@ def weights(u: Floats) -> Floats:
     """How much the mean of each sensor counts, 0 to 1: little where it wandered so that its range is not known.
 
     The training is cut into `BLOCKS` blocks. Von Neumann's ratio (1941), the mean squared difference of successive
-    means over twice their variance, is 1 without memory and near 0 for a thermal drift, of which the training saw but one turn.
+    means over twice their variance, is 1 without memory and near 0 for a drift of which the training saw one turn.
 
     Args:
         u: `(rows, sensors)` standardised readings of the training.
