@@ -51,13 +51,13 @@ class Rows:
         """The rows at `index` (positions or a mask), in that order."""
         chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index
         return Rows(
-            key=self.key[chosen],
-            start=self.start[chosen],
-            end=self.end[chosen],
-            at=self.at[chosen],
-            values={name: column[chosen] for name, column in self.values.items()},
+            key=self.key.take(chosen),
+            start=self.start.take(chosen),
+            end=self.end.take(chosen),
+            at=self.at.take(chosen),
+            values={name: column.take(chosen) for name, column in self.values.items()},
             now=self.now,
-            texts={name: Text(text.words, text.codes[chosen]) for name, text in self.texts.items()},
+            texts={name: Text(text.words, text.codes.take(chosen)) for name, text in self.texts.items()},
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
 

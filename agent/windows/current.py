@@ -51,9 +51,9 @@ def current_tidy_rows(
     if n > 1 and bool((position[1:] < position[:-1]).any()):
         arrival = np.argsort(position.astype(np.uint16) if n <= 1 << 16 else position, kind="stable")
         out = out.take(arrival, axis=1)
-    pane, key = segments.pane, segments.key[segments.number]
+    pane, key = segments.pane, segments.key.take(segments.number)
     if arrival is not None:
-        pane, key, position = pane[arrival], key[arrival], position[arrival]
+        pane, key, position = pane.take(arrival), key.take(arrival), position.take(arrival)
     window = (hops.newest(pane)[:, None] - np.arange(times - 1, -1, -1)).ravel()
     told = Told(np.repeat(key, times), window, np.repeat(position, times), out.reshape(len(out), -1))
     if hop == 1 and int(pane.min()) >= wide:

@@ -389,7 +389,7 @@ class PaneWindows:
             caused = position >= 0
             at[caused] = rows.at[position[caused]]
         else:
-            at = rows.at[position]
+            at = rows.at.take(position)
         start = self.geometry.first(told.window) * self.pane
         end = self.geometry.end(told.window) * self.pane
         if self.shift:

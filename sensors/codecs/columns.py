@@ -105,18 +105,17 @@ class Clock:
                 raise ValueError(f"time_zone = {self.zone!r} is unknown") from error
         self._from, self._to = from_iso(self.earliest), from_iso(self.latest)
 
-    def times(self, column: list[Any]) -> tuple[Ints, Bools]:
-        """`(n,)` ns since the epoch and `(n,)` whether it is a believable time; `reason` says what is wrong."""
+    def times(self, column: list[Any], *, plain: bool = False) -> tuple[Ints, Bools]:
+        """`(n,)` ns since the epoch and `(n,)` whether it is a believable time; `reason` says what is wrong.
+
+        `plain`: all are known to be int or float.
+        """
         exact: Ints | None = None
-        kinds = set(map(type, column)) if self.unit != "iso" else set()
-        if kinds == {int} or (kinds == {str} and _DIGITS.fullmatch("".join(column))):
+        raw = None if self.unit == "iso" else _whole(column, plain)
+        if raw is not None:
             factor = NANOSECONDS[self.unit]
-            try:
-                raw = np.array(column if kinds == {int} else list(map(int, column)), np.int64)
-                if int(np.abs(raw).max()) <= 2**63 // factor - 1:
-                    exact = raw * factor
-            except (OverflowError, ValueError):
-                exact = None
+            if int(np.abs(raw).max()) <= 2**63 // factor - 1:
+                exact = raw if factor == 1 else raw * factor
         if exact is None:
             exact = np.array([self._one(value) for value in column], np.int64)
         good: Bools = (exact >= self._from) & (exact <= self._to)
@@ -157,6 +156,22 @@ class Clock:
             local = self.unit == "iso" and isinstance(value, str) and not self.zone
             return f"{wrong} (local times need time_zone)" if local else wrong
         return f"{wrong}, which is not between {self.earliest} and {self.latest}"
+
+
+def _whole(column: list[Any], plain: bool) -> Ints | None:
+    """The column as integers if all are, or are texts of digits; `plain`: all are known to be int or float."""
+    if plain:
+        found = np.array(column)
+        return found if found.dtype == np.int64 else None
+    kinds = set(map(type, column))
+    try:
+        if kinds == {int}:
+            return np.array(column, np.int64)
+        if kinds == {str} and _DIGITS.fullmatch("".join(column)):
+            return np.array(list(map(int, column)), np.int64)
+    except (OverflowError, ValueError):
+        pass
+    return None
 
 
 def _within(time: int) -> int:

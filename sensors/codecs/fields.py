@@ -123,7 +123,7 @@ class Fields:
         n = len(contexts)
         column = None if self._time_path is None else self._time_path.column(contexts, exploded=owner is not None)
         if column is not None and (times is None or None not in column):
-            return self._clock.times(column)
+            return self._clock.times(column, plain=isinstance(contexts, Grid) and self.time in contexts.columns)
         exact = np.full(n, read_at, np.int64) if times is None else np.fromiter(times, np.int64, len(times))
         if times is not None and owner is not None:
             exact = exact[owner]

@@ -59,7 +59,7 @@ def grid(lines: list[bytes]) -> Grid | None:
     if b"\n" in skeleton or b"\\" in skeleton or len(skeleton) == len(first):
         return None
     text = b"\n".join(lines)
-    if text.translate(None, _NUMERIC) != b"\n".join([skeleton] * len(lines)):
+    if text.translate(None, _NUMERIC) != (skeleton + b"\n") * (len(lines) - 1) + skeleton:
         return None
     array = text.translate(_MAP, _GONE).rstrip()
     try:
