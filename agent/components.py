@@ -15,6 +15,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -85,7 +86,10 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec"}  # a field annotated with this protocol holds a table of this kind
+_NESTED = {"Codec": "codec", "Streaming": "detector"}  # a field annotated with it holds a table of this kind
+_AROUND = {
+    "detector": {"metric": "", "on": "", "by": ("machine",)}
+}  # what the component around a nested table says
 
 
 class ConfigError(Exception):
@@ -106,13 +110,14 @@ def _installed(kind: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=f"edge_agent.{kind}s")}
 
 
-def build(kind: str, path: str, table: Mapping[str, Any]) -> Any:
+def build(kind: str, path: str, table: Mapping[str, Any], around: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """The object that a table describes.
 
     Args:
         kind: "source", "codec", "window", "detector", "rule" or "sink".
         path: where the table stands, such as `source.line`, for messages.
         table: the table as read.
+        around: values of fields that another component says, where it has them.
 
     Raises:
         ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
@@ -127,12 +132,12 @@ def build(kind: str, path: str, table: Mapping[str, Any]) -> Any:
     fields = {f.name.rstrip("_"): f for f in dataclasses.fields(cls) if f.init}
     hints = _hints(cls)
     problems: list[str] = []
-    arguments: dict[str, Any] = {}
+    arguments = {name: value for name, value in around.items() if name in fields}
     for key, value in table.items():
         if key == "type":
             continue
         if key not in fields:
-            problems.append(f"{path}.{key}: unknown key{nearest(key, fields)}")
+            problems.append(f"{path}.{key}: unknown key{nearest(key, fields.keys() - around)}")
             continue
         try:
             arguments[fields[key].name] = _value(hints[fields[key].name], value, f"{path}.{key}")
@@ -193,7 +198,12 @@ def _value(hint: Any, value: Any, path: str) -> Any:
             value = {"type": value}
         if not isinstance(value, Mapping):
             raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
-        return build(nested, path, value)
+        return _inside(nested, path, value)
+    item = _nested_item(hint)
+    if item is not None:
+        if not isinstance(value, list | tuple):
+            raise ConfigError([f"{path}: expected a list, each a table or the name of a {item}"])
+        return _all_inside(hint, value, path)
     from pydantic import TypeAdapter, ValidationError  # slow to import; only configuration needs it
 
     try:
@@ -202,6 +212,34 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         raise ConfigError(
             [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item['msg'])}" for item in error.errors()]
         ) from error
+
+
+def _inside(kind: str, path: str, table: Mapping[str, Any]) -> Any:
+    """A component inside another, which says for both what they watch."""
+    around = _AROUND.get(kind, {})
+    problems = [f"{path}.{key}: the {kind} around it says that; leave it out" for key in table if key in around]
+    if problems:
+        raise ConfigError(problems)
+    return build(kind, path, table, around)
+
+
+def _all_inside(hint: Any, values: Iterable[Any], path: str) -> tuple[Any, ...]:
+    """A list of components inside another."""
+    made, problems = [], []
+    for i, value in enumerate(values):
+        try:
+            made.append(_value(typing.get_args(hint)[0], value, f"{path}.{i}"))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return tuple(made)
+
+
+def _nested_item(hint: Any) -> str | None:
+    """The kind of the items, where the annotation is `tuple[X, ...]` of components."""
+    arguments = typing.get_args(hint)
+    return _nested(arguments[0]) if typing.get_origin(hint) is tuple and arguments[1:] == (...,) else None
 
 
 def _nested(hint: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.combination import PARTS
+from agent.detectors.parts import fresh
 from agent.detectors.rounds import rounds
 from agent.detectors.streaming import COUNT, FEW, MISSING, REASONS, Streaming, Table
 from agent.rows import Rows, State
@@ -28,7 +28,8 @@ class AnomalyRate:
         metrics: columns, two or more.
         on: name of the window whose results it watches; empty = the readings.
         by: grouping columns of a series.
-        detector: of each metric, with its defaults: cusum, ewma, page_hinkley, robust_z, seasonal or spatial.
+        detector: of each metric: the name of a detector of one metric, which then has its defaults, or a table such as
+            `{ type = "ewma", alpha = 0.05 }`.
         limit: score at which a metric is strange.
         hold: rows for which it stays so.
     """
@@ -36,7 +37,7 @@ class AnomalyRate:
     metrics: tuple[str, ...]
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    detector: str = "robust_z"
+    detector: str | Streaming = "robust_z"
     limit: float = 5.0
     hold: int = 10
     _parts: list[Streaming] = field(init=False, repr=False, compare=False)
@@ -45,11 +46,9 @@ class AnomalyRate:
     usual_limit: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
-        if len(self.metrics) < 2 or self.detector not in PARTS or self.hold < 1:
-            raise ValueError(
-                f"metrics must be two or more, detector out of {', '.join(PARTS)}, hold at least 1 row"
-            )
-        self._parts = [PARTS[self.detector](metric) for metric in self.metrics]
+        if len(self.metrics) < 2 or self.hold < 1:
+            raise ValueError("metrics must be two or more, hold at least 1 row")
+        self._parts = [fresh(self.detector, metric) for metric in self.metrics]
         self._table = Table({COUNT: ((), np.int64, 0), "strange": ((len(self.metrics),), np.int64, _NEVER)})
 
     @property

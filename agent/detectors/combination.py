@@ -8,37 +8,23 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.calibrated import Calibrated, Method
-from agent.detectors.cusum import Cusum
-from agent.detectors.ewma import Ewma
-from agent.detectors.page_hinkley import PageHinkley
-from agent.detectors.robust_z import RobustZ
-from agent.detectors.seasonal import Seasonal
-from agent.detectors.spatial import Spatial
+from agent.detectors.parts import fresh
 from agent.detectors.streaming import FEW, REASONS, Arrays, Shape, Streaming
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text
-
-PARTS: dict[str, type[Streaming]] = {
-    "cusum": Cusum,
-    "ewma": Ewma,
-    "page_hinkley": PageHinkley,
-    "robust_z": RobustZ,
-    "seasonal": Seasonal,
-    "spatial": Spatial,
-}
-"""What `combined` can be made of."""
 
 
 @dataclass
 class Combined(Streaming):
     """A weighted sum of detectors of one metric, each calibrated by its own past.
 
-    Each part runs with its defaults on the metric; its score is calibrated (`Calibrated`), weighted and added,
+    Each part watches the metric, with its defaults or as its table says; its score is calibrated (`Calibrated`), weighted and added,
     then divided by the sum of the weights. A part that cannot say counts 0; where none can, the score is NaN.
     After a score of `limit` or more it rests. Scale and offset of the metric do not matter.
 
     Attributes:
-        parts: names out of cusum, ewma, page_hinkley, robust_z, seasonal, spatial.
+        parts: names or tables of detectors of one metric, such as `["ewma", { type = "robust_z", window = 50 }]`;
+            their metric is this one's.
         weights: one for each part; empty = all equal.
         method: calibration of the parts: ratio, conformal or tail.
         half_life: of the calibration, rows.
@@ -46,7 +32,7 @@ class Combined(Streaming):
         rest: rows of silence after an alarm; 0 = none, else 16 or more.
     """
 
-    parts: tuple[str, ...] = ("ewma", "robust_z", "spatial")
+    parts: tuple[str | Streaming, ...] = ("ewma", "robust_z", "spatial")
     weights: tuple[float, ...] = ()
     method: Method = "ratio"
     half_life: float = 2000.0
@@ -58,13 +44,10 @@ class Combined(Streaming):
     usual_limit: ClassVar[float] = 0.9
 
     def _check(self) -> None:
-        unknown = [name for name in self.parts if name not in PARTS]
-        if unknown or not self.parts or (self.weights and len(self.weights) != len(self.parts)):
-            raise ValueError(
-                f"parts must be out of {', '.join(PARTS)}, weights one for each part; not {self.parts}"
-            )
+        if not self.parts or (self.weights and len(self.weights) != len(self.parts)):
+            raise ValueError(f"parts must be one or more, weights one for each; not {self.parts}")
         scale = Calibrated("score", method=self.method, half_life=self.half_life)
-        self._inner = [(PARTS[name](self.metric), replace(scale)) for name in self.parts]
+        self._inner = [(fresh(part, self.metric), replace(scale)) for part in self.parts]
         self._resting = Calibrated("score", method="none", limit=self.limit, rest=self.rest, warmup=0)
 
     def _shapes(self) -> dict[str, Shape]:

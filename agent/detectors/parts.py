@@ -1,0 +1,38 @@
+"""Detectors inside a detector: by name with their defaults, or configured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.detectors.cusum import Cusum
+from agent.detectors.ewma import Ewma
+from agent.detectors.page_hinkley import PageHinkley
+from agent.detectors.robust_z import RobustZ
+from agent.detectors.seasonal import Seasonal
+from agent.detectors.spatial import Spatial
+from agent.detectors.streaming import Streaming
+
+NAMED: dict[str, type[Streaming]] = {
+    "cusum": Cusum,
+    "ewma": Ewma,
+    "page_hinkley": PageHinkley,
+    "robust_z": RobustZ,
+    "seasonal": Seasonal,
+    "spatial": Spatial,
+}
+"""What a program can name without making it; a configuration can name any detector of one metric."""
+
+
+def fresh(part: str | Streaming, metric: str) -> Streaming:
+    """A detector of `metric`, new, with the settings of `part`.
+
+    Raises:
+        ValueError: if it is no detector that gives a score for each value of one metric.
+    """
+    if isinstance(part, str):
+        if part not in NAMED:
+            raise ValueError(f"unknown part {part!r}; known are {', '.join(NAMED)}")
+        return NAMED[part](metric)
+    if not isinstance(part, Streaming):
+        raise ValueError(f"{type(part).__name__} does not score each value of one metric; it cannot be a part")
+    return replace(part, metric=metric)
