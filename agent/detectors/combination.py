@@ -18,8 +18,9 @@ from sensors.batch import Floats, Ints, Text
 class Combined(Streaming):
     """A weighted sum of detectors of one metric, each calibrated by its own past.
 
-    Each part watches the metric, with its defaults or as its table says; its score is calibrated (`Calibrated`), weighted and added,
-    then divided by the sum of the weights. A part that cannot say counts 0; where none can, the score is NaN.
+    Each part watches the metric, with its defaults or as its table says; its score is calibrated
+    (`Calibrated`), weighted and added, then divided by the sum of the weights. A part that cannot say counts 0; where
+    none can, the score is NaN.
     After a score of `limit` or more it rests. Scale and offset of the metric do not matter.
 
     Attributes:
