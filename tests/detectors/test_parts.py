@@ -54,7 +54,7 @@ def test_each_metric_and_each_agent_has_a_part_of_its_own():
         ({"detector": {"type": "ewma", "alpha": "x"}}, "detector.a.detector.alpha: Input should be"),
         ({"detector": {"type": "ewma", "metric": "x"}}, "detector.a.detector.metric: the detector around it says that"),
         ({"detector": 3}, 'detector.a.detector: expected a table with "type" or the name of a detector'),
-        ({"detector": {"type": "kl"}}, "detector.a: Kl does not score each value of one metric"),
+        ({"detector": {"type": "kl", "size": "10s", "step": "1s"}}, "detector.a: Kl does not score each value of one metric"),
         ({"detector": {"type": "pca"}}, "detector.a.detector.metrics: missing; detector pca needs it"),
         ({"type": "combined", "parts": "ewma"}, "detector.a.parts: expected a list"),
         ({"type": "combined", "parts": []}, "detector.a: parts must be one or more"),
