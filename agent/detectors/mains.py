@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.disturbance import NAMES, UNITS, name_disturbances
-from agent.detectors.measures import harmonics, measure
+from agent.detectors.measures import MEASURES, harmonics, measure
 from agent.detectors.power import COLUMNS, power_figures
 from agent.detectors.sine import follow
 from agent.detectors.wave_events import Events
@@ -32,6 +32,7 @@ REASONS = (
     "a sample is not finite",
     "no sine near the nominal frequency",
 )
+LEVEL, OFFSET = MEASURES.index("level"), MEASURES.index("offset")
 LEARNING, GAP, RATE, INFINITE, NO_SINE = range(5)
 
 
@@ -188,7 +189,9 @@ class Mains:
         track = follow(x, self.nominal / self.sampling_rate)
         orders = harmonics(track)
         measures = measure(x, track, orders)
-        values[whole, len(_VALUES) - len(COLUMNS) :] = power_figures(x, track, orders, self.sampling_rate)
+        values[whole, len(_VALUES) - len(COLUMNS) :] = power_figures(
+            x, track, orders, measures[:, LEVEL], measures[:, OFFSET], self.sampling_rate
+        )
         model, why = self._normal(cut.key[whole], measures)
         reason[whole] = why
         known = np.flatnonzero(why < 0)

@@ -38,9 +38,8 @@ TWO_SIDED = ("level", "frequency", "offset", "noise")
 def measure(windows: Floats, track: Track, orders: Floats) -> Floats:
     """`(k, len(MEASURES))` measures of windows `(k, n)` along which a sine was tracked; `orders` = `harmonics`."""
     hop = max(1, track.length // 8)
-    amplitude, offset = track.amplitude[:, ::hop], track.offset[:, ::hop]
-    level = np.median(amplitude, axis=1)
-    middle = np.median(offset, axis=1)
+    tracks = np.stack([track.amplitude[:, ::hop], track.offset[:, ::hop], track.remainder[:, ::hop]])
+    level, middle, noise = np.median(tracks, axis=2)
     energy = running(track.residual * track.residual, max(3, track.length // 4))
     columns = {
         "level": level,
@@ -53,7 +52,7 @@ def measure(windows: Floats, track: Track, orders: Floats) -> Floats:
         "turn": _turn(track, 1),
         "bend": _turn(track, 4),
         "remainder": track.remainder.max(axis=1),
-        "noise": np.median(track.remainder[:, ::hop], axis=1),
+        "noise": noise,
         "burst": np.sqrt(np.maximum(energy.max(axis=1), 0.0) / max(3, track.length // 4)),
         "peak": np.abs(track.residual).max(axis=1),
         "harmonic": orders.max(axis=1, initial=0.0),
@@ -87,18 +86,16 @@ def _turn(track: Track, periods: int) -> Floats:
 def harmonics(track: Track) -> Floats:
     """`(k, H - 1)` peak amplitudes of harmonics 2 to H over the window, under a Hann window.
 
-    Taken from the residual, which the fundamental has left.
+    Taken from the residual, which the fundamental has left: the nearest bin of its Fourier transform, over what the
+    window's kernel `sinc(x) / (1 - x^2)` leaves of a line x bins away (Harris 1978).
     """
     n = track.residual.shape[1]
-    top = track.highest
     taper = np.hanning(n + 2)[1:-1]
-    weighted = track.residual * (2.0 * taper / taper.sum())
-    step = np.exp(-2j * np.pi * track.frequency[:, None] * np.arange(n))
-    turning = step.copy()
-    amplitude = np.empty((len(weighted), max(0, top - 1)))
-    for order in range(2, top + 1):
-        turning *= step
-        amplitude[:, order - 2] = np.abs((weighted * turning).sum(axis=1))
+    spectrum = np.abs(np.fft.rfft(track.residual * (2.0 * taper / taper.sum()), axis=1))
+    place = track.frequency[:, None] * np.arange(2, max(2, track.highest + 1))
+    nearest = np.minimum(np.round(place * n).astype(np.int64), spectrum.shape[1] - 1)
+    away = np.clip((place - nearest / n) * (n + 1), -0.6, 0.6)
+    amplitude: Floats = np.take_along_axis(spectrum, nearest, axis=1) * (1 - away * away) / np.sinc(away)
     return amplitude
 
 

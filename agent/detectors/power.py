@@ -10,8 +10,10 @@ from sensors.batch import Floats
 COLUMNS = ("frequency", "rms", "rms_min", "rms_max", "crest", "thd", "dc")
 
 
-def power_figures(windows: Floats, track: Track, orders: Floats, sampling_rate: float) -> Floats:
-    """`(k, 7)` figures of windows `(k, n)`, with the amplitudes of their harmonics `(k, H - 1)`.
+def power_figures(
+    windows: Floats, track: Track, orders: Floats, level: Floats, dc: Floats, sampling_rate: float
+) -> Floats:
+    """`(k, 7)` figures of windows `(k, n)`: amplitudes of harmonics `(k, H - 1)`, median amplitude and offset `(k,)`.
 
     frequency in Hz; `rms` of the window, `rms_min` and `rms_max` over one period each half period, as U_rms(1/2) of
     IEC 61000-4-30; `crest` = peak / RMS; `thd` = root of the sum of squares of the harmonics over the fundamental;
@@ -21,12 +23,10 @@ def power_figures(windows: Floats, track: Track, orders: Floats, sampling_rate: 
     square = windows * windows
     half = np.sqrt(np.maximum(running(square, m)[:, :: max(1, m // 2)], 0.0) / m)
     rms = np.sqrt(square.sum(axis=1) / n)
-    fundamental = np.median(track.amplitude[:, :: max(1, m // 8)], axis=1)
-    there = (rms > 0) & (fundamental > 0)
+    there = (rms > 0) & (level > 0)
     some = np.where(there, rms, 1.0)
     crest = np.where(there, np.abs(windows).max(axis=1) / some, np.nan)
-    thd = np.where(there, np.sqrt((orders * orders).sum(axis=1)) / np.where(there, fundamental, 1.0), np.nan)
-    dc = np.median(track.offset[:, :: max(1, m // 8)], axis=1)
+    thd = np.where(there, np.sqrt((orders * orders).sum(axis=1)) / np.where(there, level, 1.0), np.nan)
     return np.stack(
         [track.frequency * sampling_rate, rms, half.min(axis=1), half.max(axis=1), crest, thd, dc], axis=1
     )

@@ -18,6 +18,9 @@ from sensors.batch import Floats, Ints
 Bools = npt.NDArray[np.bool_]
 
 
+_STRIDE = 32
+"""Samples between those for which a carrier is computed from scratch."""
+
 HIGHEST = 25
 """Highest harmonic looked at."""
 
@@ -74,13 +77,13 @@ def follow(windows: Floats, nominal: float) -> Track:
     length = period_samples(n, nominal)
     middle = windows.mean(axis=1, keepdims=True)  # a large offset would cost digits in the sums
     y = windows - middle
-    angle = 2 * np.pi * nominal * np.arange(n)[None, :]
-    a, b, *_ = _fit(y, np.cos(angle), np.sin(angle), length)
-    frequency = nominal + _slope(a - 1j * b, max(1, length // 4), length, n)
+    hop = max(1, length // 4)
+    usual = np.array([nominal])
+    a, b, *_ = _fit(y, *carrier(usual, n), usual, length, hop)
+    frequency = nominal + _slope(a - 1j * b, hop, length, n)
     frequency = np.clip(frequency, 0.7 * nominal, 1.3 * nominal)
-    angle = (2 * np.pi * frequency)[:, None] * np.arange(n)
-    cos, sin = np.cos(angle), np.sin(angle)
-    a, b, c, left = _fit(y, cos, sin, length)
+    cos, sin = carrier(frequency, n)
+    a, b, c, left = _fit(y, cos, sin, frequency, length)
     around = np.clip(np.arange(n) - length // 2, 0, n - length)
     residual = y - (
         np.take(a, around, axis=1) * cos + np.take(b, around, axis=1) * sin + np.take(c, around, axis=1)
@@ -112,26 +115,47 @@ def period_samples(n: int, nominal: float) -> int:
     return length
 
 
-def running(values: Floats, length: int) -> Floats:
-    """Sums over `length` neighbours, `(k, n - length + 1)`, added from the left."""
+def carrier(frequency: Floats, n: int) -> tuple[Floats, Floats]:
+    """Cosine and sine of `frequency` `(k,)` over n samples, `(k, n)`; products of few values, not n of each."""
+    fine = np.exp(2j * np.pi * frequency[:, None] * np.arange(_STRIDE))
+    coarse = np.exp(2j * np.pi * frequency[:, None] * np.arange(0, n, _STRIDE))
+    turning = (coarse[:, :, None] * fine[:, None, :]).reshape(len(frequency), -1)[:, :n]
+    return np.ascontiguousarray(turning.real), np.ascontiguousarray(turning.imag)
+
+
+def running(values: Floats, length: int, hop: int = 1) -> Floats:
+    """Sums over `length` neighbours, of every `hop`-th place: `(k, n - length + 1)` of 1; added from the left."""
     total = np.empty((values.shape[0], values.shape[1] + 1), values.dtype)
     total[:, 0] = 0.0
     np.cumsum(values, axis=1, out=total[:, 1:])
-    result: Floats = total[:, length:] - total[:, :-length]
+    result: Floats = total[:, length::hop] - total[:, :-length:hop]
     return result
 
 
-def _fit(y: Floats, cos: Floats, sin: Floats, m: int) -> tuple[Floats, Floats, Floats, Floats]:
+def _fit(
+    y: Floats, cos: Floats, sin: Floats, frequency: Floats, m: int, hop: int = 1
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Coefficients a, b, c of the fits over m samples and the sum of squares that they explain, `(k, p)` each.
+
+    Sums of the cosine and sine over m samples are geometric series, known without adding.
 
     Args:
         y: `(k, n)`.
         cos: `(k, n)`, or `(1, n)` if all windows are fitted at one frequency.
         sin: likewise.
+        frequency: `(k,)` or `(1,)` of them, cycles a sample.
         m: samples of a fit.
+        hop: samples between fits.
     """
-    yc, ys, y1 = running(y * cos, m), running(y * sin, m), running(y, m)
-    cc, cs, c1, s1 = running(cos * cos, m), running(cos * sin, m), running(cos, m), running(sin, m)
+    yc, ys, y1 = running(y * cos, m, hop), running(y * sin, m, hop), running(y, m, hop)
+    first = slice(0, cos.shape[1] - m + 1, hop)
+    cos, sin, w = cos[:, first], sin[:, first], (np.pi * frequency)[:, None]
+    one = np.exp(1j * w * (m - 1)) * np.sin(m * w) / np.sin(w)
+    two = np.exp(2j * w * (m - 1)) * np.sin(2 * m * w) / np.sin(2 * w)
+    c1, s1 = cos * one.real - sin * one.imag, cos * one.imag + sin * one.real
+    double, turn = 2 * cos * cos - 1, 2 * cos * sin  # of twice the angle
+    cc = 0.5 * (m + double * two.real - turn * two.imag)
+    cs = 0.5 * (double * two.imag + turn * two.real)
     ss = m - cc
     # Take the constant out first, then solve two by two.
     cc, ss, cs = cc - c1 * c1 / m, ss - s1 * s1 / m, cs - c1 * s1 / m
@@ -149,11 +173,13 @@ def _slope(phasor: npt.NDArray[np.complex128], hop: int, period: int, n: int) ->
     """
     turn = np.zeros(len(phasor))
     for lag in (period, max(period, n // 4)):
-        head, tail = phasor[:, lag::hop], phasor[:, : phasor.shape[1] - lag : hop]
+        apart = max(1, round(lag / hop))
+        lag = apart * hop
+        head, tail = phasor[:, apart:], phasor[:, :-apart]
         back = np.exp(-2j * np.pi * lag * turn)[:, None]
         difference = np.angle(head * tail.conj() * back)
         strength = np.minimum(np.abs(head), np.abs(tail))
-        ordered = np.sort(np.abs(phasor[:, ::hop]), axis=1)
+        ordered = np.sort(np.abs(phasor), axis=1)
         weak = strength <= 0.3 * ordered[:, -1 - ordered.shape[1] // 8, None]
         turn = turn + _median_of(difference, ~weak) / (2 * np.pi * lag)
     return turn
