@@ -7,12 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.scan import with_history
+from agent.detectors.baseline import ROUNDING
+from agent.detectors.scan import places
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
 from sensors.batch import Floats, Ints
 
 GAUSSIAN = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+
+_CELLS = 512
+"""Windows that are ordered at once: what a cache holds."""
 
 
 @dataclass
@@ -45,33 +49,71 @@ class RobustZ(Streaming):
         return max(3, min(self.warmup, self.window))
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        number = state[COUNT][:, None] + np.arange(x.shape[1])
-        whole = with_history(state["ring"], x, take)
-        score = np.empty(x.shape)
-        chunk = max(1, (1 << 18) // (self.window * len(x)))
-        for begin in range(0, x.shape[1], chunk):
-            part = slice(begin, begin + chunk)
-            past = np.lib.stride_tricks.sliding_window_view(whole[:, begin:], self.window, axis=1)
-            past = past[:, : x[:, part].shape[1]]
-            score[:, part] = self._distance(past, x[:, part], np.minimum(number[:, part], self.window))
+        count, (k, length) = state[COUNT], x.shape
+        score = np.empty((k, length))
+        step = max(1, _CELLS // min(length, self.window))
+        for begin in range(0, k, step):
+            some = slice(begin, begin + step)
+            whole = _followed(state["ring"][some], x[some], take[some])
+            known = np.minimum(places(count[some], length), self.window)
+            wide = max(1, _CELLS // len(whole))
+            for column in range(0, length, wide):
+                cells = slice(column, min(column + wide, length))
+                score[some, cells] = self._distance(whole, x[some, cells], known[:, cells], column)
         return score
 
-    def _distance(self, past: Floats, x: Floats, known: Ints) -> Floats:
-        middle = _median(past, known)
-        away = np.abs(past - middle[:, :, None])
-        mad = GAUSSIAN * _median(away, known)
-        mean = np.nansum(away, axis=2) / np.maximum(known, 1) * np.sqrt(np.pi / 2.0)
-        spread = np.where(mad > 0.0, mad, mean)
-        floor = 1e-12 * np.abs(middle)  # what is below it is rounding
+    def _distance(self, whole: Floats, x: Floats, known: Ints, begin: int) -> Floats:
+        """Scores of some cells `(k, length)` that are preceded by the rows `whole[:, begin + ...]`."""
+        line, cell = whole.strides
+        past: Floats = np.ndarray((*x.shape, self.window), whole.dtype, whole, begin * cell, (line, cell, cell))
+        ordered = np.sort(past, axis=2)  # NaN last
+        if int(known.min()) == self.window:
+            low, high = (self.window - 1) // 2, self.window // 2
+            middle = 0.5 * (ordered[:, :, low] + ordered[:, :, high])
+            ordered -= middle[:, :, None]
+            mad = _middle_distance(ordered, high + 1)
+            if low != high:
+                mad = 0.5 * (mad + _middle_distance(ordered, low + 1))
+        else:
+            middle = _median(ordered, known)
+            ordered -= middle[:, :, None]
+            mad = _median(np.sort(np.abs(ordered), axis=2), known)
+        spread = GAUSSIAN * mad
+        if not (mad > 0.0).all():
+            mean = np.nansum(np.abs(ordered), axis=2) / np.maximum(known, 1) * np.sqrt(np.pi / 2.0)
+            spread = np.where(mad > 0.0, spread, mean)
+        floor = ROUNDING * np.abs(middle)
         distance = np.abs(x - middle)
         return ratio(np.where(distance <= floor, 0.0, distance), np.where(spread <= floor, 0.0, spread))
 
 
-def _median(values: Floats, known: Ints) -> Floats:
-    """Median along the last axis of the `known` (k, length) cells that are not NaN; NaN where there is none."""
-    ordered = np.sort(values, axis=2)  # NaN last
+def _followed(ring: Floats, x: Floats, take: Ints) -> Floats:
+    """The rows of each series before `x`, then `x`, `(k, window + length)`, series by series; see `with_history`."""
+    (k, length), window = x.shape, ring.shape[1]
+    whole = np.empty((k, window + length))
+    whole[:, :window], whole[:, window:] = ring, x
+    if (take == length).all():
+        ring[:] = whole[:, length:]
+    else:
+        ring[:] = np.take_along_axis(whole, take[:, None] + np.arange(window), axis=1)
+    return whole
+
+
+def _middle_distance(away: Floats, rank: int) -> Floats:
+    """The `rank`-th smallest absolute value along the last axis of ordered values, without ordering them anew.
+
+    The `rank` values nearest to 0 stand side by side, so it is the least, over all places where they may begin, of
+    the farther of their two ends.
+    """
+    starts = away.shape[2] - rank + 1
+    found: Floats = np.maximum(-away[:, :, :starts], away[:, :, rank - 1 :]).min(axis=2)
+    return found
+
+
+def _median(ordered: Floats, known: Ints) -> Floats:
+    """Median along the last axis of the first `known` (k, length) cells; NaN where there is none."""
     low, high = np.maximum((known - 1) // 2, 0), known // 2
-    high = np.minimum(high, values.shape[2] - 1)
+    high = np.minimum(high, ordered.shape[2] - 1)
     middle: Floats = (
         0.5
         * (np.take_along_axis(ordered, low[:, :, None], 2) + np.take_along_axis(ordered, high[:, :, None], 2))[
