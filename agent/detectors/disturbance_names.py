@@ -21,18 +21,5 @@ UNITS = ("of normal", "of normal", "of normal", "of the metric", "of normal", "o
          "of the metric", "of the metric", "of the metric", "of normal", "of the fundamental")  # fmt: skip
 """Unit of `Disturbance.size` by name: a share of the normal voltage or of the fundamental, or the unit of the metric."""
 
-(
-    SAG,
-    SWELL,
-    INTERRUPTION,
-    TRANSIENT,
-    NOTCH,
-    HARMONICS,
-    FREQUENCY,
-    PHASE,
-    OFFSET,
-    NOISE,
-    STUCK,
-    FLICKER,
-    INTERHARMONICS,
-) = range(13)
+SAG, SWELL, INTERRUPTION, TRANSIENT, NOTCH, HARMONICS, FREQUENCY, PHASE, OFFSET, NOISE, STUCK = range(11)
+FLICKER, INTERHARMONICS = 11, 12

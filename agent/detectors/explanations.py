@@ -23,7 +23,7 @@ from agent.detectors.disturbance_names import (
     TRANSIENT,
 )
 from agent.detectors.fluctuation import line
-from agent.detectors.sine import Bools, Track, running
+from agent.detectors.sine import Bools, Track, carrier, running
 from agent.detectors.stretches import close, longest
 from sensors.batch import Floats, Ints
 
@@ -115,12 +115,17 @@ def explain(
     high = np.abs(d) > np.maximum(5 * noise, 0.12 * np.abs(d).max(axis=1))[:, None]
     extent = x.shape[1] - np.argmax(high[:, ::-1], axis=1) - np.argmax(high, axis=1)
     name = np.where((name == NOISE) & (extent < m), TRANSIENT, name)  # an oscillatory one: less than a period
-    spikes, notches, lost, highest = _brief(x, expected, noise, track)
-    vague = np.isin(name, (NOISE, HARMONICS))
-    notched, spiked = vague & notches, vague & spikes
+    notched, spiked = np.zeros((2, len(x)), np.bool_)
+    lost, highest = np.zeros((2, len(x)))
+    vague = np.flatnonzero(np.isin(name, (NOISE, HARMONICS)))
+    spiked[vague], notched[vague], lost[vague], highest[vague] = _brief(
+        x[vague], expected[vague], noise[vague], track.frequency[vague], m
+    )
     name = np.where(notched, NOTCH, np.where(spiked, TRANSIENT, name))
-    peak, component, away = line(d, weight, track.frequency)
-    single = (name == NOISE) & (0.5 * count * peak**2 > LINE * whole) & (away > 1) & (count >= 3 * m)
+    peak, component, away = np.zeros((3, len(x)))
+    some = np.flatnonzero((name == NOISE) & (count >= 3 * m))
+    peak[some], component[some], away[some] = line(d[some], weight[some], track.frequency[some])
+    single = (0.5 * count * peak**2 > LINE * whole) & (away > 1)
     name = np.where(single, INTERHARMONICS, name)
     spread = np.sqrt(np.maximum(dd / count - noise**2, 0.0))
     size = np.select(
@@ -133,7 +138,9 @@ def explain(
     return Explanation(name, size, np.where(single, component, np.nan))
 
 
-def _brief(x: Floats, expected: Floats, noise: Floats, track: Track) -> tuple[Bools, Bools, Floats, Floats]:
+def _brief(
+    x: Floats, expected: Floats, noise: Floats, frequency: Floats, m: int
+) -> tuple[Bools, Bools, Floats, Floats]:
     """Whether all that differs is brief, again and again within the window: spikes, or a wave cut short.
 
     The sine is fitted anew to the samples that do not stand out, for what recurs in each period takes part of the
@@ -143,25 +150,21 @@ def _brief(x: Floats, expected: Floats, noise: Floats, track: Track) -> tuple[Bo
         Whether there are spikes, whether there are notches, what share of itself the wave loses in them, and the
         highest spike; `(k,)` each.
     """
-    n, m = x.shape[1], track.length
-    angle = 2 * np.pi * track.frequency[:, None] * np.arange(n)
-    basis = np.stack([np.cos(angle), np.sin(angle), np.ones(x.shape)], axis=1)
-    d = x - expected
-    for trim in (0.75, 0.85, 0.0):
-        size = np.abs(d)
-        usual = np.sort(size, axis=1)[:, int(trim * (n - 1))] if trim else np.zeros(len(x))
-        limit = np.maximum(usual, np.maximum(4 * noise, 0.12 * size.max(axis=1)) if not trim else 0.0)
-        sound = (size <= limit[:, None]).astype(np.float64)
-        weighed = basis * sound[:, None, :]
-        normal = weighed @ basis.transpose(0, 2, 1) + 1e-9 * np.eye(3)
-        fitted = np.linalg.solve(normal, (weighed @ x[:, :, None]))[:, :, 0]
-        sine = (fitted[:, :, None] * basis).sum(axis=1)
-        d = x - sine
+    n = x.shape[1]
+    basis = (*carrier(frequency, n), np.ones(x.shape))
+    sine = expected
+    for trim in (0.75, 0.85, 1.0):
+        size = np.abs(x - sine)
+        limit = np.sort(size, axis=1)[:, int(trim * (n - 1))]
+        if trim == 1:
+            limit = np.maximum(4 * noise, 0.12 * limit)
+        sine = _through(x, (size <= limit[:, None]).astype(np.float64), basis)
+    d = x - sine
     size = np.abs(d)
     high = size > np.maximum(4 * noise, 0.12 * size.max(axis=1))[:, None]
     weight = high.astype(np.float64)
     runs = np.count_nonzero(high[:, 1:] & ~high[:, :-1], axis=1) + high[:, 0]
-    apart, alone = (longest(close(high, max(2, m // gap)))[1] < 0.45 * m for gap in (4, 2))
+    apart, alone = (longest(close(high, max(least, m // 4)))[1] < 0.45 * m for least in (2, 4))
     inside = (d * d * weight).sum(axis=1)
     outside = (d * d).sum(axis=1) - inside - (n - weight.sum(axis=1)) * noise**2
     brief = apart & (runs >= 2) & (inside > 3 * outside)
@@ -171,13 +174,24 @@ def _brief(x: Floats, expected: Floats, noise: Floats, track: Track) -> tuple[Bo
     return brief & alone & ~cut, brief & cut & (runs >= 3), 1 - gain, size.max(axis=1)
 
 
+def _through(x: Floats, weight: Floats, basis: tuple[Floats, ...]) -> Floats:
+    """`(k, n)` the weighted least-squares fit of the columns `basis` to `x`."""
+    weighed = [column * weight for column in basis]
+    normal = np.stack([np.stack([(a * b).sum(axis=1) for b in basis], axis=1) for a in weighed], axis=1)
+    right = np.stack([(a * x).sum(axis=1) for a in weighed], axis=1)
+    some = np.maximum(np.trace(normal, axis1=1, axis2=2), 1.0)[:, None, None]
+    share = np.linalg.solve(normal + 1e-12 * some * np.eye(len(basis)), right[:, :, None])[:, :, 0]
+    fitted: Floats = sum((share[:, i, None] * column for i, column in enumerate(basis)), np.zeros(x.shape))
+    return fitted
+
+
 def _orders(d: Floats, track: Track, count: Floats) -> Floats:
     """`(k, H - 1)` peak amplitude of harmonics 2 to H of what is strange, over the strange samples."""
-    top = track.highest
-    step = np.exp(-2j * np.pi * track.frequency[:, None] * np.arange(d.shape[1]))
+    cos, sin = carrier(track.frequency, d.shape[1])
+    step = cos - 1j * sin
     turning = step.copy()
-    amplitude = np.zeros((len(d), max(1, top - 1)))
-    for order in range(2, top + 1):
+    amplitude = np.zeros((len(d), max(1, track.highest - 1)))
+    for order in range(2, track.highest + 1):
         turning *= step
         amplitude[:, order - 2] = 2.0 * np.abs((d * turning).sum(axis=1)) / count
     return amplitude

@@ -119,7 +119,7 @@ def carrier(frequency: Floats, n: int) -> tuple[Floats, Floats]:
     """Cosine and sine of `frequency` `(k,)` over n samples, `(k, n)`; products of few values, not n of each."""
     fine = np.exp(2j * np.pi * frequency[:, None] * np.arange(_STRIDE))
     coarse = np.exp(2j * np.pi * frequency[:, None] * np.arange(0, n, _STRIDE))
-    turning = (coarse[:, :, None] * fine[:, None, :]).reshape(len(frequency), -1)[:, :n]
+    turning = (coarse[:, :, None] * fine[:, None, :]).reshape(len(frequency), _STRIDE * coarse.shape[1])[:, :n]
     return np.ascontiguousarray(turning.real), np.ascontiguousarray(turning.imag)
 
 
