@@ -6,72 +6,64 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from agent.detectors.decay import Decay, keep
-from agent.detectors.history import (
-    Lags,
-    neighbour_sums,
-    phase_median,
-    read,
-    rows_a_period,
-    sliding_distances,
-    stored,
-    write,
-)
-from agent.detectors.records import BASE, BLOCKS, held, record_age, rested
+from agent.detectors.cells import AROUND, CELL, PERIODS, cells_at, kept, lags_of, shape_sums, slide
+from agent.detectors.decay import keep
+from agent.detectors.history import rows_a_period
+from agent.detectors.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.views import (
     BINS,
-    LAST,
+    FAST,
+    LATE,
+    RECENT,
     VIEWS,
-    distribution,
-    long_run,
-    long_run_shapes,
+    binned,
+    divergence,
     outside,
+    over,
     quantile_bins,
     rarity,
 )
 from sensors.batch import Floats, Ints
 
-PERIODS, AROUND = 14, 6
-"""Earlier periods compared with, and rows on either side of the same phase."""
-
-WINDOWS = (8, 24, 64)
-"""Rows of the windows whose neighbours are looked for."""
+WINDOWS = (2, 6, 16)
+"""Cells of the windows whose neighbours are looked for."""
 
 SAMPLE = 512
-"""Values that stand for the history where its distribution is asked for."""
+"""Values, one of each cell, that stand for the history where it is asked how far a value is from all of them."""
 
 EPOCH = 64
 """Rows between two looks at the whole history: its distribution, and the sampling interval."""
 
-FACTORS = (1.0, 0.75, 0.5)
-"""A value counts as large as another if it is at least this share of it."""
+HOLD = 4
+"""Cells for which a view's finding lasts, so that views that notice at different times add up."""
 
 ALARM = 0.85
 """Sum over the views that makes a score of 1; the one number fitted to labelled data (half of NAB)."""
 
-_IN_UNITS = [VIEWS.index(name) for name in ("near_8", "near_24", "near_64", "period")]
+BURDEN, BURDEN_ROWS = 0.2, 1000.0
+"""What an alarm adds to the sum that the next one needs, and the rows after which that is down to a third."""
+
 _NEVER = -(1 << 40)
 
 
 @dataclass
 class Auto(Streaming):
-    """Ten views of one metric; the score says how unusual they find it, all together, against all that was before.
+    """Twelve views of one metric; the score says how unusual they find it, all together, against all that was before.
 
-    Each view (`agent.detectors.views`) is turned into the share of the history since it was last as large
+    Each view (`agent.detectors.views`) is turned into the share of the last 4,096 rows since it was last as large
     (`records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
-    larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm. The
-    column `view` names what contributed most. Seasons need no setting: it compares with the same time of day if
-    two days fit the memory.
+    larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
+    some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
+    compares with the same time of day if two days fit the memory.
 
-    Scale and offset of the metric do not matter but for rounding. A constant series has no score. It needs
-    about 32 KB a series and 30 to 50 microseconds a row.
+    Scale and offset of the metric do not matter but for rounding. A constant series has no score.
 
     Attributes:
-        memory: rows kept to compare with.
-        warmup: rows before the first score; their median and MAD set the scale on which values are compressed.
+        memory: rows kept to compare with, as means of four.
+        warmup: rows before the first score; the median and MAD of every fourth of them set the scale on which
+            values are compressed.
         rest: rows of silence after an alarm; at least 16.
         half_life: rows after which a row counts half in the long mean, spread and restlessness.
     """
@@ -80,44 +72,56 @@ class Auto(Streaming):
     warmup: int = 128
     rest: int = 50
     half_life: float = 2000.0
-    _decay: Decay = field(init=False, repr=False, compare=False)
+    _keep: float = field(init=False, repr=False, compare=False)
+    _fade: Floats = field(init=False, repr=False, compare=False)
 
     words: ClassVar = {"view": VIEWS}
-    cells: ClassVar[int] = 256
-
     usual_limit: ClassVar[float] = 1.0
+    cells: ClassVar[int] = 1024
 
     def _check(self) -> None:
-        if self.memory < 512 or self.warmup < EPOCH or self.rest < BASE or not self.half_life > 0.0:
+        if self.memory < 512 or self.warmup < EPOCH or self.rest < 16 or not self.half_life > 0.0:
             raise ValueError(
-                f"memory must be at least 512 rows, warmup {EPOCH}, rest {BASE}, half_life above 0, not "
+                f"memory must be at least 512 rows, warmup {EPOCH}, rest 16, half_life above 0, not "
                 f"{self.memory}, {self.warmup}, {self.rest}, {self.half_life}"
             )
-        self._decay = Decay(keep(self.half_life), BASE)
+        self._keep = keep(self.half_life / CELL)
+        self._fade = np.exp(-np.arange(1 << 15) / BURDEN_ROWS)
+        self._fade[-1] = 0.0
 
     def _shapes(self) -> dict[str, Shape]:
+        lags = PERIODS * (2 * AROUND + 1)
         return {
-            "store": ((self.memory + 2 * LAST,), np.float32, 0.0),
+            "first": ((), np.float64, 0.0),
             "centre": ((), np.float64, 0.0),
             "scale": ((), np.float64, 0.0),
             "low": ((), np.float64, np.inf),
             "high": ((), np.float64, -np.inf),
-            "times": ((33,), np.int64, 0),
-            "period": ((), np.int64, self.memory // PERIODS),
-            "sample": ((SAMPLE,), np.float64, np.nan),
-            "sums": ((len(WINDOWS), PERIODS, 2 * AROUND + 1), np.float64, 0.0),
+            "before": ((), np.float64, np.nan),
+            "part": ((3,), np.float64, 0.0),
+            "cells": ((self.memory // CELL + 64,), np.float32, 0.0),
+            "late": ((2, LATE), np.float64, np.nan),
+            "long": ((4,), np.float64, 0.0),
+            "usual": ((3,), np.float64, np.nan),
+            "times": ((17,), np.int64, 0),
+            "lags": ((lags,), np.int32, 0),
+            "sums": ((len(WINDOWS), lags), np.float64, 0.0),
+            "sample": ((SAMPLE,), np.float32, np.inf),
+            "ordered": ((SAMPLE,), np.float32, np.inf),
             "edges": ((BINS - 1,), np.float64, np.nan),
-            "usual": ((BINS,), np.float64, np.nan),
-            **long_run_shapes(),
-            "blocks": ((len(VIEWS), BLOCKS), np.float32, 0.0),
+            "shares": ((BINS,), np.float64, np.nan),
+            "counts": ((BINS,), np.float64, 0.0),
+            "since": ((len(VIEWS), BLOCKS), np.float32, np.inf),
             "current": ((len(VIEWS),), np.float64, 0.0),
-            "held": ((len(VIEWS), 15), np.float64, 0.0),
+            "found": ((len(VIEWS), HOLD), np.float64, 0.0),
+            "finding": ((len(VIEWS),), np.float64, 0.0),
             "alarm": ((), np.int64, _NEVER),
+            "burden": ((), np.float64, 0.0),
         }
 
     @property
     def span(self) -> int:
-        return BASE
+        return CELL
 
     @property
     def needs(self) -> int:
@@ -125,87 +129,173 @@ class Auto(Streaming):
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
         count = state[COUNT]
+        state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
         number = count[:, None] + np.arange(x.shape[1])
-        views, constant = self._views(state, x, take, time)
-        ages = record_age(state["blocks"], state["current"], count, views, take, FACTORS)
-        strange = held(state["held"], ages, take)
-        total = strange[:, 0]
-        for view in range(1, len(VIEWS)):  # in this order, whatever the shape
-            total = total + strange[:, view]
-        ready = np.where(number < self.needs, 0.0, total / ALARM)
-        score = rested(state["alarm"], ready, number, take, 1.0, self.rest)
-        top = np.where(score > 0.0, strange.argmax(axis=1), np.nan)
-        return np.where(constant, np.nan, score), {"view": top}
-
-    def _views(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """The ten views, `(k, 10, length)`, each 0 where it has nothing to say; and where all was constant."""
-        count, length = state[COUNT], x.shape[1]
-        state["centre"][:] = np.where(count == 0, x[:, 0], state["centre"])
-        self._look_back(state)
-        number = count[:, None] + np.arange(length)
-        line, column = np.nonzero(np.arange(length) < take[:, None])
-        state["times"][line, number[line, column] % 33] = time[line, column]
-        y = self._compressed(state, x)
-        write(state["store"], count, y, take)
-        first = count - LAST + 1
-        recent = read(state["store"], first[:, None] + np.arange(length + LAST - 1))
-        recent[:, LAST - 1 :] = stored(y)  # cells that do not count are not in the store
-        lags = Lags.of(state["period"], PERIODS, AROUND, self.memory)
-        usual = phase_median(state["store"], number, Lags.of(state["period"], PERIODS, 1, self.memory))
+        away = x - state["first"][:, None]
+        y = self._compressed(state, away)
         beyond, extent = outside(state["low"], state["high"], x)
-        views = [
-            beyond,
-            rarity(state["sample"], x, extent),
-            *sliding_distances(state["store"], state["sums"], count, length, take, lags, WINDOWS),
-            np.abs(y - usual),
-            *long_run(state, self._decay, recent, take),
-            np.where(number < 2 * LAST, 0.0, distribution(recent, state["edges"], state["usual"])),
-        ]
-        stacked = np.stack(views, axis=1)
-        return np.where(np.isnan(stacked), 0.0, stacked), (extent == 0.0) & (beyond == 0.0)
+        level, spread = state["usual"][:, 0, None], state["usual"][:, 1, None]  # NaN while unknown
+        deviation = np.nan_to_num(over(np.abs(y - level), spread))
+        fast = np.stack([beyond, rarity(state["ordered"], away, extent), deviation], axis=1)
+        strange = self._fast(state, fast, number, take)
+        self._add_up(state, y, take)
+        due = np.flatnonzero((count + take) % CELL == 0)
+        if len(due):
+            last = take[due] - 1
+            slow = self._slow(state, due, count[due] + last)
+            strange[due, len(FAST) :, last] = np.maximum(strange[due, len(FAST) :, last], slow)
+            state["times"][due, (count[due] + last) // CELL % 17] = time[due, last]
+            state["sample"][due, (count[due] + last) // CELL % SAMPLE] = np.clip(away[due, last], -1e30, 1e30)
+            self._end_cell(state, due, count[due] + take[due])
+        total = np.cumsum(strange, axis=1)[:, -1]  # in this order, whatever the shape
+        score = self._alarms(state, np.where(number < self.needs, 0.0, total / ALARM), number, take)
+        top = np.where(score > 0.0, strange.argmax(axis=1), np.nan)
+        return np.where((extent == 0.0) & (beyond == 0.0), np.nan, score), {"view": top}
 
     @staticmethod
-    def _compressed(state: Arrays, x: Floats) -> Floats:
-        """`asinh((x - centre) / scale)`: nearly linear near the usual values, logarithmic far away."""
-        away = x - state["centre"][:, None]
+    def _compressed(state: Arrays, away: Floats) -> Floats:
+        """`asinh((x - centre) / scale)`: nearly linear near the usual values, logarithmic far away; 0 at first."""
         scale = state["scale"][:, None]
         known = scale > 0.0
-        return np.where(known, np.arcsinh(away / np.where(known, scale, 1.0)), np.clip(away, -1e30, 1e30))
+        y: Floats = np.arcsinh((away - state["centre"][:, None]) / np.where(known, scale, 1.0))
+        return np.where(known, y, np.clip(away, -1e30, 1e30))
 
-    def _look_back(self, state: Arrays) -> None:
+    @staticmethod
+    def _fast(state: Arrays, views: Floats, number: Ints, take: Ints) -> Floats:
+        """What the views of each row find, and what the slow ones found last, `(k, 12, length)`; learns the row."""
+        k, some, length = views.shape
+        each, current = np.arange(k), state["current"]
+        running = np.maximum.accumulate(np.concatenate([current[:, :some, None], views], axis=2), axis=2)
+        ages = record_age(state["since"], each, 0, running[:, :, :-1], views, number)
+        current[:, :some] = running[each, :, take]
+        ages = np.maximum.accumulate(np.concatenate([state["finding"][:, :some, None], ages], axis=2), axis=2)
+        state["finding"][:, :some] = ages[each, :, take]
+        strange = np.repeat(state["found"].max(axis=2)[:, :, None], length, axis=2)
+        strange[:, :some] = np.maximum(strange[:, :some], ages[:, :, 1:])
+        return strange
+
+    @staticmethod
+    def _add_up(state: Arrays, y: Floats, take: Ints) -> None:
+        """Sums over the cell that is filling: value, squared deviation, squared step."""
+        each, usual = np.arange(len(y)), state["usual"][:, 0, None]
+        steps = np.diff(np.concatenate([state["before"][:, None], y], axis=1), axis=1)
+        away = np.where(np.isnan(usual), y, y - usual)
+        new = np.stack([y, away * away, np.where(np.isnan(steps), 0.0, steps * steps)], axis=1)
+        if y.shape[1] == 1:  # the same sum, without the detour; one row a call is the usual case
+            state["part"] += new[:, :, 0]
+        else:
+            sums = np.cumsum(np.concatenate([state["part"][:, :, None], new], axis=2), axis=2)
+            state["part"][:] = sums[each, :, take]
+        state["before"][:] = y[each, take - 1]
+
+    def _slow(self, state: Arrays, due: Ints, row: Ints) -> Floats:
+        """What the views of a cell find, `(k, 9)`, whose last row is `row` `(k,)`; learns the cell."""
+        cell, memory = row // CELL, state["cells"]
+        part = state["part"][due] / CELL
+        memory[due, cell % memory.shape[1]] = kept(part[:, 0])
+        known = state["scale"][due] > 0.0
+        sums = state["sums"][due]
+        lags = state["lags"][due].astype(np.int64)
+        near, phase = slide(memory, due, cell, lags, sums, WINDOWS)
+        state["sums"][due] = sums
+        level, spread, lively = state["usual"][due].T
+        late = self._learn_usual(state, due, cell, np.where(known[:, None], part, np.nan))
+        last = cells_at(memory, due, cell[:, None] - np.arange(8))
+        drift = np.abs(np.cumsum(last, axis=1)[:, -1] / 8 - level)
+        steps = np.sqrt(
+            np.cumsum(late[np.arange(len(due))[:, None], (cell[:, None] - np.arange(8)) % LATE], axis=1)
+        )
+        burst, restless = steps[:, 1] / np.sqrt(2.0), steps[:, 7] / np.sqrt(8.0)
+        views = np.stack(
+            [*near.T, phase, over(drift, spread), over(burst, lively), over(restless, lively),
+             over(lively, burst), self._distribution(state, due, cell)],
+            axis=1,
+        )  # fmt: skip
+        views = np.where(np.isnan(views) | ~known[:, None], 0.0, views)
+        some, current = len(FAST), state["current"]
+        running = current[due, some:]
+        ages = record_age(state["since"], due, some, running[:, :, None], views[:, :, None], row[:, None])[:, :, 0]
+        current[due, some:] = np.maximum(running, views)
+        state["finding"][due, some:] = ages
+        return ages
+
+    def _learn_usual(self, state: Arrays, due: Ints, cell: Ints, part: Floats) -> Floats:
+        """Level, spread and liveliness go on by the cell 16 ago; returns the mean squared steps by cell, `(k, 16)`."""
+        late, long, old = state["late"][due], state["long"][due], cells_at(state["cells"], due, cell - LATE)
+        place, each = cell % LATE, np.arange(len(due))
+        new = np.stack([old, late[each, 0, place], late[each, 1, place], np.ones(len(due))], axis=1)
+        there = ~np.isnan(new[:, 1])
+        long[there] = long[there] * self._keep + new[there]
+        late[each, :, place] = part[:, 1:]
+        state["late"][due], state["long"][due] = late, long
+        weight = np.where(long[:, 3] > 0.0, long[:, 3], np.nan)[:, None]
+        mean = long[:, :3] / weight
+        mean[:, 1:] = np.sqrt(mean[:, 1:])
+        state["usual"][due] = mean
+        return late[:, 1]
+
+    @staticmethod
+    def _distribution(state: Arrays, due: Ints, cell: Ints) -> Floats:
+        """Divergence of the last 32 cells from the history, 0 while there are few of either; counts the cell."""
+        ends = cells_at(state["cells"], due, np.stack([cell, cell - RECENT], axis=1))
+        bins, each = binned(ends, state["edges"][due]), np.arange(len(due))
+        counts = state["counts"][due]
+        counts[each, bins[:, 0]] += 1.0
+        counts[each, bins[:, 1]] -= ~np.isnan(ends[:, 1])
+        state["counts"][due] = counts
+        return np.where(cell < 2 * RECENT, 0.0, divergence(counts, state["shares"][due]))
+
+    def _end_cell(self, state: Arrays, due: Ints, count: Ints) -> None:
+        """After the last row of a cell: begin the next; after that of a block or an epoch, what is to be done then."""
+        state["part"][due] = 0.0
+        state["found"][due, :, count // CELL % HOLD] = state["finding"][due]
+        state["finding"][due] = 0.0
+        learn_blocks(state["since"], state["current"], due[count % BLOCK == 0])
+        epoch = count % EPOCH == 0
+        if epoch.any():
+            self._look_back(state, due[epoch], count[epoch])
+
+    def _alarms(self, state: Arrays, score: Floats, number: Ints, take: Ints) -> Floats:
+        """One alarm an event, and the more of them a series had of late, the more the next one needs."""
+        before = state["alarm"].copy()
+        fade = self._fade[np.minimum(number - before[:, None], len(self._fade) - 1)]
+        score = rested(
+            state["alarm"], score / (1.0 + state["burden"][:, None] * fade), number, take, 1.0, self.rest
+        )
+        new = np.flatnonzero(state["alarm"] != before)
+        since = np.minimum(state["alarm"][new] - before[new], len(self._fade) - 1)
+        state["burden"][new] = state["burden"][new] * self._fade[since] + BURDEN
+        return score
+
+    def _look_back(self, state: Arrays, due: Ints, count: Ints) -> None:
         """Every 64 rows of a series: set the scale if it is not yet set, learn the period and the distribution."""
-        due = np.flatnonzero((state[COUNT] % EPOCH == 0) & (state[COUNT] > 0))
-        if not len(due):
-            return
-        count = state[COUNT][due]
-        self._set_scale(state, due[(state["scale"][due] == 0.0) & (count >= self.warmup)])
+        late = (state["scale"][due] == 0.0) & (count >= self.warmup)
+        self._set_scale(state, due[late], count[late])
+        memory, cells, size = state["cells"], count // CELL, self.memory // CELL
         gaps = np.sort(np.diff(np.sort(state["times"][due], axis=1), axis=1), axis=1)
-        state["period"][due] = rows_a_period(gaps[:, 16], self.memory, PERIODS)
-        lags = Lags.of(state["period"][due], PERIODS, AROUND, self.memory)
-        state["sums"][due] = neighbour_sums(state["store"][due], count, lags, WINDOWS)
-        kept = np.minimum(count, self.memory)
-        back = np.maximum(kept // SAMPLE, 1)[:, None] * np.arange(SAMPLE)
-        sample = read(state["store"][due], np.where(back < kept[:, None], count[:, None] - 1 - back, -1))
-        state["edges"][due], state["usual"][due] = quantile_bins(sample)
-        scale = state["scale"][due][:, None]
-        plain = np.where(scale > 0.0, np.sinh(np.clip(sample, -230.0, 230.0)) * scale, sample)
-        state["sample"][due] = plain + state["centre"][due][:, None]
+        rows = rows_a_period(gaps[:, 8] // CELL, self.memory, PERIODS)
+        lags = lags_of(rows / CELL, size)
+        state["lags"][due] = lags
+        state["sums"][due] = shape_sums(memory, due, cells - 1, lags, WINDOWS)
+        state["ordered"][due] = np.sort(state["sample"][due], axis=1)
+        past = cells_at(memory, due, (cells - size)[:, None] + np.arange(size))
+        edges, state["shares"][due] = quantile_bins(np.sort(past.astype(np.float32), axis=1))
+        state["edges"][due] = edges
+        recent = past[:, -RECENT:]
+        bins = np.where(np.isnan(recent), BINS, binned(recent, edges))
+        state["counts"][due] = (bins[:, :, None] == np.arange(BINS)).sum(axis=1)
 
-    def _set_scale(self, state: Arrays, which: Ints) -> None:
-        """Median and MAD of the last `warmup` rows become centre and scale, unless they are constant."""
+    def _set_scale(self, state: Arrays, which: Ints, count: Ints) -> None:
+        """Median and MAD of a fourth of the last `warmup` rows become centre and scale, unless they are constant."""
         if not len(which):
             return
-        last = (state[COUNT][which] - self.warmup)[:, None] + np.arange(self.warmup)
-        values = read(state["store"][which], last)
+        size = self.warmup // CELL
+        place = ((count // CELL - size)[:, None] + np.arange(size)) % SAMPLE
+        values = state["sample"][which[:, None], place].astype(np.float64)
         middle = np.median(values, axis=1)
         mad = np.median(np.abs(values - middle[:, None]), axis=1)
         scale = np.where(mad > 0.0, mad, values.std(axis=1))
         which, middle, scale = which[scale > 0.0], middle[scale > 0.0], scale[scale > 0.0]
-        state["scale"][which] = scale
-        state["centre"][which] += middle
-        state["store"][which] = np.arcsinh((state["store"][which] - middle[:, None]) / scale[:, None])
-        for name in long_run_shapes():
-            state[name][which] = 0.0
-        for view in _IN_UNITS:  # their records so far were in the unit of the metric
-            state["blocks"][which, view] /= scale[:, None]
-            state["current"][which, view] /= scale
+        state["centre"][which], state["scale"][which] = middle, scale
+        state["cells"][which] = np.arcsinh((state["cells"][which] - middle[:, None]) / scale[:, None])
+        state["before"][which] = np.nan
