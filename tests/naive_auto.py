@@ -1,5 +1,6 @@
 """The preset `auto` as it is described: one series, one row after the other, every sum from scratch."""
 
+import itertools
 import math
 
 import numpy as np
@@ -99,7 +100,7 @@ class Naive:
         level, spread, lively = self.usual
         y = self.ys[-4:]
         self.cells.append(float(np.float32(sum(y) / 4)))
-        before = self.ys[-5] if len(self.ys) > 4 and not (self.begin == c) else math.nan
+        before = self.ys[-5] if len(self.ys) > 4 and self.begin != c else math.nan
         steps = [b - a for a, b in zip([before, *y], y, strict=False)]
         self.parts.append((
             sum((v - (0.0 if math.isnan(level) else level)) ** 2 for v in y) / 4,
@@ -157,7 +158,7 @@ class Naive:
                 self.usual = (math.nan,) * 3
         marks = sorted(self.times[3::4][-17:])
         marks = [0] * (17 - len(marks)) + marks
-        gap = sorted(b - a for a, b in zip(marks, marks[1:], strict=False))[8] // 4
+        gap = sorted(b - a for a, b in itertools.pairwise(marks))[8] // 4
         day = round(86_400e9 / gap) if gap > 0 else 0
         rows = day if day >= 8 and 2 * day <= self.memory else self.memory // 14
         lags = [int(np.rint(rows / 4 * k)) + o for k in range(1, 15) for o in (-1, 0, 1)]

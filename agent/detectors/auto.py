@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.cells import AROUND, CELL, PERIODS, cells_at, kept, lags_of, shape_sums, slide
+from agent.detectors.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
 from agent.detectors.decay import keep
-from agent.detectors.history import rows_a_period
+from agent.detectors.history import rows_a_period, stored
 from agent.detectors.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.views import (
@@ -192,7 +192,7 @@ class Auto(Streaming):
         """What the views of a cell find, `(k, 9)`, whose last row is `row` `(k,)`; learns the cell."""
         cell, memory = row // CELL, state["cells"]
         part = state["part"][due] / CELL
-        memory[due, cell % memory.shape[1]] = kept(part[:, 0])
+        memory[due, cell % memory.shape[1]] = stored(part[:, 0])
         known = state["scale"][due] > 0.0
         sums = state["sums"][due]
         lags = state["lags"][due].astype(np.int64)

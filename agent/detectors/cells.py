@@ -21,11 +21,6 @@ PERIODS, AROUND = 14, 1
 Cells = npt.NDArray[np.float32]
 
 
-def kept(values: Floats) -> Floats:
-    """Values as the memory keeps them: 24 bits, and within what such numbers can hold."""
-    return np.clip(values, -1e30, 1e30).astype(np.float32).astype(np.float64)
-
-
 def cells_at(memory: Cells, line: Ints, number: Ints) -> Floats:
     """Cells by their number.
 
