@@ -29,6 +29,7 @@ from agent.rows import Rows, State
 from agent.rules import Transition
 from agent.rules.grouped import grown
 from agent.rules.runs import Runs
+from agent.rules.said import Said, words_of
 from sensors.batch import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
@@ -81,6 +82,7 @@ class Lifecycle:
     _due: int = _NEVER  # before this time the clock completes nothing; a lower bound
     _of: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     _raises: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    _said: Said = field(default_factory=Said)
 
     def __post_init__(self) -> None:
         self._of = {name: np.zeros(0, dtype) for name, (dtype, _) in _COLUMNS.items()}
@@ -187,12 +189,13 @@ class Lifecycle:
             return []
         self._of["acked"][key] = True
         event = self._transition(Change.ACKED, key, -1, int(self._of["end"][key]), *self._last(key))
-        return [replace(event, note=note)]
+        return [replace(event, note=note, **self._said.evidence(key))]
 
     def tell(self, change: Change, key: int, note: str = "") -> Transition:
         """Tell an incident that fires once more: it is silenced, or a silence has ended."""
         self._of["repeat"][key] += 1
-        return replace(self._transition(change, key, -1, int(self._of["end"][key]), *self._last(key)), note=note)
+        event = self._transition(change, key, -1, int(self._of["end"][key]), *self._last(key))
+        return replace(event, note=note, **self._said.evidence(key))
 
     def firing(self) -> Ints:
         """Keys of the series that fire."""
@@ -201,7 +204,8 @@ class Lifecycle:
     def incident(self, key: int) -> State:
         """What is remembered of one series, plain JSON; `adopt` goes on from it."""
         raises = self._raises[key].tolist() if key < len(self._raises) else []
-        return {"raises": raises, **{name: array[key].item() for name, array in self._of.items()}}
+        columns = {name: array[key].item() for name, array in self._of.items()}
+        return {"raises": raises, "said": self._said.of(key), **columns}
 
     def adopt(self, key: int, saved: State) -> None:
         """Go on with one series as `incident` had it; the clock goes on from the latest."""
@@ -210,6 +214,7 @@ class Lifecycle:
             self._of[name][key] = saved[name]
         if len(saved["raises"]) == self.flap_changes:
             self._raises[key] = saved["raises"]
+        self._said.keep(key, dict(saved.get("said", {})))
         self._now, self._due = max(self._now, int(saved["sent"])), _NEVER
 
     def set_back(self, to: int) -> None:
@@ -218,18 +223,22 @@ class Lifecycle:
             np.minimum(self._of[name], to, out=self._of[name])
 
     def state(self) -> State:
-        return {"now": self._now, "raises": self._raises.copy(), **{name: a.copy() for name, a in self._of.items()}}
+        own = {"now": self._now, "raises": self._raises.copy(), "said": self._said.state()}
+        return own | {name: array.copy() for name, array in self._of.items()}
 
     def restore(self, state: State) -> None:
         self._now, self._due = int(state["now"]), _NEVER
         self._of = {name: np.array(state[name], dtype) for name, (dtype, _) in _COLUMNS.items()}
         self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
+        self._said.restore(state["said"])
 
     def forget(self, keys: Ints) -> None:
         keys = keys[keys < len(self._of["up"])]
         for name, (_, empty) in _COLUMNS.items():
             self._of[name][keys] = empty
         self._raises[keys] = _NEVER
+        for key in keys.tolist():
+            self._said.forget(key)
 
     def _crossings(self, rows: Rows, runs: Runs, value: Floats, level: Ints | None) -> list[tuple[int, Transition]]:
         """Raises, resolves and escalations, each with its row."""
@@ -296,6 +305,7 @@ class Lifecycle:
     def _end(self, key: int, time: int) -> None:
         for name in ("firing", "acked", "flapping", "silent"):
             self._of[name][key] = False
+        self._said.forget(key)
         self._of["resolved"][key] = time
 
     def _woken(self, rows: Rows, runs: Runs, value: Floats) -> list[tuple[int, Transition]]:
@@ -319,20 +329,17 @@ class Lifecycle:
             pending = ~of["firing"][keys]
             of["level"][keys[pending]] = level[row[pending]]
         of["start"][keys], of["end"][keys], of["value"][keys] = rows.start[row], rows.end[row], value[row]
+        for i in np.flatnonzero(of["up"][keys] & ~of["firing"][keys]).tolist():
+            self._said.keep(int(keys[i]), words_of(rows, int(row[i])))
+        self._said.drop_unless(of["up"] | of["firing"])
 
     def _by_row(self, change: Change, key: int, row: int, rows: Rows, value: Floats) -> Transition:
-        transition = self._transition(
-            change,
-            key,
-            int(rows.at[row]),
-            int(rows.end[row]),
-            float(value[row]),
-            int(rows.start[row]),
-            int(rows.end[row]),
-        )
-        count, missing, score = (_number(rows, name, row) for name in ("count", "missing", "score"))
-        whole = [None if number is None else int(number) for number in (count, missing)]
-        return replace(transition, count=whole[0], missing=whole[1], score=score, evidence=_evidence(rows, row))
+        start, end = int(rows.start[row]), int(rows.end[row])
+        transition = self._transition(change, key, int(rows.at[row]), end, float(value[row]), start, end)
+        words = words_of(rows, row)
+        if change is Change.RAISED:
+            self._said.keep(key, words)
+        return replace(transition, **words)
 
     def _by_clock(self, change: Change, key: int, time: int) -> Transition:
         of = self._of
@@ -344,6 +351,8 @@ class Lifecycle:
             case Change.UPDATED:
                 of["repeat"][key] += 1
         transition = self._transition(change, key, -1, time, *self._last(key))
+        said = self._said.of(key) if change is Change.RAISED else self._said.evidence(key)
+        transition = replace(transition, **said)
         if change is Change.RESOLVED:
             self._end(key, time)
         return transition
@@ -383,17 +392,3 @@ class Lifecycle:
         for name, (_, empty) in _COLUMNS.items():
             self._of[name] = grown(self._of[name], size, empty)
         self._raises = grown(self._raises, size, _NEVER)
-
-
-def _evidence(rows: Rows, row: int) -> dict[str, Any]:
-    """What the row says beside its numbers: its texts, and what a detector adds in the list `evidence`."""
-    said: dict[str, Any] = {
-        name: text.words[text.codes[row]] for name, text in rows.texts.items() if text.codes[row] >= 0
-    }
-    more = rows.lists.get("evidence")
-    return said | dict(more[row]) if more is not None and more[row] else said
-
-
-def _number(rows: Rows, name: str, row: int) -> float | None:
-    column = rows.values.get(name)
-    return None if column is None or column[row] != column[row] else float(column[row])

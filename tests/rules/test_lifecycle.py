@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,10 @@ FIELDS = ("for_", "hold", "cooldown", "every", "no_data", "flap_changes", "flap_
 def rows_of(chunk, now):
     columns = list(zip(*chunk, strict=True)) or [[]] * 5
     key, time, drive, level, at = (np.array(column, np.int64) for column in columns)
-    return Rows(key, time, time, at, {}, now), drive, time.astype(float), level
+    words = {
+        "evidence": [None if t % 5 == 0 else {"at": t, "by": [{"share": np.float64(t / 7)}]} for t in time.tolist()]
+    }
+    return Rows(key, time, time, at, {"score": time / 3.0}, now, lists=words), drive, time.astype(float), level
 
 
 def told(transition):
@@ -114,6 +118,33 @@ def test_a_condition_must_hold_for_so_long():
 
 def test_the_clock_raises_what_a_silent_machine_left_pending():
     assert run(Lifecycle(for_=10), (0, 1), 9, 10, 11) == [("raised", 10)]
+
+
+def test_what_the_clock_raises_says_what_the_last_row_said_and_keeps_it_over_restarts():
+    life = Lifecycle(for_=10, every=50)
+    for time, push in ((1, 1), (6, 1)):
+        life.process(*rows_of([(0, time, push, 0, 0)], time)[:3])
+    again = Lifecycle(for_=10, every=50)
+    again.restore(orjson.loads(orjson.dumps(life.state(), option=orjson.OPT_SERIALIZE_NUMPY)))
+    (raised,) = again.tick(30)
+    assert (raised.change, raised.score, raised.at) == (Change.RAISED, 2.0, -1)
+    assert raised.evidence == {"at": 6, "by": [{"share": 6 / 7}]}
+    taken_over = Lifecycle(for_=10, every=50)
+    taken_over.adopt(0, orjson.loads(orjson.dumps(again.incident(0))))
+    (reminder,) = taken_over.tick(200)
+    assert (reminder.change, reminder.score, reminder.evidence) == (Change.UPDATED, None, raised.evidence)
+    (acked,) = taken_over.acknowledge(0)
+    assert acked.evidence == raised.evidence
+    (resolved,) = taken_over.process(*rows_of([(0, 201, -1, 0, 0)], 201)[:3])
+    assert resolved.evidence["at"] == 201
+    assert taken_over.incident(0)["said"] == {}
+
+
+def test_a_run_that_ended_before_its_time_leaves_nothing_behind():
+    life = Lifecycle(for_=10)
+    for time, push in ((1, 1), (6, -1)):
+        life.process(*rows_of([(0, time, push, 0, 0)], time)[:3])
+    assert life.incident(0)["said"] == {}
 
 
 def test_the_clock_waits_for_a_row_that_is_only_a_little_late():
