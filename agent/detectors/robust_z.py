@@ -71,9 +71,7 @@ class RobustZ(Streaming):
             low, high = (self.window - 1) // 2, self.window // 2
             middle = 0.5 * (ordered[:, :, low] + ordered[:, :, high])
             ordered -= middle[:, :, None]
-            mad = _middle_distance(ordered, high + 1)
-            if low != high:
-                mad = 0.5 * (mad + _middle_distance(ordered, low + 1))
+            mad = _middle_distance(ordered.reshape(-1, self.window)).reshape(x.shape)
         else:
             middle = _median(ordered, known)
             ordered -= middle[:, :, None]
@@ -99,15 +97,28 @@ def _followed(ring: Floats, x: Floats, take: Ints) -> Floats:
     return whole
 
 
-def _middle_distance(away: Floats, rank: int) -> Floats:
-    """The `rank`-th smallest absolute value along the last axis of ordered values, without ordering them anew.
+def _middle_distance(away: Floats) -> Floats:
+    """Median of the absolute values of each line of `(n, window)`, which is in ascending order, without a new order.
 
-    The `rank` values nearest to 0 stand side by side, so it is the least, over all places where they may begin, of
-    the farther of their two ends.
+    The m values nearest to 0 stand side by side. As they move to the right, their left end comes nearer to 0 and
+    their right end goes away: where the two cross, the farther one is as near as can be. The next nearest after
+    them is one of their two neighbours.
     """
-    starts = away.shape[2] - rank + 1
-    found: Floats = np.maximum(-away[:, :, :starts], away[:, :, rank - 1 :]).min(axis=2)
-    return found
+    n, window = away.shape
+    m = window - window // 2
+    leftmost = away[:, : window - m + 1] + away[:, m - 1 :] < 0.0  # true as long as the left end is the farther
+    crossed = leftmost.argmin(axis=1)
+    crossed[leftmost[:, -1]] = window - m + 1
+    flat, at = away.reshape(-1), np.arange(0, n * window, window) + crossed
+    left = np.where(crossed > 0, -flat.take(at - 1, mode="clip"), np.inf)
+    right = np.where(crossed < window - m + 1, flat.take(at + (m - 1), mode="clip"), np.inf)
+    nearest: Floats = np.minimum(left, right)
+    if window % 2:
+        return nearest
+    first, at = crossed - (left <= right), at - (left <= right)
+    left = np.where(first > 0, -flat.take(at - 1, mode="clip"), np.inf)
+    right = np.where(first + m < window, flat.take(at + m, mode="clip"), np.inf)
+    return 0.5 * (nearest + np.minimum(left, right))
 
 
 def _median(ordered: Floats, known: Ints) -> Floats:
