@@ -31,7 +31,9 @@ def fresh(part: str | Streaming, metric: str) -> Streaming:
     """
     if isinstance(part, str):
         if part not in NAMED:
-            raise ValueError(f"unknown part {part!r}; known are {', '.join(NAMED)}: it must be one of them, or a table")
+            raise ValueError(
+                f"unknown part {part!r}; known are {', '.join(NAMED)}: it must be one of them, or a table"
+            )
         return NAMED[part](metric)
     if not isinstance(part, Streaming):
         raise ValueError(f"{type(part).__name__} does not score each value of one metric; it cannot be a part")
