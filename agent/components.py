@@ -52,6 +52,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "auto": "agent.detectors.auto:Auto",
         "calibrated": "agent.detectors.calibrated:Calibrated",
         "combined": "agent.detectors.combination:Combined",
+        "contexts": "agent.detectors.contexts:Contexts",
         "cusum": "agent.detectors.cusum:Cusum",
         "ewma": "agent.detectors.ewma:Ewma",
         "mains": "agent.detectors.mains:Mains",

@@ -73,6 +73,7 @@ CASES: tuple[Case, ...] = (
     Case("stuck"),
     Case("missing"),
     Case("neighbour", "PySAD KNNCAD", warm=700),
+    Case("contexts", "HalfSpaceTrees", warm=500),
     Case("calibrated", "QuantileFilter"),
     Case("combined", "HalfSpaceTrees"),
     Case("auto", "PySAD xStream"),

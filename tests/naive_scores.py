@@ -134,3 +134,61 @@ def anomaly_rate(columns, limit, hold):
             continue
         rates.append(sum(any(s >= limit for s in c[max(0, t - hold + 1) : t + 1]) for c in columns) / len(columns))
     return rates
+
+
+def _alphabets(past):
+    """Four functions of a value to its symbol."""
+    middle = float(np.median(past))
+    away = [abs(x - middle) for x in past]
+    scale = float(np.median(away)) or math.sqrt(sum(d * d for d in away) / len(away))
+    low, extent = min(past), max(past) - min(past)
+
+    def bent(step):
+        def symbol(x):
+            z = math.asinh((x - middle) / scale) if scale else 1e6 * np.sign(x - middle)
+            return max(0, min(31, math.floor(z / step) + 16))
+
+        return symbol
+
+    def part(parts):
+        return lambda x: max(0, min(31, math.floor((x - low) / (extent or 1e-6) * parts + 0.5) + (32 - parts) // 2))
+
+    return [bent(0.25), bent(0.4), part(12), part(24)]
+
+
+def contexts(xs, memory, warmup, rest):
+    xs = [float(np.float32(x - xs[0])) for x in xs]
+    ages = [[0.0] * 4 for _ in xs]
+    history = [[] for _ in range(4)]  # how many pairs were new, for each alphabet
+    scores, last = [], -math.inf
+    for t, x in enumerate(xs):
+        doubled = any(t == warmup * 2**k for k in range(20)) and t <= memory
+        if t and (doubled or t % memory == 0):
+            past = xs[max(0, t - memory) : t]
+            names = _alphabets(past)
+            seen = {
+                (a, lag, names[a](past[i - lag]), names[a](past[i]))
+                for a in range(4)
+                for lag in range(1, 5)
+                for i in range(lag, len(past))
+            }
+        if t < warmup:
+            scores.append(math.nan)
+            for level in history:
+                level.append(0)
+            continue
+        for a in range(4):
+            pairs = [(a, lag, names[a](xs[t - lag]), names[a](x)) for lag in range(1, 5)]
+            new = sum(pair not in seen for pair in pairs)
+            seen.update(pairs)
+            more = max((i for i in range(t) if history[a][i] > new), default=-1)
+            many = max((i for i in range(t) if history[a][i] >= new), default=-1)
+            history[a].append(new)
+            ages[t][a] = sum(((t - 1 - i) / t) ** 1.5 for i in (more, many)) / 2 if new else 0.0
+        score = sum(max(row[a] for row in ages[max(0, t - 15) : t + 1]) for a in range(4)) / 4 / 0.3
+        if t - last <= rest:
+            score = 0.0
+        elif score >= 1:
+            last = t
+        scores.append(score if any(x != xs[0] for x in xs[: t + 1]) else math.nan)
+    return scores

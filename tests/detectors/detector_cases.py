@@ -96,6 +96,7 @@ CASES = {
         offset="it takes scores, whose zero has a meaning",
     ),
     "combined": Case(X | {"rest": 16}),
+    "contexts": Case(X | {"memory": 1024, "warmup": 32, "rest": 20}, ties=_RANK),
     "cusum": Case(X),
     "ewma": Case(X),
     "kl": Case(

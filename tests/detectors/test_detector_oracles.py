@@ -12,6 +12,7 @@ from agent.detectors.anomaly_rate import AnomalyRate
 from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.calibrated import Calibrated, tail
 from agent.detectors.combination import Combined
+from agent.detectors.contexts import Contexts
 from agent.detectors.cusum import Cusum
 from agent.detectors.ewma import Ewma
 from agent.detectors.neighbour import Neighbour
@@ -34,6 +35,8 @@ CASES = [
     (Spatial, naive.spatial, {"warmup": 4}),
     (RobustZ, naive.robust_z, {"window": 9, "warmup": 3}),
     (RobustZ, naive.robust_z, {"window": 16, "warmup": 16}),
+    (Contexts, naive_scores.contexts, {"memory": 64, "warmup": 16, "rest": 16}),
+    (Contexts, naive_scores.contexts, {"memory": 256, "warmup": 32, "rest": 40}),
     (Spike, naive_scores.spike, {"half_life": 40.0, "warmup": 8}),
     (NoiseBurst, naive_scores.noise_burst, {"window": 8, "half_life": 60.0, "warmup": 16}),
     (Stuck, naive_scores.stuck, {"rows": 3}),

@@ -9,6 +9,7 @@ from agent.detectors.anomaly_rate import AnomalyRate
 from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.calibrated import Calibrated
 from agent.detectors.combination import Combined
+from agent.detectors.contexts import Contexts
 from agent.detectors.neighbour import Neighbour
 from agent.detectors.seasonal import Seasonal
 from agent.detectors.stuck import Stuck
@@ -147,3 +148,30 @@ def test_the_anomaly_rate_is_the_share_of_strange_metrics_and_names_them():
 def test_an_impossible_configuration_is_refused(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+def test_usual_values_in_an_unusual_order_are_a_new_context():
+    steps = np.tile([1.0, 2.0, 3.0, 4.0], 400) + np.random.default_rng(1).normal(0, 0.01, 1600)
+    steps[1400:1404] = steps[[1400, 1402, 1401, 1403]]
+    got = scores(Contexts("x"), steps)
+    assert (got[1401:1404] >= 1).any()
+    assert (got[600:1400] < 1).all()
+
+
+def test_a_context_is_forgotten_after_two_memories():
+    x = np.tile([1.0, 2.0, 1.0, 3.0], 400)
+    x[[160, 500, 1590]] = 9.0  # new, known, new again
+    got = scores(Contexts("x", memory=256), x)
+    assert [bool((got[t : t + 4] >= 1).any()) for t in (160, 500, 1590)] == [True, False, True]
+
+
+def test_a_move_after_a_constant_is_new():
+    got = scores(Contexts("x"), [5.0] * 300 + [5.1] + [5.0] * 20)
+    assert np.isnan(got[:300]).all()
+    assert got[300] > 1
+
+
+def test_contexts_that_cannot_be_are_refused():
+    for wrong in ({"memory": 1000}, {"warmup": 100}, {"rest": 3}, {"memory": 64, "warmup": 128}):
+        with pytest.raises(ValueError, match="rows|multiple"):
+            Contexts("x", **wrong)
