@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.history import read, stored, write
-from agent.detectors.records import BASE, held, rested
+from agent.detectors.records import rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.symbols import (
     ALPHABETS,
@@ -23,6 +23,9 @@ from sensors.batch import Floats, Ints
 
 ALARM = 0.3
 """Mean over the alphabets that makes a score of 1; fitted to labelled metrics of several sources."""
+
+HOLD = 16
+"""Rows for which a finding lasts, so that alphabets that notice at different times add up."""
 
 _NEVER = -(1 << 40)
 
@@ -52,24 +55,24 @@ class Contexts(Streaming):
     cells: ClassVar[int] = 1024
 
     def _check(self) -> None:
-        if self.warmup < BASE or self.warmup % BASE or self.memory < self.warmup or self.memory % self.warmup:
+        if self.warmup < HOLD or self.warmup % HOLD or self.memory < self.warmup or self.memory % self.warmup:
             raise ValueError("warmup must be a multiple of 16 rows, memory a multiple of warmup")
-        if self.rest < BASE:
+        if self.rest < HOLD:
             raise ValueError("rest must be at least 16 rows")
 
     def _shapes(self) -> dict[str, Shape]:
         return {
-            "store": ((self.memory + LAGS + BASE,), np.float32, 0.0),
+            "store": ((self.memory + LAGS + HOLD,), np.float32, 0.0),
             "first": ((), np.float64, 0.0),
             "moved": ((), np.bool_, False),
             **symbol_shapes(),
-            "held": ((ALPHABETS, BASE - 1), np.float64, 0.0),
+            "held": ((ALPHABETS, HOLD - 1), np.float64, 0.0),
             "alarm": ((), np.int64, _NEVER),
         }
 
     @property
     def span(self) -> int:
-        return BASE
+        return HOLD
 
     @property
     def needs(self) -> int:
@@ -97,3 +100,14 @@ class Contexts(Streaming):
             total = total + strange[:, alphabet]
         score = rested(state["alarm"], total / (ALPHABETS * ALARM), number, take, 1.0, self.rest)
         return np.where(moved[:, 1:], score, np.nan)
+
+
+def held(ring: Floats, score: Floats, take: Ints) -> Floats:
+    """Maximum of each score over the last 16 rows; `ring` `(k, alphabets, 15)` holds the rows before."""
+    whole = np.concatenate([ring, score], axis=2)
+    ring[:] = np.take_along_axis(whole, (take[:, None] + np.arange(HOLD - 1))[:, None, :], axis=2)
+    step = 1
+    while step < HOLD:
+        whole = np.maximum(whole[:, :, step:], whole[:, :, :-step])
+        step *= 2
+    return whole
