@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.components import ConfigError
+from agent.memory import keep_freed_memory
 from agent.service import survive_early_signals
 
 EX_CONFIG = 78  # sysexits.h: systemd does not restart on it (RestartPreventExitStatus)
@@ -41,6 +42,7 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration."""
     survive_early_signals()
+    keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         chosen = parser(words).parse_args(words)

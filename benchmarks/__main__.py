@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from agent.memory import keep_freed_memory
+
 BENCHMARKS = {
     "engine": "benchmarks.engine",
     "tutorial": "benchmarks.tutorial",
@@ -27,6 +29,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
         print(f"usage: python -m benchmarks NAME [options]\nnames: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    keep_freed_memory()  # as the agent does
     code: int = importlib.import_module(BENCHMARKS[sys.argv[1]]).main(sys.argv[2:]) or 0
     return code
 
