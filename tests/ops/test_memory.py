@@ -23,7 +23,9 @@ else:
 
 def faults(*words):
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", FAULTS, *words], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, *words], cwd=root, capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 
