@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -133,53 +134,56 @@ def encode_raw(label: Label, rows: Rows, names: Callable[[int], Name], identity:
     """
     if label.payload == "value":
         return _encode_values(label, rows, names, identity)
-    text, number = SEVERITIES[label.severity]
-    fixed = _fields(
-        type="io.edge-agent.alert.raw",
-        datacontenttype="application/json",
-        dataschema=SCHEMA,
-        severitytext=text,
-        severitynumber=number,
-        recordedtime=rfc3339(rows.now),
-    )
-    heads: dict[int, tuple[bytes, bytes, bytes, str, str]] = {}
-    for key in np.unique(rows.key).tolist():
-        series = names(key)
-        machine = machine_of(label.by, series)
-        alert_key = identity.alert_key(label.rule, label.signal, series)
-        heads[key] = (
-            b'{"specversion":"1.0","id":"' + alert_key.encode() + b"/",
-            b'",' + _fields(source=identity.source(machine), subject=alert_key) + b"," + fixed + b',"time":"',
-            b'","data":{'
-            + _fields(
-                key=alert_key,
-                state="raw",
-                severity=label.severity,
-                rule={"id": label.rule, "kind": label.kind},
-                machine=machine,
-                series=list(series),
-                signal=label.signal,
-                unit=label.unit,
-                threshold={"raise": label.raise_limit, "clear": label.clear_limit},
-                message=f"{spoken_name(label.by, series)}: {label.quantity()} {label.limit or label.raise_limit}",
-            )
-            + b',"window":{"start":"',
-            topic_name(machine),
-            alert_name(label.signal, label.rule, label.by, series),
-        )
+    heads = {key: _head(label, names(key), identity) for key in set(rows.key.tolist())}
     mine = [heads[key] for key in rows.key.tolist()]
     counts = _numbers(rows.values["emission"].astype(np.int64))
     ends = _times(rows.end)
     ids = [b"%d/" % end + count for end, count in zip(rows.end.tolist(), counts, strict=True)]
     bodies = _assemble(
         [head[0] for head in mine], ids,
-        [head[1] for head in mine], ends, b'","sequence":"', counts,
+        [head[1] for head in mine], _json(rfc3339(rows.now)) + b',"time":"', ends, b'","sequence":"', counts,
         [head[2] for head in mine], _times(rows.start), b'","end":"', ends, b'"},"value":',
         _tokens(rows, label.metric), *_objects(rows, (label.metric, "emission")), b"}}",
     )  # fmt: skip
     texts = [(head[0][27:] + rest).decode() for head, rest in zip(mine, ids, strict=True)]
     machines, names_ = [head[3] for head in mine], [head[4] for head in mine]
     return list(map(Message, texts, repeat("raw"), machines, names_, bodies, rows.end.tolist()))
+
+
+@lru_cache(maxsize=4096)
+def _head(label: Label, series: Name, identity: Identity) -> tuple[bytes, bytes, bytes, str, str]:
+    """What is the same in all raw events of a series: three pieces of the body, machine and name of the topic."""
+    text, number = SEVERITIES[label.severity]
+    machine = machine_of(label.by, series)
+    alert_key = identity.alert_key(label.rule, label.signal, series)
+    attributes = _fields(
+        source=identity.source(machine),
+        subject=alert_key,
+        type="io.edge-agent.alert.raw",
+        datacontenttype="application/json",
+        dataschema=SCHEMA,
+        severitytext=text,
+        severitynumber=number,
+    )
+    data = _fields(
+        key=alert_key,
+        state="raw",
+        severity=label.severity,
+        rule={"id": label.rule, "kind": label.kind},
+        machine=machine,
+        series=list(series),
+        signal=label.signal,
+        unit=label.unit,
+        threshold={"raise": label.raise_limit, "clear": label.clear_limit},
+        message=f"{spoken_name(label.by, series)}: {label.quantity()} {label.limit or label.raise_limit}",
+    )
+    return (
+        b'{"specversion":"1.0","id":"' + alert_key.encode() + b"/",
+        b'",' + attributes + b',"recordedtime":',
+        b'","data":{' + data + b',"window":{"start":"',
+        topic_name(machine),
+        alert_name(label.signal, label.rule, label.by, series),
+    )
 
 
 def _encode_values(label: Label, rows: Rows, names: Callable[[int], Name], identity: Identity) -> list[Message]:

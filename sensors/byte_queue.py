@@ -14,7 +14,7 @@ from sensors.units import MILLISECOND, SECOND, Duration
 
 WhenFull = Literal["pause", "drop"]
 
-_GRAIN = 1 * MILLISECOND / SECOND
+_GRAIN = 0.5 * MILLISECOND / SECOND
 """Shortest time between two batches, s: a single line goes at once, a flood goes in blocks."""
 
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import threading
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -102,6 +103,7 @@ class Connection(aiomqtt.Client):
         self._progress: asyncio.Future[None] | None = None
         self._low = 0
         self._client.manual_ack_set(True)
+        self._thread, self._sending = threading.get_ident(), False
         self._received: deque[Received] = deque(maxlen=waiting)
         self._dropped = 0
         self._arrival: asyncio.Future[None] | None = None
@@ -193,6 +195,28 @@ class Connection(aiomqtt.Client):
             self._progress = None
             if len(self._under_way) == before:
                 raise ConnectionLostError(self.lost() or f"no answer for {self.timeout:g} s")
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        """There is something to send: send it right after what runs now, without asking first whether there is room."""
+        if threading.get_ident() != self._thread:  # as it connects
+            super()._on_socket_register_write(client, userdata, sock)
+        elif not self._sending:
+            self._sending = True
+            self._loop.call_soon(self._send_now, sock)
+
+    def _send_now(self, sock: Any) -> None:
+        self._sending = False
+        if self._disconnected.done():
+            return
+        try:
+            self._client.loop_write()
+        except Exception as error:  # whatever paho raises, the connection is lost; as in aiomqtt
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+            self._move_on_all()
+            return
+        if self._client.want_write():  # the rest, once there is room
+            super()._on_socket_register_write(self._client, None, sock)
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
         number = self._under_way.pop(mid, None)
@@ -286,8 +310,10 @@ async def connect(
 
 
 def properties_of(packet: int, **values: Any) -> Properties:
-    """MQTT 5 properties of a packet type (`PacketTypes.PUBLISH`, ...)."""
+    """MQTT 5 properties of a packet type (`PacketTypes.PUBLISH`, ...), encoded once; not to be changed."""
     properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho does not annotate it
     for name, value in values.items():
         setattr(properties, name, value)
+    encoded: bytes = properties.pack()  # type: ignore[no-untyped-call]  # paho does not annotate it
+    object.__setattr__(properties, "pack", lambda: encoded)  # paho would do it again for each packet
     return properties

@@ -28,7 +28,7 @@ _READ_SIZE = 65_536
 class SerialSource:
     """Lines or frames from a serial port.
 
-    What has arrived is handed over at once; at high rates, at most every millisecond, all that has arrived together.
+    What has arrived is handed over at once; at high rates, at most every half millisecond, all that has come together.
 
     Attributes:
         port: path; a name under `/dev/serial/by-id` or `by-path` outlives replugging, `/dev/ttyUSB0` does not.

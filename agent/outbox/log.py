@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseError
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 MINOR: frozenset[Kind] = frozenset({"metric", "health"})
 """Kinds that are dropped first and written lazily."""
 
+_position = attrgetter("position")
 MIB = 1 << 20
 SECOND = 10**9
 _TAIL = 65_536  # as many as a burst of raw events brings: reading them back costs three times the writing
@@ -60,6 +63,7 @@ class Log:
         self.fresh_bytes = 0
         self._tail: deque[Kept] = deque()
         self._tail_bytes = self._tail_messages = 0
+        self._gone: dict[Kind, int] = {}  # rows up to here have reached all their sinks
         self.unread = False  # the file could not be read when it was opened
         self._busy = False
         self._next_try = self._next_word = 0.0
@@ -150,13 +154,14 @@ class Log:
         for memory in (self._tail, self.fresh):
             if left <= 0 or not memory or memory[-1].position <= after:
                 continue
-            for row in memory:
-                if row.position > after and row.first <= upto and row.kind in kinds:
+            for place in range(bisect_right(memory, after, key=_position), len(memory)):
+                row = memory[place]
+                if row.first > upto or left <= 0:
+                    break
+                if row.kind in kinds:
                     part = row.part(after, upto, left)
                     found.append(part)
                     left -= len(part.messages)
-                    if left <= 0:
-                        break
         return found, found[-1].position if found and left <= 0 else upto
 
     @property
@@ -210,7 +215,13 @@ class Log:
             self._tail = deque(row for row in self._tail if row.position not in lost)
             self._tail_bytes = sum(row.size for row in self._tail)
             self._tail_messages = sum(len(row.messages) for row in self._tail)
-        while self._tail_bytes > 8 * MIB or self._tail_messages > _TAIL:
+        for kinds, _, upto in changes.confirmed:
+            self._gone |= dict.fromkeys(kinds, upto)
+        while self._tail and (
+            self._tail_bytes > 8 * MIB
+            or self._tail_messages > _TAIL
+            or self._tail[0].position <= self._gone.get(self._tail[0].kind, 0)
+        ):
             row = self._tail.popleft()
             self._tail_bytes -= row.size
             self._tail_messages -= len(row.messages)

@@ -22,6 +22,9 @@ class Emissions:
         if len(rows) == 0:
             return replace(rows, values={**rows.values, "emission": np.zeros(0)})
         self._count = grown(self._count, int(rows.key.max()) + 1, 0)
+        if len(rows) == 1:
+            self._count[rows.key] += 1
+            return replace(rows, values={**rows.values, "emission": self._count[rows.key].astype(np.float64)})
         spots = Grouped.of(rows.key)
         begin = np.flatnonzero(spots.first)
         length = np.diff(np.append(begin, len(spots)))
