@@ -63,6 +63,11 @@ class TutorialKL:
             names = (self.metric, "normal_wave", "reference")
             self.fit(load_samples(Path(self.reference), names))
 
+    @property
+    def size(self) -> int:
+        """Samples in a window."""
+        return self._rings.size
+
     def fit(self, normal: Floats) -> None:
         """Take the samples of a normal wave `(m,)` as the reference of every series.
 

@@ -1,4 +1,4 @@
-"""`agent calibrate FILE`: find the threshold of a detector of waves, and say how well it will do."""
+"""`agent calibrate FILE...`: find the threshold of a detector, and say how well it will do."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.detectors.mains import Mains
-from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.wave_model import WaveModel
+from agent.components import ConfigError
 from agent.offline import tutorial
+from agent.offline.calibration_data import LEARN, LIMIT, TEST, Judged, judged
 from agent.offline.help_text import HelpFormatter
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
-from agent.offline.verdicts import Flags, Verdicts
-from agent.offline.waves import Wave, find_nominal, kinds_of_windows, load_wave, score_series
-from sensors.batch import Floats
+from agent.offline.verdicts import Verdicts
+from agent.offline.waves import Wave, load_wave
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DAY = 86_400
-PARTS = (0.3, 0.65)
-"""Where the part to learn from ends and where the part to find the threshold on ends, as shares of the windows."""
-
 
 _EXAMPLES = """examples:
   agent calibrate dataset.csv --method tutorial
-  agent calibrate dataset.csv --false-alarms 0.001 --toml detector.toml"""
+  agent calibrate dataset.csv --false-alarms 0.001 --toml detector.toml
+  agent calibrate monday.csv tuesday.csv --reference good.npz    several long waves; what is normal from another
+  agent calibrate waves.npz                                      many windows: waves (k, n), kind (k,), truth (k,), fs
+  agent calibrate pump.csv --detector ewma --metric pressure     any detector, any metric, with a column label
+  agent calibrate pump.csv -c agent.toml --detector drift        the table [detector.drift] of a configuration"""
 
 
 def register(commands: Commands) -> None:
@@ -40,38 +38,58 @@ def register(commands: Commands) -> None:
         "calibrate", help="Find a threshold on labelled data.", description=__doc__,
         formatter_class=HelpFormatter, epilog=_EXAMPLES,
     )  # fmt: skip
-    parser.add_argument("file", type=Path, help="CSV or NPZ with time, normal_wave, anomaly_wave, is_anomaly")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV or NPZ with a wave (time, normal_wave, "
+                        "anomaly_wave, is_anomaly, kind), many windows, or any metric with a label")  # fmt: skip
     parser.add_argument("--method", choices=("quantile", "tutorial"), default="quantile",
                         help="quantile: for a wanted rate of false alarms; tutorial: mean + 0.1 std")  # fmt: skip
-    parser.add_argument("--detector", choices=("mains", "tutorial_kl"), default="mains", help="of method quantile")
+    parser.add_argument(
+        "--detector", default="mains", help="of method quantile: type of the detector; with -c its name"
+    )
+    parser.add_argument(
+        "-c", "--config", type=Path, help="TOML whose [detector.NAME] is calibrated, with what it reads"
+    )
     parser.add_argument(
         "--false-alarms", type=float, default=0.01, help="wanted share of normal windows that alarm"
     )
-    parser.add_argument("--metric", default="", help="column of the wave")
-    parser.add_argument("--window", type=int, default=1000, help="samples in a window")
-    parser.add_argument("--hop", type=int, default=0, help="samples between windows; 0 = a tenth of the window")
-    parser.add_argument("--bins", type=int, default=50, help="bins of a histogram")
-    parser.add_argument("--deviations", type=float, default=0.1, help="of method tutorial")
-    parser.add_argument("--nominal", type=float, default=0.0, help="frequency of the sine, Hz; 0 = find it")
-    parser.add_argument("--sampling-rate", type=float, default=0.0, help="samples a second; 0 = by the times")
+    parser.add_argument("--metric", default="", help="column of the wave or metric")
+    parser.add_argument("--reference", type=Path, default=None, help="file of normal waves to learn from")
+    wave = parser.add_argument_group("waves")
+    wave.add_argument("--window", type=int, default=0, help="samples in a window; 0 = 1000, or those of the file")
+    wave.add_argument("--hop", type=int, default=0, help="samples between windows; 0 = a tenth of the window")
+    wave.add_argument("--bins", type=int, default=50, help="bins of a histogram")
+    wave.add_argument("--deviations", type=float, default=0.1, help="of method tutorial")
+    wave.add_argument("--nominal", type=float, default=0.0, help="frequency of the sine, Hz; 0 = find it")
+    wave.add_argument("--sampling-rate", type=float, default=0.0, help="samples a second; 0 = by the times")
+    wave.add_argument(
+        "--level-tolerance", type=float, default=0.1, help="share of the voltage that is normal anyway"
+    )
+    wave.add_argument("--frequency-tolerance", type=float, default=0.004, help="share of the frequency, likewise")
+    metric = parser.add_argument_group("other metrics")
+    metric.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
+    metric.add_argument(
+        "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
+    )
+    metric.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="further keys of the detector"
+    )
     parser.add_argument("--plot", type=Path, default=None, help="PNG to write; default FILE_calibration.png")
     parser.add_argument(
         "--model", type=Path, default=None, help="where to keep what is normal; default FILE_model.json"
     )
     parser.add_argument("--toml", type=Path, default=None, help="write the configuration there, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(func=calibrate)
+    parser.set_defaults(func=calibrate, nab=None, windows=None)
 
 
 def calibrate(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say, print the result, draw the picture."""
     try:
-        wave = load_wave(args.file, args.metric, args.sampling_rate)
-        report = _tutorial(args, wave) if args.method == "tutorial" else _quantile(args, wave)
+        report = _tutorial(args) if args.method == "tutorial" else _quantile(args, judged(args))
         if args.toml is not None:
             args.toml.write_text(str(report["toml"]), encoding="utf-8")
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"agent calibrate: {error}\n")
+    except (ConfigError, ValueError, OSError) as error:
+        why = f"cannot use {error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        sys.stderr.write(f"agent calibrate: {why}\n")
         return 2
     lines = report.pop("lines")
     if args.json:
@@ -82,7 +100,8 @@ def calibrate(args: argparse.Namespace) -> int:
 
 
 def _picture(args: argparse.Namespace) -> Path:
-    path: Path = args.plot or args.file.with_name(args.file.stem + "_calibration.png")
+    first: Path = args.files[0]
+    path: Path = args.plot or first.with_name(first.stem + "_calibration.png")
     return path
 
 
@@ -90,12 +109,17 @@ def _scores_of(verdict: Verdicts) -> dict[str, float]:
     return {name: getattr(verdict, name) for name in ("accuracy", "precision", "recall", "f1")}
 
 
-def _tutorial(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
+def _tutorial(args: argparse.Namespace) -> dict[str, Any]:
+    if len(args.files) > 1:
+        raise ValueError("the method tutorial takes one file")
+    file: Path = args.files[0]
+    wave: Wave = load_wave(file, args.metric, args.sampling_rate)
+    window = args.window or 1000
     if wave.normal is None or wave.label is None:
-        raise ValueError(f"{args.file}: the method tutorial needs the columns normal_wave and is_anomaly")
+        raise ValueError(f"{file}: the method tutorial needs the columns normal_wave and is_anomaly")
     found = tutorial.calibrate(
         wave.normal, wave.samples, wave.label.astype(np.int64),
-        chunk=args.window, deviations=args.deviations, bins=args.bins,
+        chunk=window, deviations=args.deviations, bins=args.bins,
     )  # fmt: skip
     lines = [f"Anomaly detection threshold (KL Divergence): {found.threshold!r}"]
     lines += [
@@ -105,14 +129,14 @@ def _tutorial(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
         )
     ]
     try:
-        title = f"{len(found.score)} chunks of {args.window} samples"
+        title = f"{len(found.score)} chunks of {window} samples"
         plot_scores(_picture(args), found.score, found.truth, found.threshold, "KL divergence (nats)", title)
         lines.append(f"Picture: {_picture(args)}")
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     lines.append("This threshold was judged on the data it was found on, and holds for noiseless waves only.")
-    detector = {"type": "tutorial_kl", "metric": "voltage", "window": args.window, "hop": args.window, "bins": args.bins,
-                "threshold": found.threshold, "reference": str(args.file.resolve())}  # fmt: skip
+    detector = {"type": "tutorial_kl", "metric": "voltage", "window": window, "hop": window, "bins": args.bins,
+                "threshold": found.threshold, "reference": str(file.resolve())}  # fmt: skip
     return {
         "method": "tutorial", "threshold": found.threshold, **_scores_of(found.verdict),
         "confusion": found.verdict.confusion(), "kl": found.score.tolist(), "truth": found.truth.astype(int).tolist(),
@@ -120,27 +144,25 @@ def _tutorial(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _quantile(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
-    hop = args.hop or max(1, args.window // 10)
-    overlap = max(1.0, args.window / hop)
-    ends = np.arange(args.window, len(wave.samples) + 1, hop)
-    if len(ends) < 20:
-        raise ValueError(f"{len(wave.samples)} samples make {len(ends)} windows; calibration needs 20 at least")
-    kinds = np.array(kinds_of_windows(wave, ends, args.window))
-    truth: Flags = kinds != "normal"
-    learn, stop = (int(share * len(ends)) for share in PARTS)
-    detector, table = _detector(args, wave, hop, ends[:learn][~truth[:learn]])
-    score = score_series(detector, wave).values["score"]
-    spare = round(overlap)  # windows that share samples with the part before
-    normal = np.arange(learn + spare, stop)
-    limit = threshold_for(score[normal][~truth[normal]], args.false_alarms, overlap)
-    value = max(limit.value, 0.5) if isinstance(detector, Mains) else limit.value
-    apart = slice(min(stop + spare, len(ends) - 1), None)
-    test = examine(score[apart], truth[apart], kinds[apart].tolist(), value, overlap)
-    a_day = DAY * wave.rate / hop
-    lines = _lines(limit, value, test, a_day)
+def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
+    """Threshold, figures on what was kept apart, picture and configuration."""
+    limit = threshold_for(data.score[(data.part == LIMIT) & ~data.truth], args.false_alarms, data.overlap)
+    value = max(limit.value, data.least)
+    apart = data.part == TEST
+    kinds = [word for word, one in zip(data.kind, apart.tolist(), strict=True) if one]
+    test = examine(data.score[apart], data.truth[apart], kinds, value, data.overlap)
+    lines = _lines(limit, value, test, data)
     try:
-        plot_calibration(_picture(args), score[apart], truth[apart], value, "score", "windows kept apart", test)
+        plot_calibration(
+            _picture(args),
+            data.score[apart],
+            data.truth[apart],
+            value,
+            "score",
+            f"{data.what} kept apart",
+            test,
+            kinds,
+        )
         lines.append(f"Picture: {_picture(args)}")
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
@@ -150,10 +172,12 @@ def _quantile(args: argparse.Namespace, wave: Wave) -> dict[str, Any]:
         "normal_windows": limit.windows, "independent_windows": limit.independent, **_scores_of(test.verdict),
         "confusion": test.verdict.confusion(), "false_alarm_rate": test.verdict.false_alarm_rate,
         "false_alarm_interval": [test.rate_low, test.rate_high], "roc_area": _known(test.area),
-        "average_precision": _known(test.average), "by_kind": {k: {"windows": n, "alarms": r} for k, (n, r)
-                                                               in test.by_kind.items()},
-        "expected_false_alarms_a_day": limit.rate * a_day,
-        "toml": snippet(table | {"threshold": value}, "anomaly == 1"), "lines": lines,
+        "average_precision": _known(test.average), "unscored": test.unscored,
+        "by_kind": {k: {"windows": n, "alarms": r} for k, (n, r) in test.by_kind.items()},
+        "expected_false_alarms_a_day": _known(limit.rate * data.a_day),
+        "expected_interval_a_day": [_known(test.rate_low * data.a_day), _known(test.rate_high * data.a_day)],
+        "windows_learned_from": int(np.count_nonzero((data.part == LEARN) & ~data.truth)),
+        "toml": _configuration(data, value), "lines": lines,
     }  # fmt: skip
 
 
@@ -161,56 +185,55 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _detector(
-    args: argparse.Namespace, wave: Wave, hop: int, ends: np.ndarray[Any, np.dtype[np.int64]]
-) -> tuple[Mains | TutorialKL, dict[str, Any]]:
-    """The detector, taught with the normal windows that end at `ends`, and its configuration."""
-    if len(ends) < 2:
-        raise ValueError("the first third of the wave holds no normal window to learn from")
-    windows: Floats = wave.samples[ends[:, None] - args.window + np.arange(args.window)]
-    if args.detector == "tutorial_kl":
-        kl = TutorialKL("wave", window=args.window, hop=hop, bins=args.bins)
-        kl.fit(windows[0])
-        return kl, {"type": "tutorial_kl", "metric": "voltage", "window": args.window, "hop": hop, "bins": args.bins,
-                    "reference": str(args.file.resolve())}  # fmt: skip
-    nominal = args.nominal or find_nominal(windows[:10].ravel(), wave.rate)
-    mains = Mains("wave", sampling_rate=wave.rate, nominal=nominal, window=args.window, hop=hop)
-    model = WaveModel.fit(windows, nominal / wave.rate)
-    mains.use(model)
-    path = args.model or args.file.with_name(args.file.stem + "_model.json")
-    model.save(path)
-    return mains, {"type": "mains", "metric": "voltage", "sampling_rate": wave.rate, "nominal": nominal,
-                   "window": args.window, "hop": hop, "model": str(path.resolve())}  # fmt: skip
+def _configuration(data: Judged, value: float) -> str:
+    """TOML of the detector, unless it stands in a configuration, and of a rule on it."""
+    if "threshold" in data.table or data.name == "wave":
+        return snippet(data.table | {"threshold": value}, "anomaly == 1")
+    return snippet(data.table, f"score > {value!r}", data.name)
 
 
-def _lines(limit: Threshold, value: float, test: Outcome, a_day: float) -> list[str]:
+def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[str]:
+    what, a_day = data.what, data.a_day
     high = f"{limit.high:.6g}" if limit.enough else "unknown"
     lines = [
         f"Threshold: {value:.6g} for {limit.rate:.3%} false alarms "
         f"(quantile {limit.value:.6g}, 95 % interval {limit.low:.6g} to {high}; "
-        f"{limit.windows} normal windows, {limit.independent} of them do not overlap)"
+        f"{limit.windows} normal {what}, {limit.independent} of them do not overlap)"
     ]
     if not limit.enough:
         need = int(np.ceil(np.log(0.025) / np.log(1 - limit.rate)))
         lines.append(f"Too few windows for this rate: about {need} that do not overlap are needed.")
     verdict = test.verdict
     lines += [
-        "On windows kept apart:",
+        f"On {what} kept apart:",
         *(f"  {name.capitalize()}: {number:.4f}" for name, number in _scores_of(verdict).items()),
-        f"  False alarms: {verdict.false_alarm_rate:.4%} of normal windows "
+        f"  False alarms: {verdict.false_alarm_rate:.4%} of normal {what} "
         f"(95 % interval {test.rate_low:.3%} to {test.rate_high:.3%})",
         f"  ROC area {test.area:.4f}, average precision {test.average:.4f}",
-        *(f"  {name}: {rate:.1%} of {count} windows alarm" for name, (count, rate) in test.by_kind.items()),
-        f"Expected false alarms a day: {limit.rate * a_day:.1f} windows at the wanted rate, "
-        f"{test.rate_low * a_day:.1f} to {test.rate_high * a_day:.1f} by the test; "
-        "a rule with `for` makes one alert of neighbouring windows",
+        *(f"  {name}: {rate:.1%} of {count} {what} alarm" for name, (count, rate) in test.by_kind.items()),
     ]
+    if test.unscored:
+        lines.append(f"  {test.unscored} {what} have no score and do not alarm")
+    if np.isfinite(a_day):
+        lines.append(
+            f"Expected false alarms a day: {limit.rate * a_day:.1f} {what} at the wanted rate, "
+            f"{test.rate_low * a_day:.1f} to {test.rate_high * a_day:.1f} by the test; "
+            "an alert stands for all that follow each other, the more so with `for` and `hold`"
+        )
     return lines
 
 
-def snippet(detector: dict[str, Any], when: str) -> str:
+def snippet(detector: dict[str, Any], when: str, name: str = "wave") -> str:
     """Configuration of the detector and a rule on it, ready to paste."""
-    lines = ["[detector.wave]", *(f"{name} = {json.dumps(value)}" for name, value in detector.items())]
+    lines = [f"[detector.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in detector.items()), ""]
+    rule = "wave_disturbed" if name == "wave" else f"{name}_anomalous"
     return "\n".join(
-        [*lines, "", "[rule.wave_disturbed]", 'on = "wave"', f'when = "{when}"', 'severity = "warning"', ""]
+        [
+            *(lines if detector else []),
+            f"[rule.{rule}]",
+            f'on = "{name}"',
+            f'when = "{when}"',
+            'severity = "warning"',
+            "",
+        ]
     )

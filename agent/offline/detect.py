@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agent.components import ConfigError, build
 from agent.detectors.mains import Mains
 from agent.detectors.samples import load_samples
 from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   agent detect dataset.csv --metric anomaly_wave
-  agent detect recording.csv --detector mains --model dataset_model.json"""
+  agent detect recording.csv --detector mains --model dataset_model.json
+  agent detect recording.csv -c agent.toml --detector wave      the same verdicts as the agent with this configuration"""
 
 
 def register(commands: Commands) -> None:
@@ -33,8 +36,9 @@ def register(commands: Commands) -> None:
         formatter_class=HelpFormatter, epilog=_EXAMPLES,
     )  # fmt: skip
     parser.add_argument("file", type=Path, help="CSV or NPZ with the samples")
-    parser.add_argument("--detector", choices=("tutorial_kl", "mains"), default="tutorial_kl",
-                        help="KL of histograms, or the tracked sine, which names what it finds")  # fmt: skip
+    parser.add_argument("--detector", default="tutorial_kl", help="tutorial_kl: KL of histograms; mains: the tracked "
+                        "sine, which names what it finds; with -c its name there")  # fmt: skip
+    parser.add_argument("-c", "--config", type=Path, help="TOML whose [detector.NAME] is run, as live")
     parser.add_argument("--metric", default="", help="column of the wave")
     parser.add_argument("--reference", type=Path, default=None,
                         help="file with a normal wave; default: a column of it, or the first window")  # fmt: skip
@@ -54,15 +58,32 @@ def detect(args: argparse.Namespace) -> int:
     """Print a line for each window."""
     try:
         wave = load_wave(args.file, args.metric, args.sampling_rate)
-        if len(wave.samples) < args.window:
-            raise ValueError(f"{args.file}: {len(wave.samples)} samples are less than a window of {args.window}")
-        rows = score_series(_detector(args, wave), wave)
-    except ValueError as error:
+        detector = _configured(args) if args.config else _detector(args, wave)
+        if len(wave.samples) < detector.size:
+            raise ValueError(f"{args.file}: {len(wave.samples)} samples are less than a window of {detector.size}")
+        rows = score_series(detector, wave)
+    except (ConfigError, ValueError) as error:
         sys.stderr.write(f"agent detect: {error}\n")
         return 2
     write = _write_json if args.json else _write_table
-    write(rows, "KL" if args.detector == "tutorial_kl" else "score")
+    write(rows, "KL" if isinstance(detector, TutorialKL) else "score")
     return 0
+
+
+def _configured(args: argparse.Namespace) -> Detector:
+    """The detector of a configuration, which reads the samples of the file whatever its metric is called."""
+    try:
+        tables = tomllib.loads(args.config.read_text(encoding="utf-8")).get("detector", {})
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{args.config}: {error}") from error
+    if args.detector not in tables:
+        raise ValueError(f"{args.config}: no detector {args.detector}; there are: {', '.join(tables) or 'none'}")
+    table = tables[args.detector]
+    if table.get("type") not in ("mains", "tutorial_kl"):
+        raise ValueError(f"{args.config}: {args.detector} is no detector of waves; agent evaluate runs any")
+    given = {key: value for key, value in table.items() if key not in ("by", "on")} | {"metric": "wave"}
+    detector: Detector = build("detector", f"detector.{args.detector}", given)
+    return detector
 
 
 def _detector(args: argparse.Namespace, wave: Wave) -> Detector:
@@ -70,6 +91,8 @@ def _detector(args: argparse.Namespace, wave: Wave) -> Detector:
     normal = wave.normal[: args.window] if wave.normal is not None else None
     if args.reference is not None:
         normal = load_samples(args.reference, ("normal_wave", "reference", wave.name))
+    if args.detector not in ("tutorial_kl", "mains"):
+        raise ValueError(f"{args.detector} is no detector of waves: tutorial_kl or mains; agent evaluate runs any")
     if args.detector == "tutorial_kl":
         threshold = TUTORIAL_THRESHOLD if args.threshold is None else args.threshold
         kl = TutorialKL("wave", window=args.window, hop=hop, bins=args.bins, threshold=threshold)

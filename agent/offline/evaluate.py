@@ -17,6 +17,7 @@ import numpy.typing as npt
 from agent.alerts import Identity
 from agent.components import ConfigError, build, keys_of
 from agent.engine import Engine, Step
+from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, of_windows, read_nab, read_npz, read_table
 from agent.rows import Rows
 from sensors.batch import Batch, Floats
@@ -147,20 +148,18 @@ def register(commands: Commands) -> None:
 def evaluate(args: argparse.Namespace) -> int:
     """Run the detector over all recordings and print how it did."""
     try:
-        recordings = list(_recordings(args))
-        if not recordings:
-            raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
-        scored = [_score(args, item) for item in _progress(recordings)]
+        items = list(recordings(args))
+        results = [scored(args, item)[:2] for item in progress(items)]
     except (ConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"agent evaluate: {error}\n")
         return 2
-    recordings, scores = [item for item, _ in scored], [score for _, score in scored]
-    skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in recordings]
-    labels = [item.label[skip:] for item, skip in zip(recordings, skipped, strict=True)]
+    items, scores = [item for item, _ in results], [score for _, score in results]
+    skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in items]
+    labels = [item.label[skip:] for item, skip in zip(items, skipped, strict=True)]
     judged = [score[skip:] for score, skip in zip(scores, skipped, strict=True)]
     whole = judge(judged, labels, args.threshold)
     best = judge(judged, labels, best_threshold(judged, labels))
-    each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(recordings, judged, labels, strict=True)}
+    each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(items, judged, labels, strict=True)}
     if args.json:
         document = {"detector": args.detector, "at_threshold": whole.document(), "best_f1": best.document()}
         files = {name: one.document() for name, one in each.items()}
@@ -170,12 +169,19 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.plots:
         from agent.offline.score_plots import plot_score  # matplotlib only where it is wanted
 
-        for item, score in zip(recordings, scores, strict=True):
+        for item, score in zip(items, scores, strict=True):
             plot_score(args.plots, item, score, args.threshold)
     return 0
 
 
-def _recordings(args: argparse.Namespace) -> Iterator[Labelled]:
+def recordings(args: argparse.Namespace) -> Iterator[Labelled]:
+    """The labelled recordings that the arguments name.
+
+    Raises:
+        ValueError: none is named, or one does not fit.
+    """
+    if not args.files and not args.nab:
+        raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
     if args.nab:
         if not args.windows:
             raise ValueError("--nab needs --windows")
@@ -186,8 +192,10 @@ def _recordings(args: argparse.Namespace) -> Iterator[Labelled]:
             yield read_npz(file, args.label) if file.suffix == ".npz" else read_table(file, args.label)
 
 
-def _score(args: argparse.Namespace, item: Labelled) -> tuple[Labelled, Floats]:
-    """Scores with what they are of: the recording, or its windows if the detector judges windows."""
+def scored(
+    args: argparse.Namespace, item: Labelled, command: str = "agent evaluate"
+) -> tuple[Labelled, Floats, Rows]:
+    """Scores with what they are of, the recording, or its windows if the detector judges windows; and all it says."""
     found = _configured(args, item) if args.config else _named(args, item)
     # What the clock tells stands before the rows of its call and is about none of them.
     found = found.take(found.at >= 0)
@@ -197,12 +205,10 @@ def _score(args: argparse.Namespace, item: Labelled) -> tuple[Labelled, Floats]:
     if np.isnan(score).all():
         words = found.texts["reason"].tolist() if "reason" in found.texts else []
         why = ", ".join(f"{words.count(word)} x {word}" for word in dict.fromkeys(words) if word)
-        sys.stderr.write(
-            f"agent evaluate: {item.name}: no row has a score: {why or 'the detector does not say why'}\n"
-        )
+        sys.stderr.write(f"{command}: {item.name}: no row has a score: {why or 'the detector does not say why'}\n")
     if len(score) == len(item.label):
-        return item, score
-    return of_windows(item, found), score
+        return item, score, found
+    return of_windows(item, found), score, found
 
 
 def _named(args: argparse.Namespace, item: Labelled) -> Rows:
@@ -212,15 +218,20 @@ def _named(args: argparse.Namespace, item: Labelled) -> Rows:
     unknown = [name for name in wanted if name not in columns]
     if unknown:
         raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
+    table = keys_given(args, columns)
+    found: Rows = build("detector", f"detector.{args.detector}", table).process(item.rows)
+    return found
+
+
+def keys_given(args: argparse.Namespace, columns: Sequence[str]) -> dict[str, Any]:
+    """The table of a detector that the command line describes, for recordings of these columns."""
     keys = keys_of("detector", args.detector)
     table: dict[str, Any] = {"type": args.detector}
     if "metrics" in keys:
         table["metrics"] = args.metrics.split(",") if args.metrics else columns
     else:
         table["metric"] = args.metric or columns[0]
-    table |= {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
-    found: Rows = build("detector", f"detector.{args.detector}", table).process(item.rows)
-    return found
+    return table | {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
 
 
 def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
@@ -254,17 +265,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _progress(items: Sequence[Labelled]) -> Iterator[Labelled]:
-    """The items, with a bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console  # only on a terminal
-    from rich.progress import track
-
-    yield from track(items, description="evaluating", console=Console(stderr=True))
 
 
 def _table(each: dict[str, Judgement], whole: Judgement, best: Judgement) -> None:

@@ -85,7 +85,9 @@ def read_table(path: Path, label: str = "") -> Labelled:
     stamp = next((name for name in TIMES if name in columns), None)
     time = _times(path, stamp, columns.pop(stamp), places) if stamp else SECOND * np.arange(len(places))
     numbers = {
-        name: _numbers(path, name, cells, places) for name, cells in columns.items() if name != "changepoint"
+        name: _numbers(path, name, cells, places)
+        for name, cells in columns.items()
+        if name not in ("changepoint", "kind")
     }
     answer = check_labels(path, numbers.pop(truth), places)
     if not numbers:

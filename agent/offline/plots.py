@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,10 @@ def _scores(axes: Any, score: Floats, truth: Flags, threshold: float, name: str)
     axes.axhline(threshold, color=LIMIT, linestyle="--", label=f"threshold {threshold:.4g}")
     axes.set(xlabel="window", ylabel=name)
     seen = score[np.isfinite(score)]
-    if len(seen) and seen.max() > 50 * max(threshold, 1e-12):
+    if len(seen) and seen.min() >= 0 and seen.max() > 50 * max(threshold, 1e-12):
         axes.set_yscale("symlog", linthresh=max(threshold, 1e-6))
-    axes.legend(loc="upper right", fontsize="small")
+        axes.set_ylim(-0.1 * max(threshold, 1e-6), 3 * seen.max())
+    axes.legend(loc="best", fontsize="small")
 
 
 def plot_scores(path: Path, score: Floats, truth: Flags, threshold: float, name: str, title: str) -> None:
@@ -61,14 +63,32 @@ def plot_scores(path: Path, score: Floats, truth: Flags, threshold: float, name:
 
 
 def plot_calibration(
-    path: Path, score: Floats, truth: Flags, threshold: float, name: str, title: str, test: Outcome
+    path: Path,
+    score: Floats,
+    truth: Flags,
+    threshold: float,
+    name: str,
+    title: str,
+    test: Outcome,
+    kind: Sequence[str] = (),
 ) -> None:
-    """Scores, ROC and precision-recall curve of the windows that were kept apart.
+    """Scores, ROC and precision-recall curve of the windows kept apart; of several kinds the share found of each.
+
+    Args:
+        path: PNG to write.
+        score: `(k,)`.
+        truth: `(k,)`.
+        threshold: limit of the score.
+        name: of the score.
+        title: of the first panel.
+        test: what was counted.
+        kind: `(k,)` what is wrong with each.
 
     Raises:
         NoPlotError: if it cannot be made.
     """
-    figure, axes = _figure(1, 3, (14, 4))
+    several = len(set(kind)) > 2
+    figure, axes = _figure(1, 4 if several else 3, (18 if several else 14, 4))
     _scores(axes[0, 0], score, truth, threshold, name)
     axes[0, 0].set_title(title)
     away, recall = test.roc
@@ -79,8 +99,15 @@ def plot_calibration(
     axes[0, 2].step(recall, test.precision, where="pre", color=NORMAL)
     axes[0, 2].plot([test.verdict.recall], [test.verdict.precision], "o", color=ANOMALY)
     axes[0, 2].set(
-        xlabel="recall", ylabel="precision", title=f"average precision {test.average:.4f}", ylim=(0, 1.02)
-    )
+        xlabel="recall", ylabel="precision", title=f"average precision {test.average:.4f}", xlim=(0, 1.02),
+        ylim=(0, 1.02),
+    )  # fmt: skip
+    if several:
+        names = list(test.by_kind)[::-1]
+        colours = [NORMAL if not truth[list(kind).index(word)] else ANOMALY for word in names]
+        axes[0, 3].barh(names, [test.by_kind[word][1] for word in names], color=colours)
+        axes[0, 3].tick_params(axis="y", labelsize="x-small")
+        axes[0, 3].set(xlabel="share that alarms", xlim=(0, 1.02), title="by kind")
     _save(figure, path)
 
 

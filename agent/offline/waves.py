@@ -11,14 +11,18 @@ import numpy as np
 from agent.detectors.mains import Mains
 from agent.detectors.samples import check_labels, load_columns, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
+from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
-from agent.rows import Rows
+from agent.rows import Rows, no_rows
 from sensors.batch import Floats, Ints
 
 Detector = Mains | TutorialKL
 
 OBSERVED = ("anomaly_wave", "sample", "stream", "value", "voltage", "wave")
 """Names a column of samples may have, if none is given."""
+
+_PIECE = 1 << 18
+"""Samples of a long wave that are scored in one go; between them the bar moves on."""
 
 _SERIES = 256
 """Windows of a set that are scored in one go, each as a series of its own."""
@@ -136,7 +140,11 @@ def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0) -> Rows:
 
 def score_series(detector: Detector, wave: Wave) -> Rows:
     """What the detector, which reads the metric `wave`, says of each window of one series."""
-    return detector.process(rows_of(np.zeros(len(wave.samples), np.int64), wave.samples, wave.rate))
+    found = no_rows(0)
+    for first in progress(range(0, max(1, len(wave.samples)), _PIECE), "scoring"):
+        piece = wave.samples[first : first + _PIECE]
+        found = found.then(detector.process(rows_of(np.zeros(len(piece), np.int64), piece, wave.rate, first)))
+    return found
 
 
 def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows]:
