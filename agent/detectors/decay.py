@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
-from agent.detectors.scan import highs, last, lows, places, sums
+from agent.detectors.scan import highs, last, looked_up, lows, places, sums
 from sensors.batch import Floats, Ints
 
 _BITS = 320
@@ -24,7 +25,13 @@ _BITS = 320
 _UNIT = 54
 """Powers of two are counted in whole numbers of 2 ** -54, so that they are exact for any number of rows."""
 
-_POWERS = 2.0 ** np.arange(_BITS + 3)
+_LARGEST = 2 * _BITS
+_POWERS = 2.0 ** np.arange(-_LARGEST, _LARGEST + 1)
+
+_WRAP = (1 << (64 - _UNIT)) - 1
+
+_LOW = 12
+"""Bits of a row's number whose factors are looked up."""
 
 _TABLE = 1 << 16
 """Rows of a series up to which the sum of its weights is looked up."""
@@ -45,12 +52,12 @@ class Scale:
     Attributes:
         up: of the cells, to be multiplied with them.
         down: of the sum before the first cell and after each, `(k, length + 1)` or what is broadcast to it.
-        restart: what the carried sum is multiplied with, a power of two, `(k,)` or one for all.
+        restart: what the carried sum is multiplied with, a power of two, `(k,)` or what is broadcast to it.
     """
 
     up: Floats
     down: Floats
-    restart: Floats | np.float64
+    restart: Floats
 
 
 @dataclass(slots=True)
@@ -66,35 +73,52 @@ class Decay:
     w: float
     longest: int = 1 << 16
     span: int = field(init=False, default=1 << 62)
-    _step: np.uint64 = field(init=False, repr=False)
+    _bits: int = field(init=False, repr=False)
+    _factors: Floats = field(init=False, repr=False)
+    _wholes: Ints = field(init=False, repr=False)
+    _stride: np.uint64 = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._step = np.uint64(round(-math.log2(self.w) * 2.0**_UNIT))
-        rate = int(self._step) * 2.0**-_UNIT
+        step = round(-math.log2(self.w) * 2.0**_UNIT)
+        rate = step * 2.0**-_UNIT
         self.w = 2.0**-rate
-        self.longest = max(1, min(self.longest, int(_BITS / rate) if rate else self.longest))
+        self._bits = min(_LOW, max(0, int(math.log2(0.8 * _BITS / rate)))) if rate else _LOW
+        self.longest = max(1, min(self.longest, 1 << self._bits))
+        factor, whole = _powers(np.arange(1 << self._bits, dtype=np.uint64) * np.uint64(step))
+        self._factors, self._wholes = factor * _two_to(whole), whole
+        self._stride = np.uint64((step << self._bits) % (1 << 64))
 
     def at(self, count: Ints, take: Ints, length: int) -> Scale:
         """The factors of a matrix.
+
+        The factor of row n is that of its last bits, from a table, times that of the others, one a line: rounded
+        once, and the same whichever rows stand beside it.
 
         Args:
             count: `(k,)` rows learnt so far.
             take: `(k,)` cells of each line that count.
             length: columns, at most `longest`.
         """
-        same = len(count) == 1 or bool((count == count[0]).all())
-        begin = count[:1] if same else count
-        power = places(begin, length + 1).astype(np.uint64) * self._step  # wraps round: only differences count
-        whole = power >> np.uint64(_UNIT)
-        whole -= whole[:, :1]
-        whole &= np.uint64((1 << (64 - _UNIT)) - 1)
-        power &= np.uint64((1 << _UNIT) - 1)
-        factor = np.exp2(power * 2.0**-_UNIT)
-        factor *= _POWERS.take(whole.view(np.int64))
-        if not same or not (take == length).all():
-            end = whole[np.arange(len(take)) if not same else 0, take]
-            return Scale(factor[:, 1:], 1.0 / factor, 1.0 / _POWERS.take(end.view(np.int64)))
-        return Scale(factor[:, 1:], 1.0 / factor, 1.0 / _POWERS[int(whole[0, length])])
+        begin = count[:1] if len(count) == 1 or bool((count == count[0]).all()) else count
+        size = 1 << self._bits
+        low = begin & (size - 1)
+        power = (begin >> self._bits).astype(np.uint64) * self._stride  # wraps round: only differences count
+        fraction, whole = _powers(power)
+        base = self._wholes.take(low)
+        line = (fraction * _two_to(-base))[:, None]
+        cells, end = places(low, length + 1), low + take
+        if int(low.max()) + length < size:
+            factor = looked_up(self._factors, cells)
+            factor *= line
+            grown = self._wholes.take(end) - base
+        else:
+            fraction, more = _powers(power + self._stride)
+            more = (more - whole) & _WRAP
+            behind = (fraction * _two_to(more - base))[:, None]
+            factor = looked_up(self._factors, cells & (size - 1))
+            factor *= np.where(cells < size, line, behind)
+            grown = self._wholes.take(end & (size - 1)) + np.where(end < size, 0, more) - base
+        return Scale(factor[:, 1:], 1.0 / factor, _two_to(-grown))
 
     def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
         """Go on with the sums of some series.
@@ -159,10 +183,23 @@ class Decay:
         if least >= 0 and least + length <= known and (len(count) == 1 or (count == least).all()):
             return table[least : least + length]
         cells = places(count, length)
-        near = table.take(np.clip(cells, 0, known - 1))
-        if int(count.max()) + length <= known:
+        within = int(count.max()) + length <= known
+        if least >= 0 and within:
+            return looked_up(table, cells)
+        near = looked_up(table, np.clip(cells, 0, known - 1))
+        if within:
             return near
         return np.where(cells < known, near, (1.0 - self.w) / (1.0 - np.exp2(np.maximum(cells, 1) * rate)))
+
+
+def _two_to(exponent: Ints) -> Floats:
+    return _POWERS.take(exponent + _LARGEST)  # `np.ldexp` takes ten times as long
+
+
+def _powers(exponent: npt.NDArray[np.uint64]) -> tuple[Floats, Ints]:
+    """`2 ** (exponent * 2 ** -54)` as a number from 1 to 2 and a power of two, which is known up to a multiple of 1,024."""
+    fraction: Floats = np.exp2((exponent & np.uint64((1 << _UNIT) - 1)) * 2.0**-_UNIT)
+    return fraction, (exponent >> np.uint64(_UNIT)).astype(np.int64)
 
 
 @lru_cache(maxsize=64)

@@ -37,6 +37,11 @@ def places(begin: Ints, length: int) -> Ints:
     return (along[:, None] + begin).T if tall(len(begin), length) else begin[:, None] + along
 
 
+def looked_up(table: npt.NDArray[Any], cells: Ints) -> npt.NDArray[Any]:
+    """`table[cells]` for a matrix of places, in the memory order of `cells`."""
+    return table.take(cells.T).T if cells.flags.f_contiguous else table.take(cells)
+
+
 def sums(first: npt.NDArray[Any], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`(k, length + 1)`: `first`, then after each cell of `x` what has been added up."""
     k, length = x.shape
