@@ -197,7 +197,7 @@ def _two_to(exponent: Ints) -> Floats:
 
 
 def _powers(exponent: npt.NDArray[np.uint64]) -> tuple[Floats, Ints]:
-    """`2 ** (exponent * 2 ** -54)` as a number from 1 to 2 and a power of two, which is known up to a multiple of 1,024."""
+    """`2 ** (exponent * 2 ** -54)` as a number from 1 to 2 and a power of two, known up to multiples of 1,024."""
     fraction: Floats = np.exp2((exponent & np.uint64((1 << _UNIT) - 1)) * 2.0**-_UNIT)
     return fraction, (exponent >> np.uint64(_UNIT)).astype(np.int64)
 
