@@ -26,7 +26,7 @@ _UNIT = 54
 """Powers of two are counted in whole numbers of 2 ** -54, so that they are exact for any number of rows."""
 
 _LARGEST = 2 * _BITS
-_POWERS = 2.0 ** np.arange(-_LARGEST, _LARGEST + 1)
+_POWERS: Floats = 2.0 ** np.arange(-_LARGEST, _LARGEST + 1)
 
 _WRAP = (1 << (64 - _UNIT)) - 1
 
