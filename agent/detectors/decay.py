@@ -26,7 +26,7 @@ _UNIT = 54
 """Powers of two are counted in whole numbers of 2 ** -54, so that they are exact for any number of rows."""
 
 _LARGEST = 2 * _BITS
-_POWERS: Floats = 2.0 ** np.arange(-_LARGEST, _LARGEST + 1)
+_POWERS: Floats = np.exp2(np.arange(-_LARGEST, _LARGEST + 1, dtype=np.float64))
 
 _WRAP = (1 << (64 - _UNIT)) - 1
 
