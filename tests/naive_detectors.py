@@ -37,7 +37,7 @@ def ewma(xs, alpha=0.2, half_life=500.0, warmup=30):
     z, scores = 0.0, []
     for t, (deviation, spread) in enumerate(_baseline(xs, half_life)):
         d = _in_spreads(deviation, spread, CAP)
-        z = (1 - alpha) * z + alpha * (0.0 if math.isnan(d) else d)
+        z = (1 - alpha) * z + alpha * (0.0 if math.isnan(d) or t < max(3, warmup) else d)
         flat = math.isnan(d) and z == 0.0
         scores.append(math.nan if t < max(3, warmup) or flat else min(CAP, abs(z) / math.sqrt(alpha / (2 - alpha))))
     return scores

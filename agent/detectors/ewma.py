@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import Baseline, in_spreads
+from agent.detectors.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay
 from agent.detectors.streaming import CAP, COUNT, Arrays, Shape, Streaming
 from sensors.batch import Floats, Ints
@@ -26,7 +26,7 @@ class Ewma(Streaming):
     Attributes:
         alpha: weight of the newest row in the smoothed value, 0 to 1; small finds small shifts, late.
         half_life: rows after which a row counts half in the long-run mean and spread.
-        warmup: rows before the first score.
+        warmup: rows before the first score; smoothing starts there.
     """
 
     alpha: float = 0.2
@@ -60,10 +60,9 @@ class Ewma(Streaming):
         ratio = in_spreads(*self._baseline.standardise(state, x, take), CAP)
         if self._smooth is None:
             return np.abs(ratio)
-        flat = np.isnan(ratio)
-        constant = bool(flat.any())
-        step = self.alpha * (np.where(flat, 0.0, ratio) if constant else ratio)
-        score = self._smooth.run(state["smooth"], state[COUNT], step, take)[:, 1:]
+        # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
+        step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
+        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
         np.abs(score, out=score)
         score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
-        return np.where(flat & (score == 0.0), np.nan, score) if constant else score
+        return score if flat is None else np.where(flat & (score == 0.0), np.nan, score)

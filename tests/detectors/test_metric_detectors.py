@@ -10,7 +10,11 @@ from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.calibrated import Calibrated
 from agent.detectors.combination import Combined
 from agent.detectors.contexts import Contexts
+from agent.detectors.cusum import Cusum
+from agent.detectors.ewma import Ewma
 from agent.detectors.neighbour import Neighbour
+from agent.detectors.page_hinkley import PageHinkley
+from agent.detectors.robust_z import RobustZ
 from agent.detectors.seasonal import Seasonal
 from agent.detectors.stuck import Stuck
 from sensors.units import Duration
@@ -80,6 +84,16 @@ def test_an_unseen_shape_within_the_usual_range_is_far_from_every_neighbour():
     x[900:932] = 0.5 * np.sin(2 * np.pi * t[900:932] / 8)
     got = scores(Neighbour("x"), x)
     assert np.nanmax(got[900:935]) > 2 * np.nanmax(got[300:900])
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("make", [Ewma, Cusum, PageHinkley, RobustZ, Spike, NoiseBurst, Neighbour])
+def test_noise_scores_below_the_usual_limit_from_the_first_score_on(make, seed):
+    x = np.random.default_rng(seed).normal(0, 1, 400)
+    early = scores(make("x"), x)[:150]
+    assert (
+        np.nanmax(early) < 1.5 * make.usual_limit
+    )  # a limit is one for long runs; a fresh series is not far above
 
 
 def test_a_spike_stands_out_and_a_step_is_soon_the_new_level():
