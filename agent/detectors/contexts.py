@@ -7,25 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.history import read, stored, write
 from agent.detectors.records import rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
-from agent.detectors.symbols import (
-    ALPHABETS,
-    LAGS,
-    alphabets_due,
-    learn_alphabets,
-    level_age,
-    new_pairs,
-    symbol_shapes,
-)
+from agent.detectors.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
 from sensors.batch import Floats, Ints
 
 ALARM = 0.3
 """Mean over the alphabets that makes a score of 1; fitted to labelled metrics of several sources."""
-
-HOLD = 16
-"""Rows for which a finding lasts, so that alphabets that notice at different times add up."""
 
 _NEVER = -(1 << 40)
 
@@ -62,11 +50,9 @@ class Contexts(Streaming):
 
     def _shapes(self) -> dict[str, Shape]:
         return {
-            "store": ((self.memory + LAGS + HOLD,), np.float32, 0.0),
             "first": ((), np.float64, 0.0),
             "moved": ((), np.bool_, False),
-            **symbol_shapes(),
-            "held": ((ALPHABETS, HOLD - 1), np.float64, 0.0),
+            **context_shapes(self.memory),
             "alarm": ((), np.int64, _NEVER),
         }
 
@@ -79,35 +65,14 @@ class Contexts(Streaming):
         return self.warmup
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        count, length = state[COUNT], x.shape[1]
-        state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
-        due = alphabets_due(count, self.warmup, self.memory)
-        if len(due):
-            back = (count[due] - self.memory)[:, None] + np.arange(self.memory)
-            learn_alphabets(state, due, read(state["store"][due], back))
+        state["first"][:] = np.where(state[COUNT] == 0, x[:, 0], state["first"])
         away = x - state["first"][:, None]
         moved = np.logical_or.accumulate(np.concatenate([state["moved"][:, None], away != 0.0], axis=1), axis=1)
         state["moved"][:] = moved[:, -1]
-        before = read(state["store"], (count - LAGS)[:, None] + np.arange(LAGS))
-        write(state["store"], count, away, take)
-        recent = np.concatenate([np.where(np.isnan(before), 0.0, before), stored(away)], axis=1)
-        number = count[:, None] + np.arange(length)
-        learning = (count < self.warmup)[:, None, None]
-        level = np.where(learning, 0, new_pairs(state, recent, take))
-        strange = held(state["held"], level_age(state["symbol_last"], level, number, take), take)
+        strange = new_contexts(state, away, take, self.warmup, self.memory)
         total = strange[:, 0]
         for alphabet in range(1, ALPHABETS):  # in this order, whatever the shape
             total = total + strange[:, alphabet]
+        number = state[COUNT][:, None] + np.arange(x.shape[1])
         score = rested(state["alarm"], total / (ALPHABETS * ALARM), number, take, 1.0, self.rest)
         return np.where(moved[:, 1:], score, np.nan)
-
-
-def held(ring: Floats, score: Floats, take: Ints) -> Floats:
-    """Maximum of each score over the last 16 rows; `ring` `(k, alphabets, 15)` holds the rows before."""
-    whole = np.concatenate([ring, score], axis=2)
-    ring[:] = np.take_along_axis(whole, (take[:, None] + np.arange(HOLD - 1))[:, None, :], axis=2)
-    step = 1
-    while step < HOLD:
-        whole = np.maximum(whole[:, :, step:], whole[:, :, :-step])
-        step *= 2
-    return whole

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.streaming import Arrays, Shape
+from agent.detectors.history import read, stored, write
+from agent.detectors.streaming import COUNT, Arrays, Shape
 from sensors.batch import Floats, Ints
 
 STEPS = (0.25, 0.4)
@@ -31,9 +32,20 @@ LAGS = 4
 SYMBOLS = 32
 """Symbols an alphabet may have: bits in a word."""
 
+HOLD = 16
+"""Rows for which a finding lasts, so that alphabets that notice at different times add up."""
 
-def symbol_shapes() -> dict[str, Shape]:
-    """State of `learn_alphabets`, `new_pairs` and `level_age`."""
+
+def context_shapes(memory: int) -> dict[str, Shape]:
+    """State of `new_contexts`."""
+    return {
+        "symbol_store": ((memory + LAGS + HOLD,), np.float32, 0.0),
+        "symbol_held": ((ALPHABETS, HOLD - 1), np.float64, 0.0),
+        **_alphabet_shapes(),
+    }
+
+
+def _alphabet_shapes() -> dict[str, Shape]:
     return {
         "symbol_middle": ((), np.float64, 0.0),
         "symbol_scale": ((), np.float64, 0.0),
@@ -42,6 +54,31 @@ def symbol_shapes() -> dict[str, Shape]:
         "symbol_seen": ((ALPHABETS, LAGS, SYMBOLS), np.uint32, 0),
         "symbol_last": ((ALPHABETS, LAGS), np.int64, -1),
     }
+
+
+def new_contexts(state: Arrays, x: Floats, take: Ints, first: int, memory: int) -> Floats:
+    """How new the context of a row is, in each alphabet: the share of the history since one was as new.
+
+    Args:
+        state: of the series, with their `count`; changed in place.
+        x: `(k, length)` less the first value of the series; `length` at most 16, and within it no multiple of `first`.
+        take: `(k,)` cells that count.
+        first: rows from which the alphabets are learnt; a multiple of `LAGS`.
+        memory: rows that are remembered; a multiple of `first`.
+
+    Returns:
+        `(k, alphabets, length)`, 0 to 1: the largest of the last 16 rows; 0 for the first rows.
+    """
+    count, store = state[COUNT], state["symbol_store"]
+    due = alphabets_due(count, first, memory)
+    if len(due):
+        learn_alphabets(state, due, read(store[due], (count[due] - memory)[:, None] + np.arange(memory)))
+    before = read(store, (count - LAGS)[:, None] + np.arange(LAGS))
+    write(store, count, x, take)
+    recent = np.concatenate([np.where(np.isnan(before), 0.0, before), stored(x)], axis=1)
+    number = count[:, None] + np.arange(x.shape[1])
+    level = np.where((count < first)[:, None, None], 0, new_pairs(state, recent, take))
+    return held(state["symbol_held"], level_age(state["symbol_last"], level, number, take), take)
 
 
 def alphabets_due(count: Ints, first: int, memory: int) -> Ints:
@@ -76,7 +113,9 @@ def learn_alphabets(state: Arrays, which: Ints, past: Floats) -> None:
     state["symbol_scale"][which] = np.where(scale > 0.0, scale, spread)
     state["symbol_low"][which] = ordered[:, 0]
     state["symbol_high"][which] = np.take_along_axis(ordered, size[:, None] - 1, axis=1)[:, 0]
-    symbol = symbols({name: state[name][which] for name in symbol_shapes()}, np.where(known, past, middle[:, None]))
+    symbol = symbols(
+        {name: state[name][which] for name in _alphabet_shapes()}, np.where(known, past, middle[:, None])
+    )
     shown = np.zeros((len(which), ALPHABETS, LAGS, SYMBOLS * SYMBOLS), np.bool_)
     for lag in range(1, LAGS + 1):
         pair = symbol[:, :, :-lag] * SYMBOLS + symbol[:, :, lag:]
@@ -172,3 +211,14 @@ def level_age(last: Ints, level: Ints, number: Ints, take: Ints) -> Floats:
     more = np.take_along_axis(rated, level[:, :, None, :], axis=2)[:, :, 0]
     as_many = np.take_along_axis(rated, np.maximum(level - 1, 0)[:, :, None, :], axis=2)[:, :, 0]
     return np.where(level > 0, 0.5 * (more + as_many), 0.0)
+
+
+def held(ring: Floats, score: Floats, take: Ints) -> Floats:
+    """Maximum of each score over the last 16 rows; `ring` `(k, alphabets, 15)` holds the rows before."""
+    whole = np.concatenate([ring, score], axis=2)
+    ring[:] = np.take_along_axis(whole, (take[:, None] + np.arange(HOLD - 1))[:, None, :], axis=2)
+    step = 1
+    while step < HOLD:
+        whole = np.maximum(whole[:, :, step:], whole[:, :, :-step])
+        step *= 2
+    return whole
