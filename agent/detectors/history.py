@@ -88,18 +88,27 @@ def phase_median(store: Store, number: Ints, lags: Lags) -> Floats:
 
     Args:
         store: `(k, memory)` rows.
-        number: `(k, length)` numbers of the rows in question.
-        lags: where to look.
+        number: `(k, length)` numbers of the rows in question, of each line one after the other.
+        lags: where to look; those around a period ascend by 1.
     """
-    k = len(number)
-    lag = np.where(lags.allowed, lags.lag, np.int64(1) << 60).reshape(k, 1, -1)
-    ordered = np.sort(read(store, number[:, :, None] - lag), axis=2)
-    known = (~np.isnan(ordered)).sum(axis=2)
-    low, high = np.maximum((known - 1) // 2, 0), np.minimum(known // 2, ordered.shape[2] - 1)
-    middle: Floats = (
-        0.5
-        * (np.take_along_axis(ordered, low[:, :, None], 2) + np.take_along_axis(ordered, high[:, :, None], 2))[
-            :, :, 0
-        ]
-    )
+    (k, length), (_, periods, width) = number.shape, lags.lag.shape
+    start = number[:, :1] - lags.lag[:, :, -1]
+    cell = start[:, :, None] + np.arange(length + width - 1)  # of each period one stretch of rows
+    place = cell % store.shape[1] + np.arange(0, store.size, store.shape[1])[:, None, None]
+    past = store.reshape(-1).take(place)
+    whole = int(start.min()) >= 0 and bool(lags.allowed.all())
+    if int(start.min()) < 0:
+        past[cell < 0] = np.nan
+    line, period, row = past.strides
+    around = np.ndarray((k, length, periods, width), past.dtype, past, 0, (line, row, period, row))
+    if not lags.allowed.all():
+        around = np.where(lags.allowed[:, None, :, ::-1], around, np.float32(np.nan))
+    ordered = np.sort(around.reshape(k, length, -1), axis=2)
+    size = ordered.shape[2]
+    if whole:
+        return 0.5 * (ordered[:, :, (size - 1) // 2].astype(np.float64) + ordered[:, :, size // 2])
+    known = np.count_nonzero(~np.isnan(ordered), axis=2)
+    low, high = np.maximum((known - 1) // 2, 0), np.minimum(known // 2, size - 1)
+    both = np.take_along_axis(ordered, np.stack([low, high], axis=2), axis=2).astype(np.float64)
+    middle: Floats = 0.5 * (both[:, :, 0] + both[:, :, 1])
     return middle
