@@ -69,7 +69,7 @@ def autocorrelation(x: Floats) -> Floats:
     n = x.shape[1]
     known = ~np.isnan(x)
     products = _self_product(np.where(known, x, 0.0))[:, :n]
-    pairs = np.rint(_self_product(known.astype(np.float64))[:, :n])
+    pairs = n - np.arange(n)[None, :] if known.all() else np.rint(_self_product(known.astype(np.float64))[:, :n])
     enough = (pairs >= 0.25 * n) & (products[:, :1] > 0.0)
     mean = np.where(enough, products / np.maximum(pairs, 1.0), 0.0)
     return mean / np.where(mean[:, :1] > 0.0, mean[:, :1], 1.0)
