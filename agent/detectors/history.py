@@ -106,7 +106,8 @@ def phase_median(store: Store, number: Ints, lags: Lags) -> Floats:
     ordered = np.sort(around.reshape(k, length, -1), axis=2)
     size = ordered.shape[2]
     if whole:
-        return 0.5 * (ordered[:, :, (size - 1) // 2].astype(np.float64) + ordered[:, :, size // 2])
+        both = ordered[:, :, [(size - 1) // 2, size // 2]].astype(np.float64)
+        return 0.5 * (both[:, :, 0] + both[:, :, 1])
     known = np.count_nonzero(~np.isnan(ordered), axis=2)
     low, high = np.maximum((known - 1) // 2, 0), np.minimum(known // 2, size - 1)
     both = np.take_along_axis(ordered, np.stack([low, high], axis=2), axis=2).astype(np.float64)
