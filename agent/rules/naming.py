@@ -92,7 +92,7 @@ def message(transition: Transition, label: Label, series: Name) -> str:
     lasted = _span((transition.ended_at or transition.time) - transition.started_at)
     match transition.change:
         case Change.RESOLVED:
-            return f"{who}: {quantity}, {label.rule} resolved after {lasted}"
+            return f"{who}: {quantity}, {label.rule} resolved after {lasted}" + _disturbance(transition, label)
         case Change.NO_DATA:
             return f"{who}: no data for {label.rule}, raised {lasted} before"
         case Change.ACKED:
@@ -102,7 +102,22 @@ def message(transition: Transition, label: Label, series: Name) -> str:
     limit = label.limit or (f"({label.raise_limit})" if label.raise_limit else "")
     over = f" over {_span(transition.end - transition.start)}" if transition.end > transition.start else ""
     since = f", for {lasted}" if transition.change is not Change.RAISED else ""
-    return f"{who}: {quantity} {limit}".rstrip() + over + since
+    return f"{who}: {quantity} {limit}".rstrip() + over + since + _disturbance(transition, label)
+
+
+def _disturbance(transition: Transition, label: Label) -> str:
+    """What a detector that names disturbances saw, of the whole event if it can: `: sag by 80 % of normal, 0.08 s`."""
+    said = transition.evidence.get("event", transition.evidence)
+    name, size, unit = (said.get(key) for key in ("disturbance", "size", "size_unit"))
+    if not isinstance(name, str) or not isinstance(size, float) or not isinstance(unit, str):
+        return ""
+    if unit.startswith("of the metric"):
+        amount = f"{size:.3g} {label.unit}".rstrip()
+    else:
+        amount = f"{100 * size:.3g} % {unit}" if unit.startswith("of ") else f"{size:+.3g} {unit}"
+    seconds = said.get("duration_s")
+    lasted = f", {_span(round(seconds * SECOND))}" if isinstance(seconds, float) else ""
+    return f": {name} {'by ' if unit == 'of normal' else ''}{amount}{lasted}"
 
 
 def _span(nanoseconds: int) -> str:

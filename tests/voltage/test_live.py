@@ -68,6 +68,7 @@ def test_the_end_of_an_alert_tells_the_whole_event(length, left):
     begin = np.datetime64(said["begin"].removesuffix("Z")).astype("datetime64[us]").astype(float) / 1e6
     assert begin == pytest.approx(20, abs=0.025)
     assert said["stretches"] == 1
+    assert f": {said['disturbance']} by {100 * said['size']:.3g} % of normal, " in found[1].message
 
 
 def test_two_sags_of_one_event_are_two_stretches():
