@@ -82,6 +82,8 @@ CASES: tuple[Case, ...] = (
     Case(
         "kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "direction": "window"}, name="kl window"
     ),
+    Case("kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "divergence": "js"}, name="kl js"),
+    Case("kl", "PySAD RelativeEntropy", {**_KL, "learn": "20s", "divergence": "psi"}, name="kl psi"),
     Case("mains", "", {**_WAVE, "window": 320, "learn": 3}, WAVE, warm=1200),
     Case("spectral", "", {**_WAVE, "window": 256, "bands": 16, "learn": 2}, WAVE, warm=500),
     Case("tutorial_kl", "PySAD RelativeEntropy", {"metric": "x0", "window": 320, "hop": 32}, WAVE, warm=500),
