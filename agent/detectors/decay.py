@@ -20,12 +20,12 @@ from agent.detectors.scan import highs, last, looked_up, lows, places, sums
 from sensors.batch import Floats, Ints
 
 _BITS = 320
-"""Powers of two by which the scale may grow within a matrix: to 1e96, so that squares of 1e200 still fit."""
+"""The scale may grow to 1e96 within a matrix, so that squares of 1e200 still fit."""
 
 _UNIT = 54
 """Powers of two are counted in whole numbers of 2 ** -54, so that they are exact for any number of rows."""
 
-_LARGEST = 2 * _BITS
+_LARGEST = 1000
 _POWERS: Floats = np.exp2(np.arange(-_LARGEST, _LARGEST + 1, dtype=np.float64))
 
 _WRAP = (1 << (64 - _UNIT)) - 1
@@ -67,11 +67,14 @@ class Decay:
     Attributes:
         w: what a row leaves of the sum before it, 0 < w <= 1.
         longest: most columns of a matrix; less where the scale would grow too large.
+        bits: powers of two by which the scale may grow within a matrix, at most 900; more than 320 only where no value
+            is larger than 1e9.
         span: rows after which the scale starts anew: never.
     """
 
     w: float
     longest: int = 1 << 16
+    bits: int = _BITS
     span: int = field(init=False, default=1 << 62)
     _bits: int = field(init=False, repr=False)
     _factors: Floats = field(init=False, repr=False)
@@ -82,7 +85,7 @@ class Decay:
         step = round(-math.log2(self.w) * 2.0**_UNIT)
         rate = step * 2.0**-_UNIT
         self.w = 2.0**-rate
-        self._bits = min(_LOW, max(0, int(math.log2(0.8 * _BITS / rate)))) if rate else _LOW
+        self._bits = min(_LOW, max(0, int(math.log2(0.8 * self.bits / rate)))) if rate else _LOW
         self.longest = max(1, min(self.longest, 1 << self._bits))
         factor, whole = _powers(np.arange(1 << self._bits, dtype=np.uint64) * np.uint64(step))
         self._factors, self._wholes = factor * _two_to(whole), whole

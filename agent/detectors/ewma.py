@@ -42,7 +42,7 @@ class Ewma(Streaming):
             raise ValueError(
                 f"alpha must be in (0, 1] and half_life above 0, not {self.alpha} and {self.half_life}"
             )
-        self._smooth = Decay(1.0 - self.alpha) if self.alpha < 1.0 else None
+        self._smooth = Decay(1.0 - self.alpha, bits=900) if self.alpha < 1.0 else None
         self._baseline = Baseline(self.half_life)
 
     def _shapes(self) -> dict[str, Shape]:
