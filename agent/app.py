@@ -246,7 +246,7 @@ class App:
             return
         positions = self._positions()
         state = {"engine": self.engine.state(), "prints": self.parts.fingerprints, "positions": positions}
-        content = checkpoint.encode(state)
+        content = checkpoint.snapshot(state)
         covered = self._notes.begin_save()
         if self._appending:  # what the state has decided must be safe before the state is
             await asyncio.wait(set(self._appending))

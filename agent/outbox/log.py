@@ -28,7 +28,9 @@ MINOR: frozenset[Kind] = frozenset({"metric", "health"})
 _position = attrgetter("position")
 MIB = 1 << 20
 SECOND = 10**9
-_TAIL = 65_536  # as many as a burst of raw events brings: reading them back costs three times the writing
+TAIL_BYTES = 8 * MIB
+TAIL_MESSAGES = 65_536
+"""What is kept in memory beside the disk: a burst of raw events. Reading back costs as much as writing."""
 
 
 @dataclass
@@ -218,8 +220,8 @@ class Log:
         for kinds, _, upto in changes.confirmed:
             self._gone |= dict.fromkeys(kinds, upto)
         while self._tail and (
-            self._tail_bytes > 8 * MIB
-            or self._tail_messages > _TAIL
+            self._tail_bytes > TAIL_BYTES
+            or self._tail_messages > TAIL_MESSAGES
             or self._tail[0].position <= self._gone.get(self._tail[0].kind, 0)
         ):
             row = self._tail.popleft()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos import delivery, processes
+from benchmarks.chaos import delivery, outrun, processes
 from benchmarks.chaos.tally import Tally
 
 FAULTS: dict[str, Callable[[Path, argparse.Namespace], Coroutine[Any, Any, Tally]]] = {
@@ -29,6 +29,7 @@ FAULTS: dict[str, Callable[[Path, argparse.Namespace], Coroutine[Any, Any, Tally
     "power-cut": lambda place, options: delivery.power_cut(place, options.times),
     "corrupt": lambda place, options: delivery.corrupt_anywhere(place, options.times),
     "disk-full": lambda place, options: delivery.disk_full(place),
+    "outrun": lambda place, options: outrun.outrun(place, 200_000),
     "clock": lambda place, options: delivery.clock_steps(place),
     "agent-killed": lambda place, options: processes.killed(place, options.kafka, options.topic, options.kills),
     "sigterm": lambda place, options: processes.stopped_without_broker(place),

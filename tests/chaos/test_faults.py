@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import delivery, processes
+from benchmarks.chaos import delivery, outrun, processes
 from benchmarks.chaos.tally import Tally
 from tests.brokers import Kafka, Mosquitto
 
@@ -50,6 +50,13 @@ async def test_the_disk_is_full(tmp_path: Path) -> None:
     tally = await delivery.disk_full(tmp_path)
     assert "disk failed: True" in tally.note
     nothing_is_lost(tally)
+
+
+async def test_a_source_outruns_the_sink(tmp_path: Path) -> None:
+    tally = await outrun.outrun(tmp_path, 120_000)
+    nothing_is_lost(tally)
+    assert tally.note.endswith("in order")
+    assert int(tally.note.split()[2]) > 20_000  # more than memory holds of such alerts
 
 
 async def test_the_clock_steps(tmp_path: Path) -> None:

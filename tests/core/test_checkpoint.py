@@ -13,7 +13,7 @@ from agent.quarantine import KEPT, move_aside
 
 def test_state_comes_back_as_it_was(tmp_path):
     state = {"a": np.arange(3.0), "b": {"c": [1, None, "x", float("inf")], ("t", "u"): np.array([True])}, 5: -0.0}
-    checkpoint.save(tmp_path / "s", checkpoint.encode(state))
+    checkpoint.save(tmp_path / "s", checkpoint.snapshot(state))
     back = checkpoint.load(tmp_path / "s")
     assert back["a"].tobytes() == state["a"].tobytes()
     assert back["b"]["c"] == [1, None, "x", float("inf")]
@@ -28,7 +28,7 @@ def test_no_checkpoint_is_no_error(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_checkpoint_is_moved_aside(tmp_path, damage):
     path = tmp_path / "s"
-    checkpoint.save(path, checkpoint.encode({"a": np.arange(1000)}))
+    checkpoint.save(path, checkpoint.snapshot({"a": np.arange(1000)}))
     content = bytearray(path.read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
@@ -44,7 +44,7 @@ def test_a_damaged_checkpoint_is_moved_aside(tmp_path, damage):
 
 def test_objects_are_refused():
     with pytest.raises(TypeError):
-        checkpoint.encode({"a": np.array([object()])})
+        checkpoint.snapshot({"a": np.array([object()])})
 
 
 def later_ctime(file):
@@ -69,3 +69,14 @@ def test_only_the_newest_of_the_damaged_files_are_kept(tmp_path):
     assert kept == names[-KEPT:]
     assert [name.read_bytes() for name in kept] == [b"%d" % number for number in range(4, KEPT + 4)]
     assert sum(1 for _ in tmp_path.iterdir()) == 2 * KEPT
+
+
+def test_a_snapshot_is_of_its_moment(tmp_path):
+    state = {"a": np.arange(3.0), "list": [1, 2]}
+    kept = checkpoint.snapshot(state)
+    state["a"][:] = 9
+    state["list"].append(3)
+    checkpoint.save(tmp_path / "s", kept)
+    back = checkpoint.load(tmp_path / "s")
+    assert back["a"].tolist() == [0, 1, 2]
+    assert back["list"] == [1, 2]

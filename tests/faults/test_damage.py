@@ -147,7 +147,7 @@ async def test_a_check_point_that_says_nonsense_is_moved_aside(tmp_path, state, 
     place = tmp_path / "state"
     shutil.copytree(state, place)
     known = checkpoint.load(place / "engine.checkpoint")
-    checkpoint.save(place / "engine.checkpoint", checkpoint.encode(how(known)))
+    checkpoint.save(place / "engine.checkpoint", checkpoint.snapshot(how(known)))
     await start(place, tmp_path / "out")
     assert set(alerts(tmp_path / "out")) == whole
     assert list(place.glob("engine.checkpoint.corrupt-*"))
