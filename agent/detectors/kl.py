@@ -206,7 +206,11 @@ class Kl:
         if len(ended):
             self._conclude(*self._lessons.take(ended))
         self._grow(int(rows.key.max()) + 1)
-        return rows if not taken.any() else replace(rows, key=np.where(taken, -1, rows.key))
+        if not taken.any():
+            return rows
+        # What was learnt from is not scored; what has no value, or an absurd one, is missing.
+        columns = {**rows.values, self.metric: np.where(taken < 0, np.nan, value)}
+        return replace(rows, key=np.where(taken > 0, -1, rows.key), values=columns)
 
     def _conclude(self, key: Ints, value: Floats) -> None:
         """Make the references of series from their readings, both ordered by series."""

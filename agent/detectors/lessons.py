@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.detectors.streaming import LARGEST
 from agent.rows import State
 from sensors.batch import Floats, Ints
 
@@ -51,12 +52,12 @@ class Lessons:
         """Take what is to be learnt from.
 
         Returns:
-            `(n,)` bool: readings, from the first with a value on, of series that still learn; and the series whose
-            time is up, ascending.
+            `(n,)` int8: 1 where a reading was learnt from (or is one too many), -1 where it has no value and its
+            series still learns, 0 where its series has learnt; and the series whose time is up, ascending.
         """
         rows = np.flatnonzero((keys >= 0) & (self.until[keys] != _OVER))
         order = rows[np.argsort(keys[rows], kind="stable")]
-        key, when, valid = keys[order], time[order], np.isfinite(value[order])
+        key, when, valid = keys[order], time[order], np.abs(value[order]) <= LARGEST
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
         owner, segment = key[first], np.repeat(np.arange(len(first)), np.diff(first, append=len(key)))
         n = len(key)
@@ -69,7 +70,7 @@ class Lessons:
         enough = self.number[owner][segment] + place >= self.least
         hit = valid & (when >= until[segment]) & known[segment] & enough
         end = np.minimum.reduceat(np.where(hit, np.arange(n), n), first)
-        learning = (np.arange(n) < end[segment]) & (np.arange(n) >= np.where(started, 0, begin)[segment])
+        learning = np.arange(n) < end[segment]
         kept = learning & valid & (self.number[owner][segment] + place < self.most)
         self.number[owner] += np.bincount(segment[kept], minlength=len(owner))
         self.until[owner[known]] = until[known]
@@ -81,8 +82,8 @@ class Lessons:
         self.since[ended] = when[end[end < n]]
         if len(ended):
             self._count()
-        taken = np.zeros(len(keys), np.bool_)
-        taken[order[learning]] = True
+        taken = np.zeros(len(keys), np.int8)
+        taken[order[learning]] = np.where(valid[learning], 1, -1)
         return taken, ended
 
     def take(self, ended: Ints) -> tuple[Ints, Floats]:

@@ -62,7 +62,6 @@ class Case:
         length: rows of a stream that shows all it does.
         windows: why its results are not one for each row of the input; empty = they are.
         constant: why a constant series has a score; empty = it has none.
-        absurd: why infinite or huge values have one.
         shift: why a shift of the level is no fault to it; empty = it scores above all that is normal.
         scale: what a factor on the metric does: "same" scores, or why they differ.
         offset: what a constant added to it does, likewise.
@@ -74,7 +73,6 @@ class Case:
     length: int = 400
     windows: str = ""
     constant: str = ""
-    absurd: str = ""
     shift: str = ""
     scale: str = "same"
     offset: str = "same"
@@ -103,7 +101,6 @@ CASES = {
         X | {"size": Duration("2h"), "step": Duration("30m"), "learn": Duration("60m"), "bins": 6},
         windows="it judges windows of time",
         constant="it has not moved: a divergence of about 0 is true",
-        absurd="they lie beyond the highest edge",
     ),
     "mains": Case(
         X | {"sampling_rate": 100.0, "nominal": 5.0, "window": 100, "hop": 10, "learn": 4},

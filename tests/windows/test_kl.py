@@ -75,7 +75,7 @@ def naive_kl(readings, learn, prior, divergence, edges="equal", **closing):
                 scored.append((key, time, value))
                 continue
             lessons.setdefault(key, []).append(value)
-        scored.append((None if key in until else key, time, value))
+        scored.append((key if naive.missing(value) else None, time, value))
     out = []
     for at, key, start, end, inside in naive.aligned(scored, naive.hops(5000 * MS, 1000 * MS), **closing)[0]:
         values = [v for _, _, v in inside]
@@ -213,7 +213,10 @@ def test_what_cannot_be_scored_says_why(edges):
     out = detector.process(rows_of([(0, i * 500 * MS, i % 3) for i in range(40)]))
     assert out.texts["reason"].tolist()[:4] == ["still learning"] * 4
     assert np.isfinite(out.values["score"][4:]).all()
-    assert len(kl(edges=edges).process(rows_of([(0, i * 61_000 * MS, i) for i in range(8)]))) == 0
+    few = rows_of([(0, i * 61_000 * MS, i if i < 5 else None) for i in range(12)])  # too few to learn from
+    out = kl(edges=edges).process(few)
+    assert len(out) > 10
+    assert set(out.texts["reason"].tolist()) == {"no reading"}
 
 
 def test_a_constant_is_compared_like_anything_else():
