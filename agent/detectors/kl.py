@@ -174,7 +174,7 @@ class Kl:
         if self.reference is None:
             partly = (n > 0) & (found.start < self._lessons.since[told.key])
             score[partly], reason[partly] = np.nan, 1
-        evidence = Evidence(share, counts, self._edges(told.key), self.prior)
+        evidence = Evidence(share, counts, self._edges(told.key), self.prior, score)
         return replace(
             found,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},

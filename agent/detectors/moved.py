@@ -48,33 +48,37 @@ class Moved(Mapping[str, Any]):
         return 1
 
 
-class Evidence(Sequence[Moved]):
-    """The evidence of rows, one at a time.
+class Evidence(Sequence[Moved | None]):
+    """The evidence of rows, one at a time; None of a row without a score.
 
     Args:
         share: `(b, m)` smoothed references, or `(b, 1)` for all.
         counts: `(b, m)` of the windows.
         edges: `(m, e)` or `(1, e)`, see `Moved`.
         prior: readings added to every bin.
+        score: `(m,)`.
     """
 
-    def __init__(self, share: Floats, counts: Floats, edges: Floats, prior: float) -> None:
+    def __init__(self, share: Floats, counts: Floats, edges: Floats, prior: float, score: Floats) -> None:
         self._parts = (share, counts, edges, prior)
+        self._score = score
 
     def __len__(self) -> int:
         return int(self._parts[1].shape[1])
 
     @overload
-    def __getitem__(self, row: int) -> Moved: ...
+    def __getitem__(self, row: int) -> Moved | None: ...
 
     @overload
-    def __getitem__(self, row: slice) -> list[Moved]: ...
+    def __getitem__(self, row: slice) -> list[Moved | None]: ...
 
-    def __getitem__(self, row: int | slice) -> Moved | list[Moved]:
+    def __getitem__(self, row: int | slice) -> Moved | None | list[Moved | None]:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
             raise IndexError(row)
+        if np.isnan(self._score[row]):
+            return None
         share, counts, edges, prior = self._parts
         which = row if len(edges) > 1 else 0
         return Moved(share[:, which], counts[:, row], edges[which], prior)
