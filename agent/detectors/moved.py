@@ -72,7 +72,7 @@ class Evidence(Sequence[Moved | None]):
     @overload
     def __getitem__(self, row: slice) -> list[Moved | None]: ...
 
-    def __getitem__(self, row: int | slice) -> Moved | None | list[Moved | None]:
+    def __getitem__(self, row: int | slice) -> Moved | list[Moved | None] | None:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
