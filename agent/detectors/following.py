@@ -106,6 +106,9 @@ class Following:
             known: of the same shape, which of them are known; None = all.
             take: `(k,)` cells of each line that are rows.
         """
+        kept = int(np.count_nonzero(state["strength"], axis=1).max())
+        plane = {"axes": state["axes"][:, :, :kept], "strength": state["strength"][:, :kept]}
+        state = {**state, **plane}  # what is changed in place are the other arrays
         begin = np.zeros(len(take), np.int64)
         line = np.flatnonzero(begin < take)
         while len(line):

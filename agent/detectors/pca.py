@@ -137,11 +137,16 @@ class Pca:
         evidence: list[Any] = [None] * len(x)
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        for block in rounds(np.where(usable, key, -1), self._table.arrays[COUNT], self.train, CELLS):
-            state, view = self._table.at(block.keys)
-            self._block(state, block, x, out, reason, evidence)
-            if not view:
-                self._table.put(block.keys, state)
+        count = self._table.arrays[COUNT]
+        young = usable & (count[key] < self.train)
+        for some, span in ((young, self.train), (usable & ~young, 0)):  # nobody is trained in the middle of a block
+            if not some.any():
+                continue
+            for block in rounds(np.where(some, key, -1), count, span, CELLS):
+                state, view = self._table.at(block.keys)
+                self._block(state, block, x, out, reason, evidence)
+                if not view:
+                    self._table.put(block.keys, state)
         silent = np.isnan(out[:, 0])
         return Rows(
             key=key,
@@ -262,7 +267,7 @@ class Pca:
         row = piece.line[line]
         part = plane.contributions(
             piece.distance[:, line, column], piece.component[:, line, column],
-            state["axes"][row], state["strength"][row], state["whole"][row],
+            state["axes"][row][:, :, : len(piece.component)], state["strength"][row], state["whole"][row],
         )  # fmt: skip
         share = np.round(part / np.maximum(part.sum(axis=1, keepdims=True), 1e-300), 3)
         order = np.argsort(-share, axis=1, kind="stable")[:, :NAMED]
