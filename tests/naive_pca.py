@@ -17,7 +17,7 @@ def model(training, smooth, variance, quantile, follow):
     size = max(2, n // 40)
     blocks = ((training - middle) / spread)[n % size :].reshape(-1, size, sensors).mean(axis=1)
     neumann = ((blocks[1:] - blocks[:-1]) ** 2).mean(axis=0) / 2 / blocks.var(axis=0)
-    weight = np.append(np.minimum(1, neumann / 0.4), np.full(sensors, 0.25)) / f.std(axis=0)
+    weight = np.append(np.minimum(1, neumann / 0.4), np.full(sensors, 0.2)) / f.std(axis=0)
     centre = f.mean(axis=0)
     z = (f - centre) * weight
     values, vectors = np.linalg.eigh(np.cov(z.T))
@@ -36,7 +36,7 @@ def model(training, smooth, variance, quantile, follow):
 
 
 def scores(
-    x, train=400, smooth=10, variance=0.7, quantile=0.99, limit=2.5, clear=0.1, patience=5, follow=0.015, settle=45
+    x, train=400, smooth=12, variance=0.75, quantile=0.99, limit=2.8, clear=0.1, patience=5, follow=0.015, settle=45
 ):
     """`(n,)` scores of rows `(n, sensors)` without gaps; NaN in training."""
     middle, spread, centre, weight, mean, t2, q = model(x[:train], smooth, variance, quantile, follow)

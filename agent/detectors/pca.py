@@ -66,10 +66,10 @@ class Pca:
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     train: int = 400
-    smooth: int = 10
-    variance: float = 0.7
+    smooth: int = 12
+    variance: float = 0.75
     quantile: float = 0.99
-    limit: float = 2.5
+    limit: float = 2.8
     clear: float = 0.1
     patience: int = 5
     follow: float = 0.015

@@ -17,7 +17,7 @@ FAR = 1e9
 FLOOR = 0.05
 """Added to the deviation before the logarithm, in spreads: below it, quiet is quiet."""
 
-DEVIATION = 0.25
+DEVIATION = 0.2
 """Weight of a deviation beside a mean: 400 rows know less of it."""
 
 BLOCKS = 40
@@ -105,12 +105,12 @@ def middle_and_spread(training: Floats) -> tuple[Floats, Floats, Floats, Floats]
     low, high = np.quantile(training, [0.02, 0.98], axis=0)
     reach = np.where(high > low, high - low, np.inf)
     tame = np.clip(training, low - reach, high + reach)
-    largest = np.maximum(np.abs(tame).max(axis=0), 1e-300)
+    largest = np.maximum(np.abs(tame).max(axis=0), 1e-307)
     share = tame / largest  # so that nothing under- or overflows
     middle, spread = share.mean(axis=0), share.std(axis=0)
     moved = spread > 1e-12 * np.abs(middle)
-    spread = np.where(moved, spread, np.maximum(np.abs(middle) * 1e-9, 1e-300))
-    return tame, middle * largest, np.maximum(spread * largest, 1e-300), moved
+    spread = np.where(moved, spread, np.maximum(np.abs(middle) * 1e-9, 1e-307))
+    return tame, middle * largest, np.maximum(spread * largest, 1e-307), moved
 
 
 def weights(u: Floats) -> Floats:
@@ -191,7 +191,7 @@ def contributions(d: Floats, s: Floats, axes: Floats, weight: Floats, whole: Flo
         axis, excess = axes[:, :, i].T, weight[:, i] - whole
         gradient = gradient + axis * (excess * s[i])
         curvature = curvature + axis**2 * excess
-    fall = (gradient**2 / np.maximum(curvature, 1e-300)).T
+    fall = (gradient**2 / np.maximum(curvature, 1e-307)).T
     sensors = len(d) // 2
     result: Floats = np.maximum(fall[:, :sensors], fall[:, sensors:])
     return result
