@@ -41,6 +41,7 @@ def scores(
     """`(n,)` scores of rows `(n, sensors)` without gaps; NaN in training."""
     middle, spread, centre, weight, mean, t2, q = model(x[:train], smooth, variance, quantile, follow)
     out = np.full(len(x), np.nan)
+    home, homeward, calm = mean, 0, train
     alarm, patient, quiet, worst, fault, form = False, 0, 0, 0.0, None, None
     for t in range(train, len(x)):
         d = (features(x[t - smooth + 1 : t + 1], middle, spread) - centre) * weight - mean
@@ -53,6 +54,7 @@ def scores(
             continue
         if not alarm and times < 1:
             patient = 0
+            calm += 1
             mean = mean + follow * d
             out[t] = min(times, 0.99)
             continue
@@ -63,12 +65,17 @@ def scores(
         if not alarm:
             patient += 1
             if patient == patience:
-                alarm, patient = True, 0
+                alarm, patient, homeward = True, 0, 0
+                home, calm = (mean if calm >= 200 else home), 0
         else:
+            away = (features(x[t - smooth + 1 : t + 1], middle, spread) - centre) * weight - home
+            homeward = homeward + 1 if max(away @ t2 @ away, away @ q @ away) < 1 else 0
             back = times < 1 / limit
             patient = patient + 1 if back or fault @ form @ d < clear * (fault @ form @ fault) else 0
-            if patient == patience:
-                alarm, patient = False, 0
+            if homeward == patience:
+                alarm, patient, calm, mean = False, 0, 0, home
+            elif patient == patience:
+                alarm, patient, calm = False, 0, 0
                 if not back:
                     mean, quiet = mean + d, settle
         out[t] = max(times, 1.0) if alarm else min(times, 0.99)

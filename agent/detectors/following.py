@@ -5,7 +5,8 @@ the limit or more; they are not followed, and the `patience`th in a row raises a
 the worst row so far gives the direction of the fault. The alarm ends after `patience` rows in which the deviation is
 back below the limits of the training, or has nothing left of the direction of the fault: less than `clear` of the worst.
 If only the latter, the machine has come back to another state than before: that is where the mean goes, and for `settle`
-rows it follows fast and nothing is judged (*settling*).
+rows it follows fast and nothing is judged (*settling*). That may be a mistake, so home is not forgotten: the mean of the
+last time that was calm for `LONG` rows. An alarm ends, too, when the rows are back there.
 
 While a phase lasts, its rows are worked out at once: a mean that follows is a running sum of `z w^-t` (see
 `agent.detectors.decay`), one that stands still is a constant. Each change of phase begins a new stretch.
@@ -29,6 +30,9 @@ CALM, BEYOND, ALARM, SETTLING = range(4)
 
 FAST = 0.1
 """Weight of the newest row while settling."""
+
+LONG = 200
+"""Rows of calm after which the mean is where the machine is at home."""
 
 STRETCH = 512
 """Most rows of a series worked out at once."""
@@ -101,7 +105,7 @@ class Following:
         """Judge a block of rows and learn from it.
 
         Args:
-            state: `(k, ...)`: mean, place, phase, patient, quiet, worst, fault and the model; changed in place.
+            state: `(k, ...)` of `Pca`: the model, which is only read, and the rest, which is changed in place.
             z: `(features, k, length)` features from the centre of the training, weighted.
             known: of the same shape, which of them are known; None = all.
             take: `(k,)` cells of each line that are rows.
@@ -142,20 +146,26 @@ class Following:
         stop = np.where((phase == CALM)[:, None], over, np.where(beyond[:, None], ~over, False)) & exists
         n = _first(stop, room)
         said = np.zeros(times.shape, bool)
-        ended, home = np.zeros(len(line), bool), np.zeros(len(line), bool)
+        ended, back, returned = (np.zeros(len(line), bool) for _ in range(3))
         bad = np.flatnonzero(beyond | alarm)
         if len(bad):
             part = {name: array[line[bad]] for name, array in state.items() if name in _OF_ALARM}
             turn, records, j = self._turns(part, d[:, bad], s[:, bad], times[bad], exists[bad])
-            last = np.maximum.accumulate(np.where(turn, 0, cell + 1), axis=1)
-            run = cell + 1 - last + np.where(last == 0, part["patient"][:, None], 0)
+            run = _in_a_row(turn, part["patient"])
             end = _first((run >= self.patience) & exists[bad], room[bad])
+            away = some[:, bad] - part["home"].T[:, :, None]
+            if known is not None:
+                away = np.where(_cut(known, line, begin, room)[:, bad], away, 0.0)
+            near = _in_a_row(self._usual(away, part), part["homeward"])
+            arrived = _first((near >= self.patience) & exists[bad], room[bad])
+            returned[bad] = alarm[bad] & (arrived <= end) & (arrived < room[bad])
+            end = np.minimum(end, arrived)
             ended[bad] = alarm[bad] & (end < room[bad])
             n[bad] = np.where(alarm[bad], np.minimum(end + 1, room[bad]), n[bad])
             raised = beyond[bad] & (n[bad] == self.patience - part["patient"])
             done = np.maximum(n[bad] - 1, 0)
             row = np.arange(len(bad))
-            home[bad] = times[bad][row, done] < 1.0 / self.limit
+            back[bad] = times[bad][row, done] < 1.0 / self.limit
             said[bad] = alarm[bad][:, None] & ~(ended[bad][:, None] & (cell == done[:, None]))
             said[bad] |= raised[:, None] & (cell == done[:, None])
             at = np.where(n[bad] > 0, j[row, done], 0)
@@ -164,14 +174,19 @@ class Following:
             calm = beyond[bad] & ~raised & (n[bad] < room[bad])
             patient = np.where(beyond[bad], part["patient"] + n[bad], run[row, done])
             state["patient"][line[bad]] = np.where(raised | ended[bad] | calm, 0, patient)
+            state["homeward"][line[bad]] = np.where(alarm[bad] & ~ended[bad], near[row, done], 0)
+            long = raised & (part["calm"] >= LONG)
+            state["home"][line[bad[long]]] = (sums[:, bad[long], 0] * scale[bad[long], 0]).T
+            state["calm"][line[bad[raised | ended[bad]]]] = 0
             phase[bad] = np.where(raised, ALARM, np.where(calm, CALM, phase[bad]))
         self._move(state, line, phase, n, sums, scale, moving)
-        new = ended & ~home
+        state["mean"][line[returned]], state["place"][line[returned]] = state["home"][line[returned]], 0
+        new = ended & ~back & ~returned
         if new.any():
             at = n[new] - 1
             mean = sums[:, new, 0] * scale[new, 0] + d[:, new, at]
             state["mean"][line[new]], state["place"][line[new]] = mean.T, 0
-        phase[ended] = np.where(home[ended] | (self.settle == 0), CALM, SETTLING)
+        phase[ended] = np.where((back | returned)[ended] | (self.settle == 0), CALM, SETTLING)
         state["quiet"][line[new]] = self.settle
         leaving = (phase == CALM) & moving & ~fast & (n < room)
         phase[leaving] = BEYOND
@@ -190,10 +205,18 @@ class Following:
         place = state["place"][lines] + rows
         fast = phase[go] == SETTLING
         state["quiet"][lines] -= np.where(fast, rows, 0)
+        state["calm"][lines] += np.where(fast, 0, rows)
         fresh = (place == self.span) | (fast & (state["quiet"][lines] == 0))
         sum_, down = sums[:, go, rows].T, scale[go, rows]
         state["mean"][lines] = np.where(fresh[:, None], sum_ * down[:, None], sum_)
         state["place"][lines] = np.where(fresh, 0, place)
+
+    def _usual(self, d: Floats, part: Arrays) -> Bools:
+        """Whether rows at some distances are within the limits of the training, `(k, length)`."""
+        s = components(d, part["axes"])
+        within, beside = forms(d, s, d, s, part["strength"], part["whole"])
+        usual: Bools = np.maximum(within, beside) < 1.0
+        return usual
 
     def _turns(
         self, part: Arrays, d: Floats, s: Floats, times: Floats, exists: Bools
@@ -216,7 +239,14 @@ class Following:
         return turn, worst, j
 
 
-_OF_ALARM = frozenset({"worst", "fault", "patient", "axes", "strength", "whole"})
+_OF_ALARM = frozenset({"worst", "fault", "patient", "home", "homeward", "calm", "axes", "strength", "whole"})
+
+
+def _in_a_row(mask: Bools, before: Ints) -> Ints:
+    """How many cells up to each are set without a gap, `before` of them before the first."""
+    cell = np.arange(1, mask.shape[1] + 1)
+    last = np.maximum.accumulate(np.where(mask, 0, cell), axis=1)
+    return cell - last + np.where(last == 0, before[:, None], 0)
 
 
 def _first(mask: Bools, default: Ints) -> Ints:

@@ -39,7 +39,8 @@ class Pca:
     The score is the larger of the two over `limit`; 1 and more is an alarm, and it stays so until both are back below
     the limits of the training, or until nothing is left of the direction of the fault, for `patience` rows. In the
     latter case the machine came back to another state than before, which the mean takes over within `settle`
-    rows. Before the alarm the score is less than 1 until `patience` rows in a row were beyond. In an alarm, the list
+    rows; where that was a mistake, the state of the last long calm ends the alarm, too. Before the alarm the
+    score is less than 1 until `patience` rows in a row were beyond. In an alarm, the list
     `evidence` names the sensors that explain most of it, with their shares.
 
     It learns from the first `train` rows; `fit` gives it these rows ahead. Scale and offset of a sensor do not matter.
@@ -109,6 +110,9 @@ class Pca:
             "quiet": ((), np.int64, 0),
             "worst": ((), np.float64, 0.0),
             "fault": ((features,), np.float64, 0.0),
+            "home": ((features,), np.float64, 0.0),
+            "homeward": ((), np.int64, 0),
+            "calm": ((), np.int64, 0),
         })  # fmt: skip
 
     @property
@@ -260,7 +264,8 @@ class Pca:
         model["strength"], model["whole"] = model["strength"] / limits[0], 1.0 / limits[1]
         for name, value in model.items():
             state[name][row] = value
-        state["mean"][row] = mean[0]
+        state["mean"][row] = state["home"][row] = mean[0]
+        state["calm"][row] = self.train
 
     def _blame(self, state: Arrays, piece: Judged, line: Ints, column: Ints, at: Ints, evidence: list[Any]) -> None:
         """Name the sensors that explain most of some rows in alarm, largest first, with their shares."""

@@ -193,6 +193,15 @@ def test_a_machine_that_comes_back_to_another_state_is_judged_by_that():
     assert not (score[1100:] >= 1).any()
 
 
+def test_a_state_taken_over_by_mistake_is_left_when_the_machine_comes_home():
+    """A fault that swings: half a period later nothing is left of its direction, and yet it is no new state."""
+    x = plant(15, n=1600)
+    x[600:690, 3] += 6 * np.sign(np.sin(np.arange(90) / 90 * 2 * np.pi)) * x[:400, 3].std()
+    score = judge(x, settle=10).values["score"]
+    assert (score[620:640] >= 1).all()
+    assert not (score[730:] >= 1).any()
+
+
 def test_gaps_do_not_depend_on_how_the_stream_is_cut():
     x = plant(14)
     x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan
