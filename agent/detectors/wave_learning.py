@@ -21,8 +21,8 @@ class Learning:
     """First windows of each series, and from when there are enough its limits.
 
     Of each series `learn` windows are kept that do not overlap: every `stride`-th. Their medians are taken, and
-    limits are set at nine standard deviations (1.4826 x MAD), so that some disturbed windows among them do
-    no harm; the tolerances widen them to what a short look cannot have seen.
+    limits are set at nine standard deviations (1.4826 x MAD; more if the windows are few), so that some disturbed
+    windows among them do no harm; the tolerances widen them to what a short look cannot have seen.
 
     Attributes:
         nominal: cycles a sample.
@@ -89,7 +89,8 @@ class Learning:
     def _range(self, kept: Floats) -> Floats:
         """`(s, 3, m)` centre, distances below and above of windows `(s, learn, m)`; NaN where there is no sine."""
         centre = np.median(kept, axis=1)
-        spread = 9 * 1.4826 * np.median(np.abs(kept - centre[:, None]), axis=1)
+        away = np.abs(kept - centre[:, None])
+        spread = 9 * (1 + 10 / self.learn) * 1.4826 * np.median(away, axis=1)  # of few windows it is not well known
         level = centre[:, _LEVEL]
         floor = np.maximum(0.002 * level[:, None], 0.3 * centre)
         floor[:, _LEVEL] = self.level_tolerance * level

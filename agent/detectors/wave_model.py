@@ -146,7 +146,7 @@ class WaveModel:
         centre: Floats = np.median(measures, axis=0)
         k = len(measures)
         # Of few windows the quantile is about their largest value; widen it as the spread of a maximum asks for.
-        margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, k)))) * (1 + 6 / k)
+        margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, k)))) * (1 + 10 / k)
         above = np.maximum(margin * (np.quantile(measures, 1 - TAIL, axis=0) - centre), floor)
         below = np.maximum(margin * (centre - np.quantile(measures, TAIL, axis=0)), floor)
         return cls(nominal, length, k, centre, *cls.by_standard(below, above, level, sag))
