@@ -56,6 +56,10 @@ class AnomalyRate:
         """What an alert names as its signal."""
         return "+".join(self.metrics)
 
+    def fit(self, rows: Rows) -> None:
+        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        self.process(rows)
+
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
         parts = [part.process(rows) for part in self._parts]

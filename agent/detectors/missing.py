@@ -78,6 +78,10 @@ class Missing:
         """Columns it needs."""
         return (self.metric,) if self.metric else ()
 
+    def fit(self, rows: Rows) -> None:
+        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        self.process(rows)
+
     def process(self, rows: Rows) -> Rows:
         """What the clock has to say, then one score for each row of a known series."""
         clock = self._silent(rows.now)

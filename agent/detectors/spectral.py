@@ -104,6 +104,10 @@ class Spectral:
         self._sum = np.empty((0, self.bands))
         self._seen = np.empty(0, np.int64)
 
+    def fit(self, rows: Rows) -> None:
+        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        self.process(rows)
+
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""
         return judge_windows(self._rings, rows, self.metric, self._score, COLUMNS, {"reason": REASONS}, MISSING)

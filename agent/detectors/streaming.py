@@ -200,6 +200,10 @@ class Streaming(ABC):
             `(k, length)` scores, larger is stranger, NaN where it cannot say; further columns if it likes.
         """
 
+    def fit(self, rows: Rows) -> None:
+        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        self.process(rows)
+
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
         column = rows.values.get(self.metric)

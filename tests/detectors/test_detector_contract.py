@@ -127,6 +127,24 @@ def test_its_state_goes_on_exactly_where_it_was_taken(name):
     assert content([first.process(rest)]) == content([second.process(rest)])
 
 
+FITTED_OTHERWISE = {
+    "kl": "it takes a `reference` (`agent.detectors.reference.fit` makes it of an array)",
+    "mains": "it takes windows of a normal wave, or a `model` that `agent calibrate` saved",
+    "tutorial_kl": "it takes samples of a normal wave, or a `reference` file",
+}
+
+
+def test_rows_given_ahead_count_as_learnt(name):
+    skip_if(FITTED_OTHERWISE.get(name, ""))
+    rows = rows_for(name)
+    most = len(rows) * 5 // 8
+    fitted, live = make(name), make(name)
+    fitted.fit(part(rows, 0, most))
+    live.process(part(rows, 0, most))
+    rest = part(rows, most, len(rows))
+    assert content([fitted.process(rest)]) == content([live.process(rest)])
+
+
 def test_a_state_taken_earlier_is_not_changed_by_going_on(name):
     rows = rows_for(name)
     most = len(rows) * 5 // 8
