@@ -149,11 +149,11 @@ def evaluate(args: argparse.Namespace) -> int:
     """Run the detector over all recordings and print how it did."""
     try:
         items = list(recordings(args))
-        results = [scored(args, item)[:2] for item in progress(items)]
+        results = [scored(args, item) for item in progress(items)]
     except (ConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"agent evaluate: {error}\n")
         return 2
-    items, scores = [item for item, _ in results], [score for _, score in results]
+    recorded, items, scores = items, [item for item, _, _ in results], [score for _, score, _ in results]
     skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in items]
     labels = [item.label[skip:] for item, skip in zip(items, skipped, strict=True)]
     judged = [score[skip:] for score, skip in zip(scores, skipped, strict=True)]
@@ -169,8 +169,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.plots:
         from agent.offline.score_plots import plot_score  # matplotlib only where it is wanted
 
-        for item, score in zip(items, scores, strict=True):
-            plot_score(args.plots, item, score, args.threshold)
+        for item, (_, score, found) in zip(recorded, results, strict=True):
+            plot_score(args.plots, item, score, args.threshold, found.at, _watched(args, item))
     return 0
 
 
@@ -209,6 +209,12 @@ def scored(
     if len(score) == len(item.label):
         return item, score, found
     return of_windows(item, found), score, found
+
+
+def _watched(args: argparse.Namespace, item: Labelled) -> list[str]:
+    """Columns that the detector reads, as far as the command line says."""
+    table = {} if args.config else keys_given(args, list(item.rows.values))
+    return [str(table["metric"])] if "metric" in table else list(table.get("metrics", ()))
 
 
 def _named(args: argparse.Namespace, item: Labelled) -> Rows:
