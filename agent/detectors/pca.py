@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class Pca:
     settle: int = 45
     _table: Table = field(init=False, repr=False, compare=False)
     _following: Following = field(init=False, repr=False, compare=False)
+
+    usual_limit: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or len(set(self.metrics)) < len(self.metrics):

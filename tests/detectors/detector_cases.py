@@ -65,6 +65,7 @@ class Case:
         shift: why a shift of the level is no fault to it; empty = it scores above all that is normal.
         scale: what a factor on the metric does: "same" scores, or why they differ.
         offset: what a constant added to it does, likewise.
+        no_limit: why a rule has to name its limit; empty = the detector has a usual one.
         ties: why only a factor that is a power of two leaves the scores as they are; empty = any does.
     """
 
@@ -77,6 +78,7 @@ class Case:
     scale: str = "same"
     offset: str = "same"
     ties: str = ""
+    no_limit: str = ""
 
 
 X = {"metric": "x"}
@@ -89,6 +91,7 @@ CASES = {
     "auto": Case(X | {"memory": 512, "warmup": 64, "rest": 20}, ties=_RANK),
     "calibrated": Case(
         X | {"rest": 16},
+        no_limit="each method has its own",
         constant="it takes scores: one that stays the same is a record each time",
         shift="it takes scores, of which a low one is no fault",
         offset="it takes scores, whose zero has a meaning",
@@ -100,6 +103,7 @@ CASES = {
     "kl": Case(
         X | {"size": Duration("2h"), "step": Duration("30m"), "learn": Duration("60m"), "bins": 6},
         windows="it judges windows of time",
+        no_limit="it depends on the divergence, the bins and the readings in a window",
         constant="it has not moved: a divergence of about 0 is true",
     ),
     "mains": Case(
@@ -123,6 +127,7 @@ CASES = {
     "spectral": Case(
         X | {"sampling_rate": 100.0, "window": 32, "rate_tolerance": 0.1, "bands": 4, "learn": 4},
         shift="it is blind to gain and offset; its own tests have a new tone",
+        no_limit="it depends on the noise and the bands",
         **_WAVE,
     ),
     "spike": Case(X),
@@ -130,6 +135,7 @@ CASES = {
     "tutorial_kl": Case(
         X | {"window": 40, "hop": 20, "bins": 10},
         shift="it is blind to gain and offset; the given cases have what it finds",
+        no_limit="it depends on the noise; without any it is the threshold of the tutorial",
         scale="the 1e-10 that the tutorial adds to each density has the unit of 1 / metric",
         ties="a sample on the edge of a bin falls either way by rounding",
         **_WAVE,

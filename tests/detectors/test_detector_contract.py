@@ -62,6 +62,14 @@ def test_it_says_what_scale_and_offset_do_in_its_docstring_and_in_the_docs(name)
     assert list(line) == stated
 
 
+def test_it_has_a_usual_limit_that_the_docs_name_or_a_reason_for_none(name):
+    limit = getattr(make(name), "usual_limit", None)
+    assert (limit is None) == bool(CASES[name].no_limit)
+    row = re.search(rf"^\| `{name}` \| [^|]* \| ([^|]*) \| [^|]* \|$", DETECTION.read_text(), re.M)
+    if limit is not None and row is not None:
+        assert float(row.group(1)) == limit
+
+
 def test_every_result_belongs_to_rows_of_the_input_in_order(name):
     rows = rows_for(name)
     out = make(name).process(rows)
