@@ -31,6 +31,9 @@ class Case:
         sensors: columns of a row.
         name: under which it is reported; empty = the type.
         warm: rows a series before it is timed, so that it scores.
+        stagger: rows by which series begin apart at most; the rows between two costly steps of it, so that as many
+            series are at that step in each call.
+        taught: windows from which it learns what is normal beforehand; 0 = it learns by itself.
     """
 
     type: str
@@ -40,6 +43,8 @@ class Case:
     sensors: int = 1
     name: str = ""
     warm: int = 300
+    stagger: int = 101
+    taught: int = 0
 
     @property
     def label(self) -> str:
@@ -67,7 +72,7 @@ CASES: tuple[Case, ...] = (
     Case("page_hinkley", "PageHinkley"),
     Case("robust_z", "PySAD MedianAbsoluteDeviation"),
     Case("spatial", "QuantileFilter"),
-    Case("seasonal", "HalfSpaceTrees"),
+    Case("seasonal", "HalfSpaceTrees", warm=900, stagger=512),
     Case("spike", "GaussianScorer"),
     Case("noise_burst", "KSWIN"),
     Case("stuck"),
@@ -84,7 +89,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case("kl", "PySAD RelativeEntropy", {**_KL, "reference": _reference(), "divergence": "js"}, name="kl js"),
     Case("kl", "PySAD RelativeEntropy", {**_KL, "learn": "20s", "divergence": "psi"}, name="kl psi"),
-    Case("mains", "", {**_WAVE, "window": 320, "learn": 3}, WAVE, warm=1200),
+    Case("mains", "", {**_WAVE, "window": 320, "hop": 32}, WAVE, warm=500, taught=300),
     Case("spectral", "", {**_WAVE, "window": 256, "bands": 16, "learn": 2}, WAVE, warm=500),
     Case("tutorial_kl", "PySAD RelativeEntropy", {"metric": "x0", "window": 320, "hop": 32}, WAVE, warm=500),
     Case("pca", "HalfSpaceTrees 8 columns", {**_SENSORS, "train": 200}, sensors=COLUMNS),

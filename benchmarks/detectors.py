@@ -30,13 +30,14 @@ from benchmarks.figures import emit
 
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
-STAGGER = 101
-"""Rows by which series begin apart, at most."""
-
 
 def fresh(case: Case) -> Any:
     """The detector of a case, new."""
-    return build("detector", f"detector.{case.type}", case.table)
+    detector = build("detector", f"detector.{case.type}", case.table)
+    if case.taught:
+        windows = [rows_of(case, 1, detector.window, 7 * i, i).values["x0"] for i in range(case.taught)]
+        detector.fit(np.array(windows))
+    return detector
 
 
 def bytes_a_series(detector: Any) -> int:
@@ -56,9 +57,7 @@ def _weight(state: Any) -> int:
 def warmed(case: Case, series: int) -> Any:
     """A detector that has learnt; ten thousand series are a hundred, a hundred times over, where the state allows."""
     few = min(series, 100)
-    detector = fresh(case)
-    for begin in range(0, case.warm, 50):
-        detector.process(_staggered(rows_of(case, few, 50, begin, begin), begin))
+    detector = _learnt(case, few)
     if few == series:
         return detector
     tiled = fresh(case)
@@ -66,18 +65,20 @@ def warmed(case: Case, series: int) -> Any:
         tiled.restore(_tiled(detector.state(), few, series // few))
         tiled.process(rows_of(case, series, 1, case.warm, 0))
     except (ValueError, KeyError, IndexError, NotImplementedError):
-        tiled = fresh(case)
-        for begin in range(0, case.warm, 50):
-            tiled.process(_staggered(rows_of(case, series, 50, begin, begin), begin))
+        return _learnt(case, series)
     return tiled
 
 
-def _staggered(rows: Rows, begin: int) -> Rows:
-    """Without the rows of series that have not begun: each begins some rows after the one before, up to `STAGGER`."""
-    if begin >= STAGGER:
-        return rows
-    number = (rows.end - 10**18) // 10**8
-    return rows.take(number >= rows.key * 37 % STAGGER)
+def _learnt(case: Case, series: int) -> Any:
+    """A detector that has seen rows 0 to `warm` of each series, but for those before the series began."""
+    detector = fresh(case)
+    for begin in range(0, case.warm, 50):
+        rows = rows_of(case, series, 50, begin, begin)
+        number = (rows.end - 10**18) // 10**8
+        late = number < rows.key * 37 % case.stagger
+        detector.process(rows.take(~late) if late.any() else rows)
+    detector.process(rows_of(case, series, 1, case.warm, 0))
+    return detector
 
 
 def _tiled(state: Any, few: int, times: int) -> Any:
