@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from agent.components import build
-from agent.rows import Rows
 from benchmarks.detector_cases import CASES, WAVE, Case, rows_of
 from benchmarks.figures import emit
 
