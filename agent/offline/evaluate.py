@@ -167,10 +167,13 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         _table(each, whole, best)
     if args.plots:
-        from agent.offline.score_plots import plot_score  # matplotlib only where it is wanted
+        from agent.offline.score_plots import NoPlotError, plot_score  # matplotlib only where it is wanted
 
-        for item, (_, score, found) in zip(recorded, results, strict=True):
-            plot_score(args.plots, item, score, args.threshold, found.at, _watched(args, item))
+        try:
+            for item, (_, score, found) in zip(recorded, results, strict=True):
+                plot_score(args.plots, item, score, args.threshold, found.at, _watched(args, item))
+        except NoPlotError as error:
+            sys.stderr.write(f"agent evaluate: no picture: {error}\n")
     return 0
 
 

@@ -59,7 +59,7 @@ def plot_score(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], item.label > 0, [0]])))
     for axes in (above, below):
         for first, last in edges.reshape(-1, 2).tolist():
-            axes.axvspan(first - 0.5, last - 0.5, color=ANOMALY, alpha=0.15, linewidth=0)
+            axes.axvspan(first - 0.5, last - 0.5, color=ANOMALY, alpha=0.25, linewidth=1, zorder=3)
         axes.set_xlim(0, len(item.label))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Path(item.name).stem}.png"

@@ -147,6 +147,15 @@ def test_without_matplotlib_the_calibration_says_so_and_goes_on(dataset, capsys,
     assert "No picture: matplotlib is not installed: pip install 'edge-agent[plot]'" in out
 
 
+def test_without_matplotlib_evaluate_says_so_and_goes_on(dataset, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    words = ["evaluate", dataset, "--metric", "anomaly_wave", "--set", "hop=1000", "--detector", "tutorial_kl"]
+    code, out, err = agent(capsys, *words, "--plots", dataset.parent / "p")
+    assert code == 0
+    assert "best F1" in out
+    assert "no picture: matplotlib is not installed" in err
+
+
 def test_detect_gives_score_and_verdict_of_each_window(dataset, capsys):
     code, out, _ = agent(capsys, "detect", dataset, "--json")
     records = [json.loads(line) for line in out.splitlines()]
