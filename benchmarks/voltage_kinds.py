@@ -165,6 +165,9 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise SystemExit(
             f"{path}: cannot be read: {error} (texts are stored as np.array(..., dtype=str))"
         ) from error
+    tables = [name for name, array in held.items() if array.ndim == 2 and array.dtype.kind in "fiu"]
+    if "waves" not in held and len(tables) == 1:  # whatever it is called
+        held["waves"] = held.pop(tables[0])
     if "waves" not in held or held["waves"].dtype.kind not in "fiu" or held["waves"].ndim not in (1, 2):
         raise SystemExit(
             f"{path}: wanted is an array of numbers waves (k, n); it has {', '.join(held) or 'nothing'}"

@@ -58,11 +58,12 @@ def a_set(**changed):
     [
         {"waves": windows("none_random_phase", 40, np.random.default_rng(2), 1.0, 600).waves},
         {"waves": windows("none", 1, np.random.default_rng(2), 1.0, 24_000).waves[0], "fs": 1000},
+        {"normal": windows("none_random_phase", 40, np.random.default_rng(2), 1.0, 600).waves},
         {"waves": windows("none", 40, np.random.default_rng(2), 0.0, 400).waves},
         {"waves": np.where(np.arange(600) < np.arange(40)[:, None] - 37, np.nan,
                            windows("none", 40, np.random.default_rng(2), 1.0, 600).waves)},
     ],
-    ids=["one a window", "one long wave", "shorter and quiet", "some not finite"],
+    ids=["one a window", "one long wave", "another name", "shorter and quiet", "some not finite"],
 )  # fmt: skip
 def test_references_of_other_shapes_and_unknown_kinds(tmp_path, capsys, reference):
     np.savez(tmp_path / "some.npz", **a_set())
