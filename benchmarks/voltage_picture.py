@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from agent.detectors.mains import Mains
 from agent.detectors.spectral import Spectral
@@ -52,6 +53,10 @@ def draw(folder: Path) -> list[Path]:
     plot_windows(files[0], panels, 1.0, "score")
     plot_windows(files[1], panels_kl[:3], TUTORIAL_THRESHOLD, "KL")
     plot_windows(files[2], [_machine(random)], 0.1, "KL")
+    for file in files:  # few colours make small files
+        with Image.open(file) as picture:
+            small = picture.convert("RGB").quantize(8, dither=Image.Dither.NONE)
+        small.save(file, optimize=True)
     return files
 
 
