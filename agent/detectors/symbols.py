@@ -13,6 +13,7 @@ anew, and the memory read anew with them, whenever the history has doubled, and 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.detectors.history import read, stored, write
 from agent.detectors.streaming import COUNT, Arrays, Shape
@@ -31,6 +32,9 @@ LAGS = 4
 
 SYMBOLS = 32
 """Symbols an alphabet may have: bits in a word."""
+
+_AT_ONCE = 32
+"""Series whose memory is read anew in one go: what a processor cache holds."""
 
 HOLD = 16
 """Rows for which a finding lasts, so that alphabets that notice at different times add up."""
@@ -71,8 +75,9 @@ def new_contexts(state: Arrays, x: Floats, take: Ints, first: int, memory: int) 
     """
     count, store = state[COUNT], state["symbol_store"]
     due = alphabets_due(count, first, memory)
-    if len(due):
-        learn_alphabets(state, due, read(store[due], (count[due] - memory)[:, None] + np.arange(memory)))
+    for begin in range(0, len(due), _AT_ONCE):
+        some = due[begin : begin + _AT_ONCE]
+        learn_alphabets(state, some, read(store[some], (count[some] - memory)[:, None] + np.arange(memory)))
     before = read(store, (count - LAGS)[:, None] + np.arange(LAGS))
     write(store, count, x, take)
     recent = np.concatenate([np.where(np.isnan(before), 0.0, before), stored(x)], axis=1)
@@ -116,14 +121,19 @@ def learn_alphabets(state: Arrays, which: Ints, past: Floats) -> None:
     symbol = symbols(
         {name: state[name][which] for name in _alphabet_shapes()}, np.where(known, past, middle[:, None])
     )
-    shown = np.zeros((len(which), ALPHABETS, LAGS, SYMBOLS * SYMBOLS), np.bool_)
+    state["symbol_seen"][which] = _shown(symbol, known)
+
+
+def _shown(symbol: Ints, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
+    """Pairs in rows of symbols `(w, alphabets, n)`, of which the `known` `(w, n)` count, `(w, alphabets, LAGS, 32)`."""
+    shown = np.zeros(symbol.shape[0] * ALPHABETS * LAGS * SYMBOLS * SYMBOLS + 1, np.bool_)  # the last: unknown
+    first = np.arange(len(symbol) * ALPHABETS * LAGS).reshape(-1, ALPHABETS, LAGS, 1) * (SYMBOLS * SYMBOLS)
+    whole = known.all()
     for lag in range(1, LAGS + 1):
-        pair = symbol[:, :, :-lag] * SYMBOLS + symbol[:, :, lag:]
-        line, column = np.nonzero(known[:, :-lag])
-        for alphabet in range(ALPHABETS):
-            shown[line, alphabet, lag - 1, pair[line, alphabet, column]] = True
-    words = np.packbits(shown, axis=3, bitorder="little").view("<u4")
-    state["symbol_seen"][which] = words
+        place = symbol[:, :, :-lag] * SYMBOLS + symbol[:, :, lag:] + first[:, :, lag - 1]
+        shown[place if whole else np.where(known[:, None, :-lag], place, -1)] = True
+    bits = shown[:-1].reshape(-1, ALPHABETS, LAGS, SYMBOLS * SYMBOLS)
+    return np.packbits(bits, axis=3, bitorder="little").view("<u4").astype(np.uint32, copy=False)
 
 
 def _median(ordered: Floats, size: Ints) -> Floats:
