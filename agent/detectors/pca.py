@@ -45,8 +45,8 @@ class Pca:
 
     It learns from the first `train` rows; `fit` gives it these rows ahead. Scale and offset of a sensor do not matter.
     A missing value is taken as the last one for less than `smooth` rows; after that the sensor is left out until it
-    comes back, and the others are judged (column `judged`: how many). A sensor that never came in training is left
-    out for good; one that never moved is watched for moving.
+    comes back, and the others are judged (column `judged`: how many). A sensor that never came or never moved in
+    training is left out for good: what is usual for it is not known.
 
     Attributes:
         metrics: columns, two or more.
@@ -237,8 +237,6 @@ class Pca:
             at = index[piece.line[line], piece.begin[line] + column]
             score = np.where(alarm, np.maximum(times, 1.0), np.minimum(times, 0.99))
             still = state["flat"][piece.line][line]
-            if still.any():  # equal but for rounding
-                still &= (np.abs(piece.distance[:, line, column]) < 1e-3).all(axis=0)
             out[at, 0] = np.where(still, np.nan, score)
             out[at, 1] = np.where(still, np.nan, piece.within[line, column])
             out[at, 2] = np.where(still, np.nan, piece.beside[line, column])

@@ -26,6 +26,9 @@ BLOCKS = 40
 STEADY = 0.4
 """Von Neumann's ratio of the means of these blocks from which on a sensor counts in full; 1 = no memory."""
 
+WILD = 100.0
+"""Readings of the training that are further away than so many times the range of the others are no readings."""
+
 RIDGE = 0.1
 """Smallest variance of a component, of a total of 1 a feature: what is smaller is noise of the estimate."""
 
@@ -99,12 +102,13 @@ def forms(d: Floats, s: Floats, e: Floats, r: Floats, weight: Floats, whole: Flo
 def middle_and_spread(training: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Of readings `(rows, sensors)` without gaps: them without wild rows, their middle and spread, and who moved.
 
-    A reading beyond the range of 96 % of the rows by more than that range is moved to there: a few wild readings must
-    not make the spread so wide that nothing is strange any more. A step is kept: what was seen is usual.
+    A reading beyond the range of 96 % of the rows by more than `WILD` times that range is moved to its edge: a few wild
+    readings must not make the spread so wide that nothing is strange any more. Steps and bursts are kept: what was
+    seen is usual.
     """
     low, high = np.quantile(training, [0.02, 0.98], axis=0)
-    reach = np.where(high > low, high - low, np.inf)
-    tame = np.clip(training, low - reach, high + reach)
+    reach = np.where(high > low, WILD * (high - low), np.inf)
+    tame = np.where((training < low - reach) | (training > high + reach), np.clip(training, low, high), training)
     largest = np.maximum(np.abs(tame).max(axis=0), 1e-307)
     share = tame / largest  # so that nothing under- or overflows
     middle, spread = share.mean(axis=0), share.std(axis=0)
@@ -149,7 +153,8 @@ def learn(training: Floats, rows: int, variance: float) -> tuple[Arrays, Floats]
     centre, scale = features[:, 0].mean(axis=1), features[:, 0].std(axis=1)
     scale = np.where(np.append(moved, moved) & (scale > 1e-9), scale, 1.0)
     weight = np.append(np.where(moved, weights(u), 1.0), np.full(len(moved), DEVIATION)) / scale
-    weight[np.append(absent, absent)] = 0.0
+    out = absent | ~moved
+    weight[np.append(out, out)] = 0.0
     features = (features - centre[:, None, None]) * weight[:, None, None]
     variances, turned = np.linalg.eigh(np.cov(features[:, 0]))
     variances, turned = np.maximum(variances[::-1], 0.0), turned[:, ::-1]

@@ -129,12 +129,22 @@ def test_a_column_that_is_not_there_is_like_a_sensor_that_never_came():
     assert content([with_it]) == content([without])
 
 
-def test_a_constant_sensor_is_watched_for_moving():
+def test_a_sensor_that_was_constant_in_training_is_left_out_and_the_others_are_judged():
     x = plant(7)
-    x[:, 4] = 12.5
-    assert np.nanmax(judge(x).values["score"]) < 1
-    x[600:, 4] = 12.6
-    assert first_named(judge(x))[0] == "s4"
+    x[:600, 4] = 12.5
+    x[700:, 6] += 4
+    out = judge(x)
+    assert (out.values["judged"][400:] == 7).all()
+    assert np.nanmax(out.values["score"][:700]) < 1
+    assert first_named(out)[0] == "s6"
+
+
+def test_a_machine_that_stood_still_in_training_has_no_score():
+    x = plant(7)
+    x[:600] = 3.0
+    out = judge(x)
+    assert np.isnan(out.values["score"]).all()
+    assert set(out.texts["reason"].tolist()[400:]) == {"no spread"}
 
 
 def test_two_sensors_that_are_the_same_are_no_trouble_and_a_difference_is_found():
