@@ -7,6 +7,7 @@ beside it. Arrays have the feature first: `(features, k, length)`, k series, tim
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from agent.detectors.streaming import Arrays
 from sensors.batch import Floats
@@ -99,7 +100,7 @@ def forms(d: Floats, s: Floats, e: Floats, r: Floats, weight: Floats, whole: Flo
     return within, (beside - along) * whole[:, None]
 
 
-def middle_and_spread(training: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def middle_and_spread(training: Floats) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
     """Of readings `(rows, sensors)` without gaps: them without wild rows, their middle and spread, and who moved.
 
     A reading beyond the range of 96 % of the rows by more than `WILD` times that range is moved to its edge: a few wild
