@@ -33,8 +33,8 @@ SAG = 0.096
 """The limit of `level` is at most so far below the median, whatever the reference tolerates: a sag is a voltage of
 90 % or less of the declared one (IEC 61000-4-30, IEEE 1159), and 0.4 % is left for the error of measurement."""
 
-SWELL = 1.35
-"""The limit above lies at most so many times as far from the median as that below, 13 %: the standards begin swells at
+SWELL = 1.56
+"""The limit above lies at most so many times as far from the median as that below, 15 %: the standards begin swells at
 10 %, but a supply whose gain has a standard deviation of 5 % would then raise more than 1 % of false alarms."""
 
 FAR = np.array([20.0 if name in ("level", "frequency", "offset") else 8.0 for name in MEASURES])
