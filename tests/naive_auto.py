@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-FACTORS = (1.0, 0.75, 0.5)
+FACTORS, HORIZONS = (1.0, 0.75, 0.5), (2048, 4096, 8192)
 FAST, ALL = 3, 12
 
 
@@ -17,26 +17,26 @@ def capped(top, bottom):
 
 
 def age(history, value, row):
-    """Mean share of the last 4,096 rows without a value as large; `history` has (row, value), oldest first."""
+    """Mean share of the history without a value as large; `history` has (row, value), oldest first."""
     total = 0.0
     for factor in FACTORS:
         bar = np.float32(factor * value)
-        last_block = -1  # rows are known by blocks of 32, but for those of the present one
+        last_block = -1  # rows are known by blocks of 64, but for those of the present one
         for when, old in history:
-            if (old >= factor * value) if when // 32 == row // 32 else (np.float32(old) >= bar):
-                last_block = when // 32
-        begun = row // 32
+            if (old >= factor * value) if when // 64 == row // 64 else (np.float32(old) >= bar):
+                last_block = when // 64
+        begun = row // 64
         if last_block == begun or value <= 0:
             continue
-        rows = min(row % 32 + 32 * (begun - 1 - last_block), row, 4096) if last_block >= 0 else min(row, 4096)
-        total += (rows / min(row, 4096)) ** 1.5
-    return total / 3
+        rows = min(row % 64 + 64 * (begun - 1 - last_block), row) if last_block >= 0 else row
+        total += sum(min(rows / min(row, horizon), 1.0) ** 1.5 for horizon in HORIZONS)
+    return total / 9
 
 
 class Naive:
     """State: all rows so far."""
 
-    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=0.85, burden=0.2):
+    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=0.78, burden=0.25):
         self.warmup, self.memory, self.rest, self.alarm, self.burden = warmup, memory, rest, alarm, burden
         self.w = 0.5 ** (4 / half_life)
         self.xs, self.times, self.ys, self.cells, self.parts = [], [], [], [], []
@@ -82,10 +82,10 @@ class Naive:
         return math.nan if n < self.warmup or extent == beyond == 0 else score
 
     def judge(self, view, value, n):
-        newest = [old for when, old in self.history[view] if when // 32 == n // 32 - 1]
-        present = [old for when, old in self.history[view] if when // 32 == n // 32]
-        news = n >= 32 and value > max([np.float32(old) for old in newest] + present)
-        recent = [(when, old) for when, old in self.history[view] if when // 32 >= n // 32 - 128]
+        newest = [old for when, old in self.history[view] if when // 64 == n // 64 - 1]
+        present = [old for when, old in self.history[view] if when // 64 == n // 64]
+        news = n >= 64 and value > max([np.float32(old) for old in newest] + present)
+        recent = [(when, old) for when, old in self.history[view] if when // 64 >= n // 64 - 128]
         self.found.append((n // 4, view, age(recent, value, n) if news else 0.0))
         self.history[view].append((n, value))
         self.found = [f for f in self.found if n // 4 - f[0] <= 4]

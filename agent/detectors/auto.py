@@ -39,10 +39,10 @@ EPOCH = 64
 HOLD = 4
 """Cells for which a view's finding lasts, so that views that notice at different times add up."""
 
-ALARM = 0.85
+ALARM = 0.78
 """Sum over the views that makes a score of 1; the one number fitted to labelled data (half of NAB)."""
 
-BURDEN, BURDEN_ROWS = 0.2, 1000.0
+BURDEN, BURDEN_ROWS = 0.25, 1000.0
 """What an alarm adds to the sum that the next one needs, and the rows after which that is down to a third."""
 
 _NEVER = -(1 << 40)
@@ -52,7 +52,7 @@ _NEVER = -(1 << 40)
 class Auto(Streaming):
     """Twelve views of one metric; the score says how unusual they find it, all together, against all that was before.
 
-    Each view (`agent.detectors.views`) is turned into the share of the last 4,096 rows since it was last as large
+    Each view (`agent.detectors.views`) is turned into the share of the history since it was last as large
     (`records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
     larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
     some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
