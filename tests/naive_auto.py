@@ -36,7 +36,7 @@ def age(history, value, row):
 class Naive:
     """State: all rows so far."""
 
-    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=0.7, burden=0.25):
+    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=0.66, burden=0.25):
         self.warmup, self.memory, self.rest, self.alarm, self.burden = warmup, memory, rest, alarm, burden
         self.w = 0.5 ** (4 / half_life)
         self.xs, self.times, self.ys, self.cells, self.parts = [], [], [], [], []

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
 from agent.detectors.decay import keep
 from agent.detectors.history import rows_a_period, stored
+from agent.detectors.period import find_periods, sharpened
 from agent.detectors.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.views import (
@@ -36,10 +37,13 @@ SAMPLE = 512
 EPOCH = 64
 """Rows between two looks at the whole history: its distribution, and the sampling interval."""
 
+SEARCH = 512
+"""Rows after which a period is sought, whenever that has doubled, and every 2,048 rows."""
+
 HOLD = 4
 """Cells for which a view's finding lasts, so that views that notice at different times add up."""
 
-ALARM = 0.7
+ALARM = 0.66
 """Sum over the views that makes a score of 1; the one number fitted to labelled data (half of NAB)."""
 
 BURDEN, BURDEN_ROWS = 0.25, 1000.0
@@ -56,7 +60,7 @@ class Auto(Streaming):
     (`records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
     larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
     some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
-    compares with the same time of day if two days fit the memory.
+    compares with the same time of day if two days fit the memory, else with the same phase of the cycle it finds.
 
     Scale and offset of the metric do not matter but for rounding. A constant series has no score.
 
@@ -104,6 +108,7 @@ class Auto(Streaming):
             "long": ((4,), np.float64, 0.0),
             "usual": ((3,), np.float64, np.nan),
             "times": ((17,), np.int64, 0),
+            "cycle": ((), np.float64, 0.0),
             "lags": ((lags,), np.int32, 0),
             "sums": ((len(WINDOWS), lags), np.float64, 0.0),
             "sample": ((SAMPLE,), np.float32, np.inf),
@@ -272,18 +277,30 @@ class Auto(Streaming):
         late = (state["scale"][due] == 0.0) & (count >= self.warmup)
         self._set_scale(state, due[late], count[late])
         memory, cells, size = state["cells"], count // CELL, self.memory // CELL
-        gaps = np.sort(np.diff(np.sort(state["times"][due], axis=1), axis=1), axis=1)
-        rows = rows_a_period(gaps[:, 8] // CELL, self.memory, PERIODS)
-        lags = lags_of(rows / CELL, size)
+        past = cells_at(memory, due, (cells - size)[:, None] + np.arange(size))
+        lags = lags_of(self._period(state, due, count, past), size)
         state["lags"][due] = lags
         state["sums"][due] = shape_sums(memory, due, cells - 1, lags, WINDOWS)
         state["ordered"][due] = np.sort(state["sample"][due], axis=1)
-        past = cells_at(memory, due, (cells - size)[:, None] + np.arange(size))
         edges, state["shares"][due] = quantile_bins(np.sort(past.astype(np.float32), axis=1))
         state["edges"][due] = edges
         recent = past[:, -RECENT:]
         bins = np.where(np.isnan(recent), BINS, binned(recent, edges))
         state["counts"][due] = (bins[:, :, None] == np.arange(BINS)).sum(axis=1)
+
+    def _period(self, state: Arrays, due: Ints, count: Ints, past: Floats) -> Floats:
+        """Cells in one period: a day by the clock, else what the memory shows, else an even share of the memory."""
+        gaps = np.sort(np.diff(np.sort(state["times"][due], axis=1), axis=1), axis=1)
+        rows = rows_a_period(gaps[:, 8] // CELL, self.memory, PERIODS)
+        times = count // SEARCH
+        search = (count % SEARCH == 0) & (times & (times - 1) == 0) | (count % (4 * SEARCH) == 0)
+        search &= rows == self.memory // PERIODS
+        if search.any():
+            state["cycle"][due[search]] = sharpened(past[search], find_periods(past[search]))
+        cycle = state["cycle"][due]
+        known = (cycle > 0.0) & (rows == self.memory // PERIODS)
+        several = np.ceil(WINDOWS[-1] / np.where(known, cycle, 1.0))  # windows of short cycles must not overlap
+        return np.where(known, cycle * several, rows / CELL)
 
     def _set_scale(self, state: Arrays, which: Ints, count: Ints) -> None:
         """Median and MAD of a fourth of the last `warmup` rows become centre and scale, unless they are constant."""

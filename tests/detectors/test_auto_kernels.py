@@ -208,6 +208,19 @@ def test_it_notices_a_quiet_day_that_no_range_shows():
     assert (score[1000:2400] >= 1).sum() <= 3
 
 
+@pytest.mark.parametrize("period", [37, 203])
+def test_it_notices_what_is_missing_in_a_cycle_that_no_clock_knows(period):
+    rng, n = np.random.default_rng(0), 7000
+    phase = np.arange(n) / period % 1
+    peak = 3 * np.exp(-0.5 * ((phase - 0.3) / 0.05) ** 2)
+    begin = 5500 // period * period
+    peak[begin : begin + period] = 0.0
+    x = 10 + peak + 2 * np.exp(-0.5 * ((phase - 0.7) / 0.1) ** 2) + rng.normal(0, 0.1, n)
+    score = column(run(Auto("x"), table(np.zeros(n), {"x": x}, time=10**18 + 10**8 * np.arange(n))))
+    assert (score[begin : begin + period + 80] >= 1).any()
+    assert (score[1000:begin] >= 1).sum() <= 5
+
+
 def test_it_notices_a_sensor_that_stands_still():
     def still(x, rng):
         x[2410:2440] = x[2410]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.period import autocorrelation, find_periods
+from agent.detectors.period import autocorrelation, find_periods, sharpened
 from tests.naive_detectors import autocorrelation as naive_autocorrelation
 
 RNG = np.random.default_rng
@@ -88,3 +88,11 @@ def test_one_wild_value_does_not_hide_it():
     x = noisy(96, 2048)
     x[1700] = 1e9
     assert find_periods(x[None])[0] == pytest.approx(96, rel=0.05)
+
+
+@pytest.mark.parametrize("period", [5.25, 23.6, 96.3, 200.0])
+def test_multiples_tell_the_period_to_a_part_of_a_row(period):
+    x = np.stack([noisy(period, 1024), RNG(3).normal(0, 1, 1024)])
+    fine = sharpened(x, find_periods(x))
+    assert fine[0] == pytest.approx(period, rel=0.02)
+    assert fine[1] == 0.0
