@@ -11,7 +11,7 @@ from agent.detectors.auto import Auto
 from agent.rows import Rows
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the backend is chosen
+from matplotlib import pyplot as plt
 
 
 def main() -> None:
