@@ -216,6 +216,9 @@ class App:
     async def _opened(self, name: str) -> None:
         """A source that can be read again must be, after a crash, from where it began."""
         source = self.parts.sources[name]
+        if isinstance(source, Positioned) and name in self._behind:
+            place = ", ".join(f"{key} {value}" for key, value in source.position().items())
+            log.info("source %s: continues after what was read before (%s)", name, place)
         if isinstance(source, Positioned) and name not in self._placed:
             await self._save()
 

@@ -31,6 +31,7 @@ class Reading:
         take: what is done with a batch; the next is read when it returns.
         tick_seconds: how often the clock is told; 0 = never.
         opened: told when a source is open, before it is read.
+        ended: told when there is no more to come from a source.
         behind: sources that are read again from a position. Until each has handed over something, or for
             `patience_seconds`, the clock is not told: what they have may say otherwise.
     """
@@ -41,6 +42,7 @@ class Reading:
     progress: Progress = field(default_factory=lambda: Progress(30.0))
     clock: HostClock = field(default_factory=HostClock)
     opened: Callable[[str], Awaitable[None]] | None = None
+    ended: Callable[[str], None] | None = None
     behind: set[str] = field(default_factory=set)
     patience_seconds: float = 10.0
 
@@ -56,6 +58,7 @@ class Reading:
     async def _read(self, name: str, source: Source) -> None:
         backoff = Backoff(first=0.2)
         own, named = keeps_time(source), Naming(name)
+        rows = 0
         while True:
             opened = time.monotonic()
             try:
@@ -66,10 +69,11 @@ class Reading:
                     async for batch in source:
                         self.progress.beat(name)
                         self.behind.discard(name)
+                        rows += len(batch)
                         step = batch.clock_step if own else self._step(batch)
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
                         self.progress.done(name)  # a silent sensor is no task that hangs
-                log.info("source %s: ended", name)
+                self._end(name, source, rows)
                 return
             except SourceError as error:
                 source.counters.last_error = str(error)
@@ -78,6 +82,16 @@ class Reading:
                 self.progress.done(name)  # a wait of its own
             await asyncio.sleep(backoff.next(time.monotonic() - opened))
             source.counters.reopened += 1
+
+    def _end(self, name: str, source: Source, rows: int) -> None:
+        """Say what came of a source, and aloud if that is less than it should be."""
+        faults = source.counters.faults()
+        old = not rows and name in self.behind
+        level = logging.WARNING if faults or not rows else logging.INFO
+        said = ["nothing new; to begin anew remove the state, or use agent replay" if old else f"{rows} readings"]
+        log.log(level, "source %s: ended; %s", name, "; ".join([*said, faults] if faults else said))
+        if self.ended is not None:
+            self.ended(name)
 
     async def _tick(self) -> None:
         if not self.tick_seconds or any(keeps_time(source) for source in self.sources.values()):

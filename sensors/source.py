@@ -27,6 +27,7 @@ class Counters:
         rows: readings.
         reopened: times it was opened again after an error.
         last_error: the last of what went wrong, on one line.
+        bad_value: the first of the values that were no number, and its column.
     """
 
     frames_ok: int = 0
@@ -38,6 +39,25 @@ class Counters:
     rows: int = 0
     reopened: int = 0
     last_error: str = ""
+    bad_value: str = ""
+
+    def note_value(self, count: int, column: str, value: object) -> None:
+        """Count values of a column that are no number; the first of all is kept to be shown."""
+        self.values_bad += count
+        if count and not self.bad_value:
+            shown = repr(value)
+            self.bad_value = f"{shown if len(shown) <= 60 else shown[:57] + '...'} in {column}"
+
+    def faults(self) -> str:
+        """What could not be read, on one line; empty = all could."""
+        said = []
+        if self.frames_bad:
+            last = f", last: {self.last_error}" if self.last_error else ""
+            said.append(f"{self.frames_bad} of {self.frames_bad + self.frames_ok} frames refused{last}")
+        if self.values_bad:
+            first = f", first: {self.bad_value}" if self.bad_value else ""
+            said.append(f"{self.values_bad} values are no number{first}")
+        return "; ".join(said)
 
 
 @runtime_checkable

@@ -34,15 +34,15 @@ def record(arguments: argparse.Namespace) -> int:
     from sensors.recording import RecordingError
 
     log_to_stderr("INFO")
-    rows, problems = 0, list[Exception]()
+    kept, problems = "", list[Exception]()
     try:
-        rows = asyncio.run(_record(arguments))
+        kept = asyncio.run(_record(arguments))
     except* RecordingError as group:
         problems += group.exceptions
     if problems:
         print(f"agent: {_first(problems[0])}", file=sys.stderr)  # noqa: T201
         return 1
-    print(f"{arguments.output}: {rows} readings", file=sys.stderr)  # noqa: T201
+    print(f"{arguments.output}: {kept}", file=sys.stderr)  # noqa: T201
     return 0
 
 
@@ -52,7 +52,8 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _record(arguments: argparse.Namespace) -> int:
+async def _record(arguments: argparse.Namespace) -> str:
+    """How much was kept, and what could not be read."""
     from sensors.recording import Recorder
 
     parts = parts_of(arguments)
@@ -75,4 +76,5 @@ async def _record(arguments: argparse.Namespace) -> int:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-    return rows
+    faults = {name: source.counters.faults() for name, source in parts.sources.items()}
+    return "; ".join([f"{rows} readings", *(f"{name}: {fault}" for name, fault in faults.items() if fault)])

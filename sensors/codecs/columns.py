@@ -153,7 +153,7 @@ class Clock:
                 if self._from <= value * factor <= self._to:
                     return f"{wrong}; is its unit {unit}?"
         if time == _MISSING:
-            local = self.unit == "iso" and isinstance(value, str) and not self.zone
+            local = self.unit == "iso" and isinstance(value, str) and not self.zone and _is_time(value)
             return f"{wrong} (local times need time_zone)" if local else wrong
         return f"{wrong}, which is not between {self.earliest} and {self.latest}"
 
@@ -172,6 +172,15 @@ def _whole(column: list[Any], plain: bool) -> Ints | None:
     except (OverflowError, ValueError):
         pass
     return None
+
+
+def _is_time(value: str) -> bool:
+    """Whether it would be a time if its zone were known."""
+    try:
+        from_iso(value, UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _within(time: int) -> int:

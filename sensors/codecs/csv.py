@@ -56,6 +56,8 @@ class Csv(LineCodec):
                 cells.pop()  # a separator at the end of the line
             if len(cells) != len(self._header):
                 missing = "no header line with the names of the columns came before"
+                if self._needed:
+                    missing += f" (needed: {', '.join(sorted(self._needed))})"
                 self.refuse(f"{len(cells)} cells instead of {len(self._header)}" if self._header else missing, line)
                 continue
             self._opening, self._fitting = False, True

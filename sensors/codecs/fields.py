@@ -159,19 +159,27 @@ class Fields:
         exploded = self._list is not None
         if self._value_paths:
             for path in self._value_paths:
-                columns[path.name], bad = numbers(path.column(contexts, exploded=exploded))
-                self.counters.values_bad += bad
+                column = path.column(contexts, exploded=exploded)
+                columns[path.name], bad = numbers(column)
+                if bad:
+                    self._note_values(path.name, column, columns[path.name], bad)
             return columns
         for name, column in self._found(contexts):
             if type(column[0]) is str and type(column[-1]) is str and not _any_number(column):
                 continue
             found, bad = numbers(column, plain=isinstance(contexts, Grid))
-            if bad:  # a text or a list may stand in any field, but a NaN was meant to be a number
-                self.counters.values_bad += sum(type(value) is float and value - value != 0 for value in column)
-                if np.isnan(found).all():
-                    continue
+            if bad and np.isnan(found).all():  # texts or lists may stand in any field, but a NaN was meant as a number
+                odd = [value for value in column if type(value) is float and value - value != 0]
+                self.counters.note_value(len(odd), name, next(iter(odd), None))
+                continue
+            if bad:
+                self._note_values(name, column, found, bad)
             columns[name] = found
         return columns
+
+    def _note_values(self, name: str, column: list[Any], found: Floats, bad: int) -> None:
+        values = compress(column, np.isnan(found).tolist())
+        self.counters.note_value(bad, name, next(value for value in values if value is not None))
 
     def _found(self, contexts: list[Any] | Grid) -> Iterator[tuple[str, list[Any]]]:
         """Fields that occur in any record, in order of occurrence, as columns."""
