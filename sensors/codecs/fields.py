@@ -168,7 +168,9 @@ class Fields:
             if type(column[0]) is str and type(column[-1]) is str and not _any_number(column):
                 continue
             found, bad = numbers(column, plain=isinstance(contexts, Grid))
-            if bad and np.isnan(found).all():  # texts or lists may stand in any field, but a NaN was meant as a number
+            if (
+                bad and np.isnan(found).all()
+            ):  # texts or lists may stand in any field, but a NaN was meant as a number
                 odd = [value for value in column if type(value) is float and value - value != 0]
                 self.counters.note_value(len(odd), name, next(iter(odd), None))
                 continue
