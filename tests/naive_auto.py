@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 
-FACTORS, HORIZONS = (1.0, 0.75, 0.5), (2048, 4096, 8192)
+from tests.naive_scores import context_sums
+
+FACTORS = (1.0, 0.75, 0.5)
 FAST, ALL = 3, 12
 
 
@@ -17,26 +19,26 @@ def capped(top, bottom):
 
 
 def age(history, value, row):
-    """Mean share of the history without a value as large; `history` has (row, value), oldest first."""
+    """Mean share of the last 4,096 rows without a value as large; `history` has (row, value), oldest first."""
     total = 0.0
     for factor in FACTORS:
         bar = np.float32(factor * value)
-        last_block = -1  # rows are known by blocks of 64, but for those of the present one
+        last_block = -1  # rows are known by blocks of 32, but for those of the present one
         for when, old in history:
-            if (old >= factor * value) if when // 64 == row // 64 else (np.float32(old) >= bar):
-                last_block = when // 64
-        begun = row // 64
+            if (old >= factor * value) if when // 32 == row // 32 else (np.float32(old) >= bar):
+                last_block = when // 32
+        begun = row // 32
         if last_block == begun or value <= 0:
             continue
-        rows = min(row % 64 + 64 * (begun - 1 - last_block), row) if last_block >= 0 else row
-        total += sum(min(rows / min(row, horizon), 1.0) ** 1.5 for horizon in HORIZONS)
-    return total / 9
+        rows = min(row % 32 + 32 * (begun - 1 - last_block), row, 4096) if last_block >= 0 else min(row, 4096)
+        total += (rows / min(row, 4096)) ** 1.5
+    return total / 3
 
 
 class Naive:
     """State: all rows so far."""
 
-    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=0.66, burden=0.25):
+    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=1.05, burden=0.2):
         self.warmup, self.memory, self.rest, self.alarm, self.burden = warmup, memory, rest, alarm, burden
         self.w = 0.5 ** (4 / half_life)
         self.xs, self.times, self.ys, self.cells, self.parts = [], [], [], [], []
@@ -51,7 +53,7 @@ class Naive:
     def compressed(self, away):
         return float(np.arcsinh((away - self.centre) / self.scale)) if self.scale else away
 
-    def row(self, time, x):
+    def row(self, time, x, context):
         n = len(self.xs)
         away = x - self.xs[0] if self.xs else 0.0
         low, high = (min(self.xs), max(self.xs)) if self.xs else (x, x)
@@ -71,7 +73,7 @@ class Naive:
             max([a for cell, v, a in self.found if v == view and n // 4 - cell <= 4], default=0.0)
             for view in range(ALL)
         )
-        score = 0.0 if n < self.warmup else total / self.alarm
+        score = 0.0 if n < self.warmup else (total + 0.5 * context) / self.alarm
         score /= 1 + sum(self.burden * math.exp(-(n - a) / 1000) for a in self.alarms)
         if self.alarms and n - self.alarms[-1] <= self.rest:
             score = 0.0
@@ -82,10 +84,10 @@ class Naive:
         return math.nan if n < self.warmup or extent == beyond == 0 else score
 
     def judge(self, view, value, n):
-        newest = [old for when, old in self.history[view] if when // 64 == n // 64 - 1]
-        present = [old for when, old in self.history[view] if when // 64 == n // 64]
-        news = n >= 64 and value > max([np.float32(old) for old in newest] + present)
-        recent = [(when, old) for when, old in self.history[view] if when // 64 >= n // 64 - 128]
+        newest = [old for when, old in self.history[view] if when // 32 == n // 32 - 1]
+        present = [old for when, old in self.history[view] if when // 32 == n // 32]
+        news = n >= 32 and value > max([np.float32(old) for old in newest] + present)
+        recent = [(when, old) for when, old in self.history[view] if when // 32 >= n // 32 - 128]
         self.found.append((n // 4, view, age(recent, value, n) if news else 0.0))
         self.history[view].append((n, value))
         self.found = [f for f in self.found if n // 4 - f[0] <= 4]
@@ -176,4 +178,5 @@ class Naive:
 
 def auto(times, xs, **options):
     naive = Naive(**options)
-    return [naive.row(time, x) for time, x in zip(times, xs, strict=True)]
+    contexts = context_sums(xs, 2048, 128)
+    return [naive.row(time, x, context) for time, x, context in zip(times, xs, contexts, strict=True)]

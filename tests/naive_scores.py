@@ -156,11 +156,11 @@ def _alphabets(past):
     return [bent(0.25), bent(0.4), part(12), part(24)]
 
 
-def contexts(xs, memory, warmup, rest):
+def context_sums(xs, memory, warmup):
+    """Sum over four alphabets of the newest context of the last 16 rows."""
     xs = [float(np.float32(x - xs[0])) for x in xs]
     ages = [[0.0] * 4 for _ in xs]
     history = [[] for _ in range(4)]  # how many pairs were new, for each alphabet
-    scores, last = [], -math.inf
     for t, x in enumerate(xs):
         doubled = any(t == warmup * 2**k for k in range(20)) and t <= memory
         if t and (doubled or t % memory == 0):
@@ -173,7 +173,6 @@ def contexts(xs, memory, warmup, rest):
                 for i in range(lag, len(past))
             }
         if t < warmup:
-            scores.append(math.nan)
             for level in history:
                 level.append(0)
             continue
@@ -185,10 +184,16 @@ def contexts(xs, memory, warmup, rest):
             many = max((i for i in range(t) if history[a][i] >= new), default=-1)
             history[a].append(new)
             ages[t][a] = sum(((t - 1 - i) / t) ** 1.5 for i in (more, many)) / 2 if new else 0.0
-        score = sum(max(row[a] for row in ages[max(0, t - 15) : t + 1]) for a in range(4)) / 4 / 0.3
+    return [sum(max(row[a] for row in ages[max(0, t - 15) : t + 1]) for a in range(4)) for t in range(len(xs))]
+
+
+def contexts(xs, memory, warmup, rest):
+    scores, last = [], -math.inf
+    for t, total in enumerate(context_sums(xs, memory, warmup)):
+        score = total / 4 / 0.3
         if t - last <= rest:
             score = 0.0
         elif score >= 1:
             last = t
-        scores.append(score if any(x != xs[0] for x in xs[: t + 1]) else math.nan)
+        scores.append(score if t >= warmup and any(x != xs[0] for x in xs[: t + 1]) else math.nan)
     return scores

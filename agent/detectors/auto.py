@@ -13,6 +13,7 @@ from agent.detectors.history import rows_a_period, stored
 from agent.detectors.period import find_periods, sharpened
 from agent.detectors.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.detectors.symbols import context_shapes, new_contexts
 from agent.detectors.views import (
     BINS,
     FAST,
@@ -43,20 +44,26 @@ SEARCH = 512
 HOLD = 4
 """Cells for which a view's finding lasts, so that views that notice at different times add up."""
 
-ALARM = 0.66
+ALARM = 1.05
 """Sum over the views that makes a score of 1; the one number fitted to labelled data (half of NAB)."""
 
-BURDEN, BURDEN_ROWS = 0.25, 1000.0
+BURDEN, BURDEN_ROWS = 0.2, 1000.0
 """What an alarm adds to the sum that the next one needs, and the rows after which that is down to a third."""
+
+FIRST, REMEMBERED = 128, 2048
+"""Rows from which contexts are learnt, and rows whose contexts are remembered."""
+
+CONTEXT = 0.5
+"""What each of the four alphabets of contexts counts, a view being 1."""
 
 _NEVER = -(1 << 40)
 
 
 @dataclass
 class Auto(Streaming):
-    """Twelve views of one metric; the score says how unusual they find it, all together, against all that was before.
+    """Thirteen views of one metric; the score says how unusual they find it, all together, against all that was before.
 
-    Each view (`agent.detectors.views`) is turned into the share of the history since it was last as large
+    Each view (`agent.detectors.views`) is turned into the share of the last 4,096 rows since it was last as large
     (`records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
     larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
     some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
@@ -79,7 +86,7 @@ class Auto(Streaming):
     _keep: float = field(init=False, repr=False, compare=False)
     _fade: Floats = field(init=False, repr=False, compare=False)
 
-    words: ClassVar = {"view": VIEWS}
+    words: ClassVar = {"view": (*VIEWS, "context")}
     usual_limit: ClassVar[float] = 1.0
     cells: ClassVar[int] = 1024
 
@@ -120,6 +127,7 @@ class Auto(Streaming):
             "current": ((len(VIEWS),), np.float64, 0.0),
             "found": ((len(VIEWS), HOLD), np.float64, 0.0),
             "finding": ((len(VIEWS),), np.float64, 0.0),
+            **context_shapes(REMEMBERED),
             "alarm": ((), np.int64, _NEVER),
             "burden": ((), np.float64, 0.0),
         }
@@ -152,6 +160,8 @@ class Auto(Streaming):
             state["times"][due, (count[due] + last) // CELL % 17] = time[due, last]
             state["sample"][due, (count[due] + last) // CELL % SAMPLE] = np.clip(away[due, last], -1e30, 1e30)
             self._end_cell(state, due, count[due] + take[due])
+        contexts = new_contexts(state, away, take, FIRST, REMEMBERED)
+        strange = np.concatenate([strange, CONTEXT * np.cumsum(contexts, axis=1)[:, -1:]], axis=1)
         total = np.cumsum(strange, axis=1)[:, -1]  # in this order, whatever the shape
         score = self._alarms(state, np.where(number < self.needs, 0.0, total / ALARM), number, take)
         top = np.where(score > 0.0, strange.argmax(axis=1), np.nan)

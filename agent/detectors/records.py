@@ -1,10 +1,9 @@
 """How long ago was a series last as strange as now? The age of a record, as a share of the history.
 
 It puts features of any unit and distribution on one scale from 0 (as strange a moment ago) to 1 (not within the
-horizon), has no scale to set, and does what a ratio to a decaying maximum does without a half-life. Three horizons
-are averaged, so that a fault that comes back after some thousand rows is news again, and none of them decides. The
-history is kept as maxima of blocks of 64 rows, 128 of them, of which each holds the largest since its block began. So
-an age is known to 64 rows, and few comparisons find it.
+horizon), has no parameter to tune, and does what a ratio to a decaying maximum does without a half-life. The history
+is kept as maxima of blocks of 32 rows, 128 of them, of which each holds the largest since its block began. So an age
+is known to 32 rows, a fault that comes back after 4,096 rows is news again, and few comparisons find it.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ import numpy.typing as npt
 from sensors.batch import Floats, Ints
 
 BLOCKS = 128
-BLOCK = 64
+BLOCK = 32
 """Rows of a block; no round may cross a multiple of it."""
 
-HORIZONS = (2048, 4096, BLOCKS * BLOCK)
-"""Rows of the history of which an age is a share; the shares are averaged."""
+HORIZON = BLOCKS * BLOCK
 
 FACTORS = (1.0, 0.75, 0.5)
 """A value counts as large as another if it is at least this share of it; the three ages are averaged, so that a
@@ -40,8 +38,8 @@ def record_age(since: Blocks, lines: Ints, feature: int, running: Floats, f: Flo
         number: `(k, length)` rows before each cell.
 
     Returns:
-        `(k, some, length)`: mean over `FACTORS` and `HORIZONS` of `share ** 1.5`, where `share` is the part of the
-        history within the horizon since the last value as large; 0 where the present or the last full block has one.
+        `(k, some, length)`: mean over `FACTORS` of `share ** 1.5`, where `share` is the part of the history (of the
+        last 4,096 rows) since the last value as large; 0 where the present or the last full block has one.
     """
     score = np.zeros(f.shape)
     newest = since[lines, feature : feature + f.shape[1], -1]
@@ -50,16 +48,15 @@ def record_age(since: Blocks, lines: Ints, feature: int, running: Floats, f: Flo
         return score
     value, before = f[line, which, cell], number[line, cell]
     past, present = since[lines[line], feature + which], running[line, which, cell]
-    histories = [np.maximum(np.minimum(before, horizon), 1) for horizon in HORIZONS]
+    history = np.maximum(np.minimum(before, HORIZON), 1)
     total = np.zeros(len(line))
     for factor in FACTORS:
         bar = factor * value
         smaller = (past < bar[:, None].astype(np.float32)).sum(axis=1)
-        age = np.where(present < bar, before % BLOCK + smaller * BLOCK, 0)
-        for history in histories:
-            share = np.minimum(age / history, 1.0)
-            total += share * np.sqrt(share)
-    score[line, which, cell] = total / (len(FACTORS) * len(HORIZONS))
+        age = np.where(present < bar, np.minimum(before % BLOCK + smaller * BLOCK, history), 0)
+        share = age / history
+        total += share * np.sqrt(share)
+    score[line, which, cell] = total / len(FACTORS)
     return score
 
 
