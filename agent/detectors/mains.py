@@ -51,7 +51,7 @@ class Mains:
         nominal: frequency of the sine, Hz; at most a quarter of the sampling rate.
         window: samples in a window; 0 = one second, at least ten periods. Three periods is the least.
         hop: samples between windows; 0 = a period.
-        model: file that `agent calibrate --save` or `WaveModel.save` wrote; empty = learn it from each series.
+        model: file that `agent calibrate --model` or `WaveModel.save` wrote; empty = learn it from each series.
         learn: windows, one after the other, from which a series without a model learns.
         level_tolerance: such a series tolerates at least this deviation of the voltage, share.
         frequency_tolerance: and this one of the frequency, share; 0.004 = 200 mHz at 50 Hz.

@@ -151,6 +151,19 @@ def load_texts(path: Path, name: str) -> list[str] | None:
         return [line[place].strip() if place < len(line) else "" for line in lines if line]
 
 
+def load_normal(path: Path, metric: str) -> Floats:
+    """The normal wave of a file, `(n,)`: its column `normal_wave` or `reference`; a file with neither holds nothing else.
+
+    Args:
+        path: as in `load_columns`.
+        metric: column to take where there is neither.
+
+    Raises:
+        ValueError: if the file has none of them, and more than one column.
+    """
+    return load_samples(path, ("normal_wave", "reference", metric))
+
+
 def load_samples(path: Path, names: Sequence[str]) -> Floats:
     """The first of the columns `names` that the file has, or its only column, `(n,)`.
 

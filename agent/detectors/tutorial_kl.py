@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.own_range import WORDS, Reason, compare, counts_and_widths, densities
-from agent.detectors.samples import load_samples
+from agent.detectors.samples import load_normal
 from agent.detectors.windowed import judge_windows
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
@@ -36,8 +36,8 @@ class TutorialKL:
         hop: samples from one window to the next.
         bins: bins of each histogram.
         threshold: a window is anomalous where its score is greater; the default is the tutorial's.
-        reference: file with the normal wave (`.npz`, `.npy` or `.csv` with a column of that name, `normal_wave` or
-            `reference`); empty = the first window of each series.
+        reference: file (`.npz`, `.npy`, `.csv`) whose first `window` samples of the column `normal_wave` or `reference`,
+            or else of the metric, are the normal wave; empty = the first window of each series.
         on: name of the window whose rows it reads; empty = readings.
         by: columns that make a series.
     """
@@ -60,8 +60,7 @@ class TutorialKL:
         self._rings = Rings(self.window, self.hop)
         self._learned = np.empty((0, self.bins))
         if self.reference:
-            names = (self.metric, "normal_wave", "reference")
-            self.fit(load_samples(Path(self.reference), names))
+            self.fit(load_normal(Path(self.reference), self.metric)[: self.window])
 
     @property
     def size(self) -> int:

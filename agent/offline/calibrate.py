@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.components import ConfigError
 from agent.offline import tutorial
-from agent.offline.calibration_data import LEARN, LIMIT, TEST, Judged, judged
+from agent.offline.calibration_data import DAY, LEARN, LIMIT, TEST, Judged, judged
 from agent.offline.help_text import HelpFormatter
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
@@ -135,7 +135,7 @@ def _tutorial(args: argparse.Namespace) -> dict[str, Any]:
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     lines.append("This threshold was judged on the data it was found on, and holds for noiseless waves only.")
-    detector = {"type": "tutorial_kl", "metric": "voltage", "window": window, "hop": window, "bins": args.bins,
+    detector = {"type": "tutorial_kl", "metric": wave.name, "window": window, "hop": window, "bins": args.bins,
                 "threshold": found.threshold, "reference": str(file.resolve())}  # fmt: skip
     return {
         "method": "tutorial", "threshold": found.threshold, **_scores_of(found.verdict),
@@ -188,7 +188,7 @@ def _known(value: float) -> float | None:
 def _configuration(data: Judged, value: float) -> str:
     """TOML of the detector, unless it stands in a configuration, and of a rule on it."""
     if "threshold" in data.table or data.name == "wave":
-        return snippet(data.table | {"threshold": value}, "anomaly == 1")
+        return snippet(data.table | {"threshold": value}, "anomaly == 1", lasting=data.lasting)
     return snippet(data.table, f"score > {value!r}", data.name)
 
 
@@ -201,8 +201,7 @@ def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[
         f"{limit.windows} normal {what}, {limit.independent} of them do not overlap)"
     ]
     if not limit.enough:
-        need = int(np.ceil(np.log(0.025) / np.log(1 - limit.rate)))
-        lines.append(f"Too few windows for this rate: about {need} that do not overlap are needed.")
+        lines.append(f"Too few windows for this rate: about {_needed(limit)} that do not overlap are needed.")
     verdict = test.verdict
     lines += [
         f"On {what} kept apart:",
@@ -214,18 +213,36 @@ def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[
     ]
     if test.unscored:
         lines.append(f"  {test.unscored} {what} have no score and do not alarm")
-    if np.isfinite(a_day):
+    if np.isfinite(a_day) and limit.enough:
         lines.append(
-            f"Expected false alarms a day: {limit.rate * a_day:.1f} {what} at the wanted rate, "
-            f"{test.rate_low * a_day:.1f} to {test.rate_high * a_day:.1f} by the test; "
+            f"Expected false alarms a day: {limit.rate * a_day:.0f} {what} at the wanted rate, "
+            f"{test.rate_low * a_day:.0f} to {test.rate_high * a_day:.0f} by the test; "
             "an alert stands for all that follow each other, the more so with `for` and `hold`"
+        )
+    elif np.isfinite(a_day):
+        share = np.count_nonzero(data.part == LIMIT) / len(data.part)
+        seconds = _needed(limit) * data.overlap * DAY / a_day / share
+        lines.append(
+            f"Expected false alarms a day: not known from this data ({limit.independent} {what} that do not overlap); "
+            f"record about {_two_digits(seconds)} s of what is normal"
         )
     return lines
 
 
-def snippet(detector: dict[str, Any], when: str, name: str = "wave") -> str:
+def _needed(limit: Threshold) -> int:
+    """Windows that do not overlap from which the largest score bounds the threshold, with 97.5 % certainty."""
+    return int(np.ceil(np.log(0.025) / np.log(1 - limit.rate)))
+
+
+def _two_digits(number: float) -> int:
+    return int(float(f"{number:.1e}"))
+
+
+def snippet(detector: dict[str, Any], when: str, name: str = "wave", lasting: str = "") -> str:
     """Configuration of the detector and a rule on it, ready to paste."""
-    lines = [f"[detector.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in detector.items()), ""]
+    comment = {"metric": "  # the column of the file; live it must be called the same"} if name == "wave" else {}
+    keys = (f"{key} = {json.dumps(value)}{comment.get(key, '')}" for key, value in detector.items())
+    lines = [f"[detector.{name}]", *keys, ""]
     rule = "wave_disturbed" if name == "wave" else f"{name}_anomalous"
     return "\n".join(
         [
@@ -233,6 +250,7 @@ def snippet(detector: dict[str, Any], when: str, name: str = "wave") -> str:
             f"[rule.{rule}]",
             f'on = "{name}"',
             f'when = "{when}"',
+            *([f'for = "{lasting}"'] if lasting else []),
             'severity = "warning"',
             "",
         ]

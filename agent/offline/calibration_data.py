@@ -56,6 +56,7 @@ class Judged:
         table: its configuration; empty if it has one already.
         least: lowest threshold that makes sense.
         what: `windows` or `rows`.
+        lasting: TOML of how long an alarm must last; empty = none.
     """
 
     score: Floats
@@ -68,6 +69,7 @@ class Judged:
     table: dict[str, Any]
     least: float
     what: str
+    lasting: str = ""
 
 
 def judged(args: argparse.Namespace) -> Judged:
@@ -112,16 +114,22 @@ def _of_waves(args: argparse.Namespace) -> Judged:
     parts = [_parts(len(end), spare, args.reference is not None) for end in ends]
     learn = [_cut(wave.samples, end[(part == LEARN) & (np.array(kind, dtype=object) == "normal")], n)
              for wave, end, part, kind in zip(waves, ends, parts, kinds, strict=True)]  # fmt: skip
-    given = _reference(args.reference, n, hop, rate)
+    given = _reference(args, n, hop, rate)
     detector, table = _detector(args, np.concatenate(learn) if given is None else given, rate, n, hop)
-    table["metric"] = waves[0].name if args.metric or waves[0].name not in OBSERVED else "voltage"
+    table["metric"] = waves[0].name
     score = np.concatenate([_scores(detector, wave) for wave in waves])
     kind = [word for words in kinds for word in words]
     least = 0.5 if isinstance(detector, Mains) else 0.0
     truth = np.array([word != "normal" for word in kind])
     return Judged(
-        score, kind, truth, np.concatenate(parts), max(1.0, n / hop), DAY * rate / hop, "wave", table, least, "windows"
+        score, kind, truth, np.concatenate(parts), max(1.0, n / hop), DAY * rate / hop, "wave", table, least, "windows",
+        _lasting(detector, rate, hop),
     )  # fmt: skip
+
+
+def _lasting(detector: Detector, rate: float, hop: int) -> str:
+    """A disturbance is named by a few of its periods; where windows are further apart, one is all that is seen."""
+    return "100ms" if isinstance(detector, Mains) and hop <= 0.1 * rate else ""
 
 
 def _cut(samples: Floats, ends: Ints, n: int) -> Floats:
@@ -145,7 +153,7 @@ def _of_windows(args: argparse.Namespace) -> Judged:
     windows, kind, truth = (np.concatenate([one[i] for one in found]) for i in range(3))
     k, n = windows.shape
     hop = args.hop or n
-    given = _reference(args.reference, n, n, rate)
+    given = _reference(args, n, n, rate)
     part = np.empty(k, np.int64)
     for word in np.unique(kind):
         some = np.flatnonzero(kind == word)
@@ -158,7 +166,10 @@ def _of_windows(args: argparse.Namespace) -> Judged:
     score = column([rows for block in progress(_blocks(windows), "scoring")
                     for rows in score_windows(detector, block, rate)], "score")  # fmt: skip
     least = 0.5 if isinstance(detector, Mains) else 0.0
-    return Judged(score, kind.tolist(), truth, part, 1.0, DAY * rate / hop, "wave", table, least, "windows")
+    return Judged(
+        score, kind.tolist(), truth, part, 1.0, DAY * rate / hop, "wave", table, least, "windows",
+        _lasting(detector, rate, hop),
+    )  # fmt: skip
 
 
 def _blocks(windows: Floats) -> list[Floats]:
@@ -198,8 +209,9 @@ def _one_rate(rates: Sequence[tuple[Path, float]]) -> float:
     return rates[0][1]
 
 
-def _reference(path: Path | None, n: int, hop: int, rate: float) -> Floats | None:
+def _reference(args: argparse.Namespace, n: int, hop: int, rate: float) -> Floats | None:
     """Windows `(k, n)` of a file of normal waves, or None without one."""
+    path: Path | None = args.reference
     if path is None:
         return None
     if _holds_windows(path):
@@ -211,7 +223,7 @@ def _reference(path: Path | None, n: int, hop: int, rate: float) -> Floats | Non
                 f"{path}: waves of {windows.shape[1]} samples at {given:g} Hz; wanted are {n} at {rate:g}"
             )
         return windows[:, :n]
-    samples = load_samples(path, ("normal_wave", "reference", *OBSERVED))
+    samples = load_samples(path, ("normal_wave", "reference", args.metric, *OBSERVED))
     return _cut(samples, np.arange(n, len(samples) + 1, hop), n)
 
 

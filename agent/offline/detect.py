@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.components import ConfigError, build
 from agent.detectors.mains import Mains
-from agent.detectors.samples import load_samples
+from agent.detectors.samples import load_columns, load_normal
 from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
 from agent.offline.help_text import HelpFormatter
 from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
@@ -57,8 +57,9 @@ def register(commands: Commands) -> None:
 def detect(args: argparse.Namespace) -> int:
     """Print a line for each window."""
     try:
-        wave = load_wave(args.file, args.metric, args.sampling_rate)
-        detector = _configured(args) if args.config else _detector(args, wave)
+        table = _table(args) if args.config else {}
+        wave = load_wave(args.file, args.metric or _watched(args, table), args.sampling_rate)
+        detector: Detector = build("detector", f"detector.{args.detector}", table) if table else _detector(args, wave)
         if len(wave.samples) < detector.size:
             raise ValueError(f"{args.file}: {len(wave.samples)} samples are less than a window of {detector.size}")
         rows = score_series(detector, wave)
@@ -70,8 +71,8 @@ def detect(args: argparse.Namespace) -> int:
     return 0
 
 
-def _configured(args: argparse.Namespace) -> Detector:
-    """The detector of a configuration, which reads the samples of the file whatever its metric is called."""
+def _table(args: argparse.Namespace) -> dict[str, Any]:
+    """The table of a detector of waves in a configuration, to run over one series."""
     try:
         tables = tomllib.loads(args.config.read_text(encoding="utf-8")).get("detector", {})
     except (OSError, ValueError) as error:
@@ -81,23 +82,33 @@ def _configured(args: argparse.Namespace) -> Detector:
     table = tables[args.detector]
     if table.get("type") not in ("mains", "tutorial_kl"):
         raise ValueError(f"{args.config}: {args.detector} is no detector of waves; agent evaluate runs any")
-    given = {key: value for key, value in table.items() if key not in ("by", "on")} | {"metric": "wave"}
-    detector: Detector = build("detector", f"detector.{args.detector}", given)
-    return detector
+    return {key: value for key, value in table.items() if key not in ("by", "on")}
+
+
+def _watched(args: argparse.Namespace, table: dict[str, Any]) -> str:
+    """The metric of a configured detector; a file that has several columns must have it."""
+    metric = str(table.get("metric", ""))
+    columns = list(load_columns(args.file)) if metric else []
+    if metric in columns or len(columns) < 2:
+        return metric if metric in columns else ""
+    raise ValueError(
+        f"{args.file} has no column {metric}, which detector.{args.detector} of {args.config} watches, so live it would "
+        f"say nothing; it has {', '.join(columns)}: correct the metric, or choose a column with --metric"
+    )
 
 
 def _detector(args: argparse.Namespace, wave: Wave) -> Detector:
     hop = args.hop or args.window
-    normal = wave.normal[: args.window] if wave.normal is not None else None
+    normal = wave.normal
     if args.reference is not None:
-        normal = load_samples(args.reference, ("normal_wave", "reference", wave.name))
+        normal = load_normal(args.reference, wave.name)
     if args.detector not in ("tutorial_kl", "mains"):
         raise ValueError(f"{args.detector} is no detector of waves: tutorial_kl or mains; agent evaluate runs any")
     if args.detector == "tutorial_kl":
         threshold = TUTORIAL_THRESHOLD if args.threshold is None else args.threshold
         kl = TutorialKL("wave", window=args.window, hop=hop, bins=args.bins, threshold=threshold)
         if normal is not None:
-            kl.fit(normal)
+            kl.fit(normal[: args.window])
         return kl
     mains = Mains(
         "wave",

@@ -128,22 +128,23 @@ def kinds_of_windows(wave: Wave, ends: Ints, window: int) -> list[str]:
     ]
 
 
-def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0) -> Rows:
-    """Readings as the engine sees them; time counts from sample `first` of each series."""
+def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0, metric: str = "wave") -> Rows:
+    """Readings of a metric as the engine sees them; time counts from sample `first` of each series."""
     n = len(samples)
     opens = np.append(True, key[1:] != key[:-1])
     place = np.arange(n)
     number = place - np.maximum.accumulate(np.where(opens, place, 0)) + first
     time = np.round(number * (1e9 / rate)).astype(np.int64)
-    return Rows(key=key, start=time, end=time, at=place, values={"wave": samples}, now=0)
+    return Rows(key=key, start=time, end=time, at=place, values={metric: samples}, now=0)
 
 
 def score_series(detector: Detector, wave: Wave) -> Rows:
-    """What the detector, which reads the metric `wave`, says of each window of one series."""
+    """What the detector, says of each window of one series."""
     found = no_rows(0)
     for first in progress(range(0, max(1, len(wave.samples)), _PIECE), "scoring"):
         piece = wave.samples[first : first + _PIECE]
-        found = found.then(detector.process(rows_of(np.zeros(len(piece), np.int64), piece, wave.rate, first)))
+        key = np.zeros(len(piece), np.int64)
+        found = found.then(detector.process(rows_of(key, piece, wave.rate, first, detector.metric)))
     return found
 
 
@@ -153,7 +154,7 @@ def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows
     for first in range(0, len(windows), _SERIES):
         part = windows[first : first + _SERIES]
         k, n = part.shape
-        results.append(detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate)))
+        results.append(detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate, metric=detector.metric)))
         detector.forget(np.arange(k))
     return results
 
