@@ -59,7 +59,9 @@ def detect(args: argparse.Namespace) -> int:
     try:
         table = _table(args) if args.config else {}
         wave = load_wave(args.file, args.metric or _watched(args, table), args.sampling_rate)
-        detector: Detector = build("detector", f"detector.{args.detector}", table) if table else _detector(args, wave)
+        detector: Detector = (
+            build("detector", f"detector.{args.detector}", table) if table else _detector(args, wave)
+        )
         if len(wave.samples) < detector.size:
             raise ValueError(f"{args.file}: {len(wave.samples)} samples are less than a window of {detector.size}")
         rows = score_series(detector, wave)

@@ -154,7 +154,9 @@ def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows
     for first in range(0, len(windows), _SERIES):
         part = windows[first : first + _SERIES]
         k, n = part.shape
-        results.append(detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate, metric=detector.metric)))
+        results.append(
+            detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate, metric=detector.metric))
+        )
         detector.forget(np.arange(k))
     return results
 

@@ -86,7 +86,9 @@ def test_a_reference_without_a_normal_wave_is_the_metric(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("time,voltage,current\n" + "".join(f"{i},{i % 7},{i % 3}\n" for i in range(100)))
     assert load_normal(path, "current")[:4].tolist() == [0, 1, 2, 0]
-    with pytest.raises(ValueError, match="no column normal_wave or reference or amps; it has time, voltage, current"):
+    with pytest.raises(
+        ValueError, match="no column normal_wave or reference or amps; it has time, voltage, current"
+    ):
         load_normal(path, "amps")
 
 
@@ -108,7 +110,10 @@ def test_too_few_windows_forecast_nothing(tmp_path, capsys):
     assert agent(capsys, "generate", "voltage", "-o", data, "--seed", 1)[0] == 0
     code, out, _ = agent(capsys, "calibrate", data, "--false-alarms", 0.001)
     assert code == 0
-    assert "Expected false alarms a day: not known from this data (25 windows that do not overlap); record about" in out
+    assert (
+        "Expected false alarms a day: not known from this data (25 windows that do not overlap); record about"
+        in out
+    )
     code, out, _ = agent(capsys, "calibrate", data, "--false-alarms", 0.3)
     assert code == 0
     assert re.search(r"Expected false alarms a day: 259200 windows at the wanted rate, \d+ to \d+ by the test", out)
