@@ -152,7 +152,7 @@ def load_texts(path: Path, name: str) -> list[str] | None:
 
 
 def load_normal(path: Path, metric: str) -> Floats:
-    """The normal wave of a file, `(n,)`: its column `normal_wave` or `reference`, else that of the metric."""
+    """The normal wave of a file, `(n,)`: its column `normal_wave` or `reference`, else that of the metric.
 
     Args:
         path: as in `load_columns`.
