@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from agent.findings import Finding
+
 Severity = Literal["info", "warning", "critical", "fatal"]
 Kind = Literal["alert", "raw", "state", "status", "health", "metric", "reply", "discovery"]
 """Class of a message: its topic, quota, retention and priority follow from it."""
@@ -181,6 +183,9 @@ class Label:
         limit: short form for people, e.g. `>= 90`; empty if there is none.
         every: a firing incident is sent again so often, ns; 0 = never.
         payload: of raw events: `event` or `value`.
+        finding: what it means in words, where the rule judges what a detector says; None else.
+        watched: columns that detector looks at.
+        subject: what its finding is about: `pressure`, or `mean Temperature_C` of a window.
     """
 
     rule: str
@@ -195,6 +200,9 @@ class Label:
     severity: Severity = "warning"
     every: int = 0
     payload: str = "event"
+    finding: Finding | None = None
+    watched: tuple[str, ...] = ()
+    subject: str = ""
 
     def quantity(self) -> str:
         """What a person calls it: `mean Temperature_C`."""

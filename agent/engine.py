@@ -112,7 +112,9 @@ class Engine:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             self._table_of[name] = self._table(part)
         self.labels = {
-            name: replace(label(name, rule, self._signal(rule)), by=self._table_of[name].by)
+            name: replace(
+                label(name, rule, self._signal(rule), self.steps.get(rule.on)), by=self._table_of[name].by
+            )
             for name, rule in self.rules.items()
         }
         self.desk = Desk(identity, self.rules, self.labels, self._table_of)

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.parts import fresh
 from agent.detectors.rounds import rounds
 from agent.detectors.streaming import COUNT, FEW, MISSING, REASONS, Streaming, Table
+from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Ints, Text
 
@@ -44,6 +45,9 @@ class AnomalyRate:
     _table: Table = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 0.5
+    finds: ClassVar = {
+        "score": Finding("are unusual at the same time", "are usual again", "several of its sensors", share=True)
+    }
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or self.hold < 1:
@@ -93,7 +97,10 @@ class AnomalyRate:
             start=parts[0].start,
             end=parts[0].end,
             at=parts[0].at,
-            values={"score": score},
+            values={
+                **{name: part.values[name] for name, part in zip(self.metrics, parts, strict=True)},
+                "score": score,
+            },
             now=rows.now,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
             lists={"evidence": evidence},

@@ -12,6 +12,7 @@ from agent.detectors.decay import Decay, keep
 from agent.detectors.history import trailing
 from agent.detectors.scan import with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 
@@ -32,6 +33,7 @@ class Spike(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 12.0
+    finds: ClassVar = {"score": Finding("is far from the values just before")}
 
     def _check(self) -> None:
         if not self.half_life > 0.0:
@@ -89,6 +91,7 @@ class NoiseBurst(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 3.0
+    finds: ClassVar = {"score": Finding("is more restless than usual")}
 
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or not self.half_life > 0.0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from agent.detectors.baseline import Baseline, in_spreads
 from agent.detectors.decay import Decay, keep
 from agent.detectors.scan import places, with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 Method = Literal["ratio", "conformal", "tail", "none"]
@@ -65,6 +66,7 @@ class Calibrated(Streaming):
     limit: float = 1.0
     rest: int = 0
     warmup: int = 30
+    finds: ClassVar = {"score": Finding("is unusually high")}
     _decay: Decay = field(init=False, repr=False, compare=False)
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _smooth: Decay | None = field(init=False, repr=False, compare=False)

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.records import rested
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
 from agent.detectors.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 ALARM = 0.3
@@ -40,6 +41,7 @@ class Contexts(Streaming):
     rest: int = 50
 
     usual_limit: ClassVar[float] = 1.0
+    finds: ClassVar = {"score": Finding("comes in an order never seen")}
     cells: ClassVar[int] = 1024
 
     def _check(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.scan import last, lows, sums
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 QUANTUM = 2.0**-34
@@ -40,6 +41,7 @@ class Cusum(Streaming):
     _baseline: Baseline = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 8.0
+    finds: ClassVar = {"score": Finding("has left its usual mean")}
 
     def _check(self) -> None:
         if not self.slack > 0.0 or not self.half_life > 0.0:

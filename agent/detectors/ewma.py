@@ -11,6 +11,7 @@ import numpy as np
 from agent.detectors.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay
 from agent.detectors.streaming import CAP, COUNT, Arrays, Shape, Streaming
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 
@@ -36,6 +37,7 @@ class Ewma(Streaming):
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 4.0
+    finds: ClassVar = {"score": Finding("has left its usual mean")}
 
     def _check(self) -> None:
         if not 0.0 < self.alpha <= 1.0 or not self.half_life > 0.0:

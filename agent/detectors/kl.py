@@ -8,7 +8,7 @@ drift scores the same whatever the window's own range. The formulas are in `agen
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from agent.detectors.lessons import Lessons
 from agent.detectors.moved import Evidence
 from agent.detectors.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
+from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.calls import Windows, block_length
 from agent.windows.histogram import Histograms
@@ -86,6 +87,11 @@ class Kl:
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     resolution: Duration = _MILLISECOND
+
+    finds: ClassVar = {
+        "score": Finding("is distributed unlike before", "is distributed as usual again"),
+        "outside": Finding("lies where it never did", "is where it used to be again", share=True),
+    }
 
     def __post_init__(self) -> None:
         if self.where is not None:

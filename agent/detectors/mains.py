@@ -20,6 +20,7 @@ from agent.detectors.wave_events import Events
 from agent.detectors.wave_learning import Learning
 from agent.detectors.wave_model import BLOCK, SAG, WaveModel
 from agent.detectors.windowed import judge_windows, measurable
+from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
@@ -83,6 +84,9 @@ class Mains:
     _events: Events = field(init=False, repr=False)
 
     usual_limit: ClassVar[float] = 1.0
+    finds: ClassVar = dict.fromkeys(
+        ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.nominal <= self.sampling_rate / 4:

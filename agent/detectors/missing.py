@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from agent.detectors.rounds import rounds
 from agent.detectors.streaming import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS, Arrays, Shape, Table
+from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.block import by_key, starts_of
 from sensors.batch import Floats, Ints, Text
@@ -53,6 +54,7 @@ class Missing:
     _now: int = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 1.0
+    finds: ClassVar = {"score": Finding("is missing", "comes again")}
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.factor < np.inf or self.rows < 2:

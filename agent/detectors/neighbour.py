@@ -11,6 +11,7 @@ from agent.detectors.decay import Decay, keep
 from agent.detectors.history import stored
 from agent.detectors.profile import Profile
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 _EPOCH = 1024
@@ -42,6 +43,7 @@ class Neighbour(Streaming):
     cells: ClassVar[int] = 4096
 
     usual_limit: ClassVar[float] = 5.0
+    finds: ClassVar = {"score": Finding("runs unlike anything before")}
 
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or self.memory < self.window or self.half_life <= 0.0:

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay, keep
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 
@@ -37,6 +38,7 @@ class PageHinkley(Streaming):
     _fade: Decay = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 30.0
+    finds: ClassVar = {"score": Finding("has slowly left its usual mean")}
 
     def _check(self) -> None:
         if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:

@@ -11,6 +11,7 @@ from agent.detectors import plane
 from agent.detectors.following import Following, Judged
 from agent.detectors.rounds import Round, rounds
 from agent.detectors.streaming import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
+from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text
 
@@ -79,6 +80,9 @@ class Pca:
     _following: Following = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 1.0
+    finds: ClassVar = {
+        "score": Finding("do not move together as usual", "move together as usual again", "its sensors")
+    }
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or len(set(self.metrics)) < len(self.metrics):
@@ -159,7 +163,13 @@ class Pca:
             start=rows.start[chosen],
             end=rows.end[chosen],
             at=rows.at[chosen],
-            values={"score": out[:, 0], "t2": out[:, 1], "q": out[:, 2], "judged": out[:, 3]},
+            values={
+                **dict(zip(self.metrics, x.T, strict=True)),
+                "score": out[:, 0],
+                "t2": out[:, 1],
+                "q": out[:, 2],
+                "judged": out[:, 3],
+            },
             now=rows.now,
             texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
             lists={"evidence": evidence},

@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.baseline import ROUNDING
 from agent.detectors.scan import places
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 GAUSSIAN = 1.4826
@@ -36,6 +37,7 @@ class RobustZ(Streaming):
     warmup: int = 20
 
     usual_limit: ClassVar[float] = 4.0
+    finds: ClassVar = {"score": Finding("is far from the values just before")}
 
     def _check(self) -> None:
         if self.window < 3:

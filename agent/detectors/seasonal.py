@@ -11,6 +11,7 @@ from agent.detectors.decay import Decay, keep
 from agent.detectors.history import DAY, Lags, phase_median, read, rows_a_period, stored, write
 from agent.detectors.period import find_periods
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
 
@@ -48,6 +49,7 @@ class Seasonal(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 8.0
+    finds: ClassVar = {"score": Finding("is not usual for this time of its period")}
 
     def _check(self) -> None:
         if (
@@ -94,7 +96,10 @@ class Seasonal(Streaming):
         weight = self._decay.run(state["weight"], scale, known, take)[:, :-1]
         size = self._decay.run(state["size"], scale, residual, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
         score = np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
-        return score, {"period": np.broadcast_to(state["rows"][:, None].astype(np.float64), x.shape)}
+        return score, {
+            "usual": usual + state["first"][:, None],
+            "period": np.broadcast_to(state["rows"][:, None].astype(np.float64), x.shape),
+        }
 
     def _set_period(self, state: Arrays, due: Ints) -> None:
         """Rows in a period, for series whose time between rows is known."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.detectors.scan import highs, lows
 from agent.detectors.streaming import Arrays, Shape, Streaming, ratio
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 
@@ -26,6 +27,7 @@ class Spatial(Streaming):
     warmup: int = 30
 
     usual_limit: ClassVar[float] = 0.1
+    finds: ClassVar = {"score": Finding("is outside the range of all values before")}
 
     def _shapes(self) -> dict[str, Shape]:
         return {"low": ((), np.float64, np.inf), "high": ((), np.float64, -np.inf)}

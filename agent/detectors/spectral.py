@@ -8,10 +8,12 @@ enter; a new tone, a tone that wanders into another band and a rise of the noise
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from agent.detectors.windowed import judge_windows, measurable, uneven_times
+from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
@@ -80,6 +82,8 @@ class Spectral:
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
+    finds: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
+
     _rings: Rings = field(init=False, repr=False)
     _sum: Floats = field(init=False, repr=False)
     _seen: Ints = field(init=False, repr=False)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from agent.detectors.rounds import CELLS, Grid, Round, rounds
 from agent.detectors.scan import laid, places
+from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Codes, Floats, Ints, Text
 
@@ -149,6 +150,9 @@ class Streaming(ABC):
 
     usual_limit: ClassVar[float | None] = None
     """The score from which a rule without `when` raises; None = there is no usual one."""
+
+    finds: ClassVar[Mapping[str, Finding]] = MappingProxyType({"score": Finding()})
+    """What a large value of a column means, in words that complete a sentence about the metric."""
 
     cells: ClassVar[int] = CELLS
     """Most cells of a matrix; fewer where the kernel needs much memory a cell."""

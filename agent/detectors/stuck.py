@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.detectors.scan import highs, last, places, with_history
 from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 
@@ -28,6 +29,7 @@ class Stuck(Streaming):
     tolerance: float = 0.0
 
     usual_limit: ClassVar[float] = 1.0
+    finds: ClassVar = {"score": Finding("does not move any more", "moves again")}
 
     def _check(self) -> None:
         if self.rows < 1 or not self.tolerance >= 0.0:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from agent.detectors.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.samples import load_normal
 from agent.detectors.windowed import judge_windows
+from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
@@ -50,6 +52,10 @@ class TutorialKL:
     reference: str = ""
     on: str = ""
     by: tuple[str, ...] = ("machine",)
+    finds: ClassVar = dict.fromkeys(
+        ("score", "anomaly"), Finding("is distributed unlike the normal wave", "is distributed as usual again")
+    )
+
     _rings: Rings = field(init=False, repr=False)
     _shared: Floats | None = field(init=False, repr=False, default=None)
     _learned: Floats = field(init=False, repr=False)

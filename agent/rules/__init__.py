@@ -20,6 +20,7 @@ class Transition:
         at: position in the batch, -1 for the clock.
         time: event time, ns. `started_at` is the time of the first row for which the condition held.
         incident: number of the incident of this rule and key, counted from 1; makes the incident id.
+        columns: numbers of a detector's row, where there is one.
     """
 
     key: int
@@ -38,6 +39,7 @@ class Transition:
     score: float | None = None
     repeat: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
     note: str = ""
 

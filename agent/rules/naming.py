@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
+from agent.findings import Finding, reason, span
 from agent.keys import Name
 from agent.rules import Rule, Transition
 from sensors.units import SECOND
 
+_PLAIN = ("threshold", "count")
+"""Types of rule that tell the very number that a detector gives; others tell what they make of it."""
 
-def label(name: str, rule: Rule, signal: str = "") -> Label:
+
+def label(name: str, rule: Rule, signal: str = "", step: object = None) -> Label:
     """What is the same in all alerts of a rule.
 
     Args:
         name: of the rule in the configuration.
         rule: the rule itself.
         signal: the quantity its window or detector is about, unless the rule names one itself.
+        step: the window or detector whose rows it judges; a detector says in `finds` what its columns mean.
     """
+    finds: Mapping[str, Finding] | None = getattr(step, "finds", None)
+    watched = () if finds is None else getattr(step, "metrics", ()) or (getattr(step, "metric", ""),)
+    finding = finds.get(rule.metric) if finds is not None and rule.type in _PLAIN else None
     return Label(
         rule=name,
         kind=rule.type,
@@ -29,7 +40,17 @@ def label(name: str, rule: Rule, signal: str = "") -> Label:
         severity=rule.severity,
         every=int(getattr(rule, "every", 0)),
         payload=getattr(rule, "payload", "event"),
+        finding=finding,
+        watched=watched,
+        subject=rule.signal or _subject(finding, watched, signal),
     )
+
+
+def _subject(finding: Finding | None, watched: tuple[str, ...], signal: str) -> str:
+    if finding is not None and finding.subject:
+        return finding.subject
+    mine = watched[0] if len(watched) == 1 else ""
+    return (signal if mine in ("", signal) else f"{mine} {signal}".rstrip()) or "its data"
 
 
 def alert(
@@ -47,6 +68,7 @@ def alert(
     """
     key = identity.alert_key(label.rule, label.signal, series)
     incident = identity.incident(key, transition.incident, transition.started_at)
+    values = _values(transition, label)
     change, severity, time = transition.change, transition.severity, transition.time
     return Alert(
         id=identity.transition(incident, change, severity, time, transition.repeat),
@@ -74,7 +96,7 @@ def alert(
         score=transition.score,
         unit=label.unit,
         repeat=transition.repeat,
-        evidence=dict(transition.evidence),
+        evidence=dict(transition.evidence) | ({"values": values} if values else {}),
         message=message(transition, label, series),
         flags=transition.flags,
         note=transition.note,
@@ -89,8 +111,11 @@ def message(transition: Transition, label: Label, series: Name) -> str:
     quantity = " ".join(
         part for part in (label.quantity(), f"{transition.value:.6g}" if known else "", label.unit) if part
     )
-    lasted = _span((transition.ended_at or transition.time) - transition.started_at)
+    finding, values = label.finding, _values(transition, label)
+    lasted = span((transition.ended_at or transition.time) - transition.started_at)
     match transition.change:
+        case Change.RESOLVED if finding is not None:
+            return f"{who}: {label.subject} {finding.resolved} after {lasted}" + _disturbance(transition, label)
         case Change.RESOLVED:
             return f"{who}: {quantity}, {label.rule} resolved after {lasted}" + _disturbance(transition, label)
         case Change.NO_DATA:
@@ -100,9 +125,51 @@ def message(transition: Transition, label: Label, series: Name) -> str:
         case Change.SILENCED:
             return f"{who}: {label.rule} silenced"
     limit = label.limit or (f"({label.raise_limit})" if label.raise_limit else "")
-    over = f" over {_span(transition.end - transition.start)}" if transition.end > transition.start else ""
+    silent = "silence_s" in transition.evidence  # it says itself for how long
+    over = (
+        f" over {span(transition.end - transition.start)}"
+        if transition.end > transition.start and not silent
+        else ""
+    )
     since = f", for {lasted}" if transition.change is not Change.RAISED else ""
-    return f"{who}: {quantity} {limit}".rstrip() + over + since + _disturbance(transition, label)
+    if finding is None:
+        return f"{who}: {quantity} {limit}".rstrip() + over + since + _disturbance(transition, label)
+    value = values.get(label.watched[0]) if len(label.watched) == 1 and not finding.subject else None
+    subject = " ".join(part for part in (label.subject, "" if value is None else f"{value:.6g}") if part)
+    if value is not None and label.unit:
+        subject += f" {label.unit}"
+    why = _disturbance(transition, label) or reason(transition.evidence, values)
+    return f"{who}: {subject} {finding.raised}{_figures(transition, label, finding)}{over}{since}{why}"
+
+
+def _figures(transition: Transition, label: Label, finding: Finding) -> str:
+    """What the rule compared: ` (score 2.54, limit 1)`."""
+    name, value, limit = label.metric, transition.value, label.limit.lstrip("<>=! ")
+    if name == "anomaly":  # yes or no; how much is in the score
+        name, value, limit = "score", math.nan if transition.score is None else transition.score, ""
+    figures = [f"{name} {_figure(value, finding)}"] if value == value else []
+    if limit:
+        figures.append(f"limit {_figure(float(limit), finding)}" if _number(limit) else f"limit {limit}")
+    return f" ({', '.join(figures)})" if figures else ""
+
+
+def _figure(value: float, finding: Finding) -> str:
+    return f"{100 * value:.3g} %" if finding.share else f"{value:.3g}"
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _values(transition: Transition, label: Label) -> dict[str, float]:
+    """What the detector judged, and what is usual there if it says so."""
+    columns = transition.columns
+    values = {name: columns[name] for name in label.watched if name in columns}
+    return values | {"usual": columns["usual"]} if values and "usual" in columns else values
 
 
 def _disturbance(transition: Transition, label: Label) -> str:
@@ -116,17 +183,5 @@ def _disturbance(transition: Transition, label: Label) -> str:
     else:
         amount = f"{100 * size:.3g} % {unit}" if unit.startswith("of ") else f"{size:+.3g} {unit}"
     seconds = said.get("duration_s")
-    lasted = f", {_span(round(seconds * SECOND))}" if isinstance(seconds, float) else ""
+    lasted = f", {span(round(seconds * SECOND))}" if isinstance(seconds, float) else ""
     return f": {name} {'by ' if unit == 'of normal' else ''}{amount}{lasted}"
-
-
-def _span(nanoseconds: int) -> str:
-    """A length of time as people say it, at most two units."""
-    seconds = max(nanoseconds, 0) / SECOND
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

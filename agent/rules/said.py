@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from agent.rows import Rows, State
 
 Words = dict[str, Any]
-"""Fields of a `Transition`: `count`, `missing`, `score`, `evidence`."""
+"""Fields of a `Transition`: `count`, `missing`, `score`, `evidence`, `columns`."""
 
 
 def words_of(rows: Rows, row: int) -> Words:
@@ -23,6 +24,7 @@ def words_of(rows: Rows, row: int) -> Words:
         "missing": None if missing is None else int(missing),
         "score": _number(rows, "score", row),
         "evidence": _evidence(rows, row),
+        "columns": _columns(rows, row) if "score" in rows.values else {},
     }
 
 
@@ -66,6 +68,12 @@ def _evidence(rows: Rows, row: int) -> dict[str, Any]:
     }
     more = rows.lists.get("evidence")
     return said | _plain(more[row]) if more is not None and more[row] else said
+
+
+def _columns(rows: Rows, row: int) -> dict[str, float]:
+    """The finite numbers of a detector's row."""
+    numbers = {name: float(column[row]) for name, column in rows.values.items()}
+    return {name: number for name, number in numbers.items() if isfinite(number)}
 
 
 def _plain(value: Any) -> Any:

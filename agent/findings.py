@@ -1,0 +1,116 @@
+"""What detectors find, in words for somebody who never read about detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sensors.units import SECOND
+
+VIEWS = {
+    "outside": "outside the range so far",
+    "rare": "far from every value seen",
+    "deviation": "far from the long mean",
+    "near_8": "8 rows unlike any at this time of the period",
+    "near_24": "24 rows unlike any at this time of the period",
+    "near_64": "64 rows unlike any at this time of the period",
+    "period": "far from the usual value at this time of the period",
+    "drift": "the mean of the last 32 rows is far from the long mean",
+    "burst": "more restless than usual for some 8 rows",
+    "restless": "more restless than usual for some 32 rows",
+    "calm": "calmer than usual",
+    "distribution": "the last 128 rows are distributed unlike before",
+    "context": "values in an order never seen",
+}
+"""What each view of the detector `auto` sees; the word itself is in `data.evidence.view`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a large value of a detector's column means: `pressure 5.31` *is unusual*, *is usual again*.
+
+    Attributes:
+        raised: what is said of the metric while the alert fires.
+        resolved: what is said when it is over.
+        subject: who it is said of; empty = the metric, with its value where a row has one.
+        share: the column is a share, told in per cent.
+    """
+
+    raised: str = "is unusual"
+    resolved: str = "is usual again"
+    subject: str = ""
+    share: bool = False
+
+
+def reason(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    """Why, as far as the detector says: `: far from every value seen`; empty if it says nothing.
+
+    Args:
+        evidence: of the detector.
+        values: what it judged, and `usual`.
+    """
+    for key, said in _SAYS.items():
+        if key in evidence and (text := said(evidence, values)):
+            return f": {text}"
+    usual = values.get("usual")
+    return "" if usual is None else f": usually about {usual:.4g}"
+
+
+def _view(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    return VIEWS.get(evidence["view"], str(evidence["view"]))
+
+
+def _sensors(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    shares = evidence["sensors"].items()
+    named = [f"{_with_value(name, values)} ({100 * share:.0f} %)" for name, share in shares]
+    return f"above all {', '.join(named)}" if named else ""
+
+
+def _metrics(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    return ", ".join(_with_value(name, values) for name in evidence["metrics"])
+
+
+def _moved(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    most = next(iter(evidence["moved"]), None)
+    if most is None:
+        return ""
+    low, high = most["low"], most["high"]
+    match low is None, high is None:
+        case True, _:
+            where = f"below {high:.4g}"
+        case _, True:
+            where = f"above {low:.4g}"
+        case _:
+            where = f"from {low:.4g} to {high:.4g}"
+    return f"{100 * most['window']:.2g} % of the values {where}, usually {100 * most['reference']:.2g} %"
+
+
+def _silence(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
+    silence, usual = (span(round(evidence[name] * SECOND)) for name in ("silence_s", "usual_s"))
+    return f"nothing for {silence}, usually not longer than {usual}"
+
+
+def _with_value(name: str, values: Mapping[str, float]) -> str:
+    return f"{name} {values[name]:.6g}" if name in values else name
+
+
+_SAYS: dict[str, Callable[[Mapping[str, Any], Mapping[str, float]], str]] = {
+    "view": _view,
+    "sensors": _sensors,
+    "metrics": _metrics,
+    "moved": _moved,
+    "silence_s": _silence,
+}
+
+
+def span(nanoseconds: int) -> str:
+    """A length of time as people say it, at most two units."""
+    seconds = max(nanoseconds, 0) / SECOND
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
