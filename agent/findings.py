@@ -26,6 +26,10 @@ VIEWS = {
 """What each view of the detector `auto` sees; the word itself is in `data.evidence.view`."""
 
 
+LEAST = 0.05
+"""Share of an alarm below which a sensor is not named in the sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a large value of a detector's column means: `pressure 5.31` *is unusual*, *is usual again*.
@@ -63,7 +67,7 @@ def _view(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
 
 def _sensors(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
     shares = evidence["sensors"].items()
-    named = [f"{_with_value(name, values)} ({100 * share:.0f} %)" for name, share in shares]
+    named = [f"{_with_value(name, values)} ({100 * share:.0f} %)" for name, share in shares if share >= LEAST]
     return f"above all {', '.join(named)}" if named else ""
 
 
