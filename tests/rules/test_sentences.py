@@ -49,7 +49,7 @@ CASES = {
         X | {"memory": 512, "warmup": 64},
         SPIKE,
         {},
-        "x # is unusual (score #, limit 1): far from every value seen",
+        "x # is unusual (score #, limit 1): {view}",
     ),
     "calibrated": (X, np.abs(SPIKE - 50), {"when": "score >= 1"}, "x # is unusually high (score 1, limit 1)"),
     "combined": (X, SPIKE, {}, "x # is unusual (score #, limit 0.9)"),
@@ -154,6 +154,7 @@ def test_it_says_what_is_unusual(kind):
     options, columns, rule, sentence = CASES[kind]
     raised = told(kind, options, columns, rule)[0]
     assert raised.change is Change.RAISED
+    sentence = sentence.replace("{view}", WORDS.get(raised.evidence.get("view"), "?"))
     assert matches(f"machine 1: {sentence}", raised.message), raised.message
     if isinstance(columns, dict) or sentence.startswith("x #"):
         place = (raised.time - START) // 10**9
