@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -133,12 +134,14 @@ def build(kind: str, path: str, table: Mapping[str, Any], around: Mapping[str, A
     fields = {f.name.rstrip("_"): f for f in dataclasses.fields(cls) if f.init}
     hints = _hints(cls)
     problems: list[str] = []
+    meant: set[str] = set()  # keys that are there, but misspelt
     arguments = {name: value for name, value in around.items() if name in fields}
     for key, value in table.items():
         if key == "type":
             continue
         if key not in fields:
             problems.append(f"{path}.{key}: unknown key{nearest(key, fields.keys() - around)}")
+            meant |= set(difflib.get_close_matches(key, fields, n=1))
             continue
         try:
             arguments[fields[key].name] = _value(hints[fields[key].name], value, f"{path}.{key}")
@@ -146,7 +149,7 @@ def build(kind: str, path: str, table: Mapping[str, Any], around: Mapping[str, A
             problems += error.problems
     for key, item in fields.items():
         missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if missing and item.name not in arguments and key not in table:
+        if missing and item.name not in arguments and key not in {*table, *meant}:
             problems.append(f"{path}.{key}: missing; {kind} {name} needs it")
     if problems:
         raise ConfigError(problems)
@@ -211,7 +214,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         raise ConfigError(
-            [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item['msg'])}" for item in error.errors()]
+            [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item)}" for item in error.errors()]
         ) from error
 
 
@@ -252,5 +255,11 @@ def _nested(hint: Any) -> str | None:
     return None
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _plain(item: Any) -> str:
+    """What is wrong with a value; of a word that is none of some, the nearest of them."""
+    said = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "literal_error":
+        words = [word.strip("'") for word in re.split(r", | or ", item["ctx"]["expected"])]
+        near = difflib.get_close_matches(str(item["input"]), words, n=1, cutoff=0.6)
+        said += f'; did you mean "{near[0]}"?' if near else ""
+    return said

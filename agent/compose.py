@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +64,11 @@ def compose(settings: Settings) -> Parts:
     sources = _build_all("source", settings.source, problems)
     windows = _build_all("window", settings.window, problems)
     detectors = _build_all("detector", settings.detector, problems)
-    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors), problems)
+    names = [*settings.window, *settings.detector, *settings.source]
+    broken = {*settings.detector} - {*detectors}
+    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors, {*names, SELF} - broken), problems)
     sinks = _build_all("sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
-    names = [*settings.window, *settings.detector, *settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
     problems += [
@@ -77,7 +78,7 @@ def compose(settings: Settings) -> Parts:
     ]
     steps = windows | detectors
     _check_on(settings, problems)
-    problems += _check_columns(steps, rules)
+    problems += _check_columns(steps, rules, sources if len(sources) == len(settings.source) else {})
     sinks = {name: _signed(sink, identity) for name, sink in sinks.items()}
     prints = _fingerprints(settings)
     parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
@@ -95,11 +96,18 @@ def _rules(settings: Settings) -> dict[str, Table]:
     return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
 
 
-def _with_usual_limits(rules: Mapping[str, Table], detectors: Mapping[str, Any]) -> dict[str, Table]:
-    """The rules, those that only say which detector they look at completed by its usual limit."""
+def _with_usual_limits(
+    rules: Mapping[str, Table], detectors: Mapping[str, Any], known: set[str]
+) -> dict[str, Table]:
+    """The rules, those that only say which detector they look at completed by its usual limit.
+
+    What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
+    could be made).
+    """
     completed = dict(rules)
     for name, table in rules.items():
-        limit = getattr(detectors.get(str(table.get("on", ""))), "usual_limit", None)
+        on = str(table.get("on", ""))
+        limit = 1.0 if on and on not in known else getattr(detectors.get(on), "usual_limit", None)
         if limit is not None and table.get("type", "threshold") == "threshold" and "when" not in table:
             completed[name] = {**table, "when": f"score >= {limit:g}"}
     return completed
@@ -127,24 +135,39 @@ def _check_on(settings: Settings, problems: list[str]) -> None:
                 )
 
 
-def _check_columns(steps: Mapping[str, Step], rules: Mapping[str, Rule]) -> list[str]:
-    """Each column a step or rule names is one that the step it reads gives; readings may carry any."""
+def _check_columns(
+    steps: Mapping[str, Step], rules: Mapping[str, Rule], sources: Mapping[str, Source]
+) -> list[str]:
+    """Each column a step or rule names is one that what it reads gives, where that is known beforehand."""
     problems = []
     for kind, parts in (("step", steps), ("rule", rules)):
         for name, part in parts.items():
             above = steps.get(part.on)
-            given: Callable[[], Any] | None = getattr(above, "outputs", None)
+            given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
             needed: Callable[[], Any] | None = getattr(part, "inputs", None)
-            if given is None or needed is None:
+            if not given or needed is None:
                 continue
-            known = set(given()) | {"start", "end"}
+            known = given | {"start", "end"}
             word = kind if kind == "rule" else "window" if hasattr(part, "aggregates") else "detector"
             problems += [
                 f"{word}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)
             ]
-            if hasattr(above, "aggregates"):
-                problems += [f"{word}.{name}{problem}" for problem in _texts(part, known)]
+            if above is not None:
+                numbers = known - {*getattr(above, "texts", ())}
+                problems += [f"{word}.{name}{problem}" for problem in _texts(part, numbers)]
     return problems
+
+
+def _columns(givers: Iterable[Any]) -> set[str]:
+    """All columns that these give; none where one of them does not know."""
+    found: set[str] = set()
+    for giver in givers:
+        outputs = getattr(giver, "outputs", None) or getattr(getattr(giver, "codec", None), "outputs", None)
+        columns = None if outputs is None else outputs()
+        if columns is None:
+            return set()
+        found |= set(columns)
+    return found
 
 
 def _unknown(part: Any, column: str, known: set[str]) -> str:
@@ -155,11 +178,11 @@ def _unknown(part: Any, column: str, known: set[str]) -> str:
                 condition.check(sorted(known | {*condition.columns} - {column}))
             except ExpressionError as error:
                 return f".{key}: {error}"
-    return f': "{column}" is no column of {part.on}{nearest(column, known)}'
+    return f': "{column}" is no column of {part.on or "the readings"}{nearest(column, known - {"start", "end"})}'
 
 
 def _texts(part: Any, known: set[str]) -> list[str]:
-    """Columns of a window that a condition takes for texts; its results are numbers."""
+    """Columns of numbers that a condition takes for texts."""
     return [
         f'.{key}: "{column}" is a number in {part.on}; it cannot be compared with a text'
         for key, condition in _conditions(part)
@@ -170,8 +193,9 @@ def _texts(part: Any, known: set[str]) -> list[str]:
 
 def _conditions(part: Any) -> Iterator[tuple[str, Expression]]:
     """Keys of a component's table that hold conditions."""
-    for key, value in vars(part).items():
-        if isinstance(value, Expression) and not key.startswith("_"):
+    for item in dataclasses.fields(part):
+        key, value = item.name.rstrip("_"), getattr(part, item.name, None) if item.init else None
+        if isinstance(value, Expression):
             yield key, value
         elif isinstance(value, Mapping):
             yield from ((f"{key}.{name}", item) for name, item in value.items() if isinstance(item, Expression))

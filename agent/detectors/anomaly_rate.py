@@ -44,6 +44,7 @@ class AnomalyRate:
     _parts: list[Streaming] = field(init=False, repr=False, compare=False)
     _table: Table = field(init=False, repr=False, compare=False)
 
+    texts: ClassVar = ("reason",)
     usual_limit: ClassVar[float] = 0.5
     finds: ClassVar = {
         "score": Finding("are unusual at the same time", "are usual again", "several of its sensors", share=True)
@@ -63,6 +64,14 @@ class AnomalyRate:
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
         self.process(rows)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return ("score", "reason")
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return self.metrics
 
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""

@@ -57,6 +57,9 @@ class Combined(Streaming):
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
         raise NotImplementedError("the parts score")  # process is overridden
 
+    def outputs(self) -> tuple[str, ...]:
+        return (self.metric, "score", "reason")
+
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
         raw = [detector.process(rows) for detector, _ in self._inner]

@@ -92,6 +92,7 @@ class Kl:
         "score": Finding("is distributed unlike before", "is distributed as usual again"),
         "outside": Finding("lies where it never did", "is where it used to be again", share=True),
     }
+    texts: ClassVar = ("reason",)
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -132,11 +133,11 @@ class Kl:
         if self.reference is not None:
             whole = self.reference.edges or (self.reference.low, self.reference.high)
             self._set(None, np.array([whole]), np.array(self.reference.counts)[:, None])
-        self._no_values = {name: np.zeros(0) for name in self.outputs()}
+        self._no_values = {name: np.zeros(0) for name in self.outputs() if name not in self.texts}
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return ("score", "count", "missing", "outside")
+        return ("score", "count", "missing", "outside", "reason")
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""

@@ -83,6 +83,7 @@ class Mains:
     _learning: Learning = field(init=False, repr=False)
     _events: Events = field(init=False, repr=False)
 
+    texts: ClassVar = ("reason", "disturbance")
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = dict.fromkeys(
         ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")
@@ -136,6 +137,14 @@ class Mains:
     def fit(self, windows: Floats) -> None:
         """Learn what is normal in every series from windows `(k, size)`, none of them disturbed."""
         self.use(WaveModel.fit(windows, self.nominal / self.sampling_rate))
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return (*_VALUES, *self.texts)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what.

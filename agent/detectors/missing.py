@@ -53,6 +53,7 @@ class Missing:
     _table: Table = field(init=False, repr=False, compare=False)
     _now: int = field(init=False, repr=False, compare=False)
 
+    texts: ClassVar = ("reason",)
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = {"score": Finding("is missing", "comes again")}
 
@@ -74,7 +75,7 @@ class Missing:
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return ("score", "silence", "usual", "missing")
+        return ("score", "silence", "usual", "missing", "reason")
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""

@@ -79,6 +79,7 @@ class Pca:
     _table: Table = field(init=False, repr=False, compare=False)
     _following: Following = field(init=False, repr=False, compare=False)
 
+    texts: ClassVar = ("reason",)
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = {
         "score": Finding("do not move together as usual", "move together as usual again", "its sensors")
@@ -129,6 +130,14 @@ class Pca:
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation, at least `train` of each series."""
         self.process(rows)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return ("score", "t2", "q", "judged", "reason")
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return self.metrics
 
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""

@@ -89,6 +89,8 @@ class Spectral:
     _seen: Ints = field(init=False, repr=False)
     _band: Ints = field(init=False, repr=False)
 
+    texts: ClassVar = ("reason",)
+
     def __post_init__(self) -> None:
         high = self.high or self.sampling_rate / 2
         if self.window < 8 or self.learn < 1 or self.bands < 2 or not self.sampling_rate > 0:
@@ -111,6 +113,14 @@ class Spectral:
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
         self.process(rows)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return (*COLUMNS, *self.texts)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""

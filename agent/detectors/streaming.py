@@ -158,6 +158,8 @@ class Streaming(ABC):
     """Most cells of a matrix; fewer where the kernel needs much memory a cell."""
     words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Further columns that are texts: name -> the words its numbers stand for."""
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Further columns that are numbers."""
     silent: ClassVar[int] = FLAT
     """Why the kernel gives NaN once it has seen enough rows."""
 
@@ -203,6 +205,19 @@ class Streaming(ABC):
         Returns:
             `(k, length)` scores, larger is stranger, NaN where it cannot say; further columns if it likes.
         """
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns of its results that are texts."""
+        return ("reason", *self.words)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return tuple(dict.fromkeys((self.metric, "score", *self.figures, *self.texts)))
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,)
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""

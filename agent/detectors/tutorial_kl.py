@@ -60,6 +60,8 @@ class TutorialKL:
     _shared: Floats | None = field(init=False, repr=False, default=None)
     _learned: Floats = field(init=False, repr=False)
 
+    texts: ClassVar = ("reason",)
+
     def __post_init__(self) -> None:
         if self.window < 3 or self.bins < 1:
             raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
@@ -83,6 +85,14 @@ class TutorialKL:
         if why[0] != Reason.NONE:
             raise ValueError(f"not a reference: {WORDS[int(why[0])]}")
         self._shared = densities(counts, widths)[0]
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        return (*_COLUMNS, *self.texts)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""

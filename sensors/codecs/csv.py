@@ -43,6 +43,12 @@ class Csv(LineCodec):
         self._opening = False
         self._fitting = False  # whether a line has fitted the header
 
+    def outputs(self) -> tuple[str, ...] | None:
+        named = super().outputs()
+        if named is not None or not self.columns:
+            return named
+        return (*self._ordinary(filter(None, self.columns)), *(path.name for path in self._text_paths))
+
     def records(self, lines: list[bytes]) -> tuple[list[Record], list[int] | None]:
         records, which = [], []
         for row, line in enumerate(lines):

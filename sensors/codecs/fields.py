@@ -73,6 +73,13 @@ class Fields:
             if path is not None and path.levels and (self._list is None or not path.within(self._list)):
                 raise ValueError(f"field {path.source!r} is in a list that `explode` does not name")
 
+    def outputs(self) -> tuple[str, ...] | None:
+        """Columns of its rows; None where the sender decides."""
+        if not self.values:
+            return None
+        exploded = () if self._list is None else (self._list.name,)
+        return tuple(dict.fromkeys(p.name for p in (*self._value_paths, *self._text_paths))) + exploded
+
     def rows(
         self,
         records: list[Record] | Grid,

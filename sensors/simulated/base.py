@@ -46,6 +46,10 @@ class Simulated(ABC):
         self._pace: Pace | None = None
 
     @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its rows."""
+
+    @abstractmethod
     def blocks(self, start: int) -> Iterator[Batch]:
         """All rows from event time `start` (ns) on, in blocks of any size; pure, the seed decides."""
 

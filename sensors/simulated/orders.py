@@ -118,6 +118,9 @@ class Orders(Simulated):
         if not self.rate > 0 or self.max_pizzas < 1 or self.max_toppings < 0:
             raise ValueError("rate and max_pizzas must be above zero, max_toppings not below")
 
+    def outputs(self) -> tuple[str, ...]:
+        return ("id", "name", "pizzaName", "topping")
+
     def blocks(self, start: int) -> Iterator[Batch]:
         for block in self.orders(start):
             yield block.rows()

@@ -46,6 +46,9 @@ class Temperature(Simulated):
         if self.machines < 1 or not self.rate > 0:
             raise ValueError("machines and rate must be above zero")
 
+    def outputs(self) -> tuple[str, ...]:
+        return ("Temperature_C", *(["is_anomaly"] if self.labels else []))
+
     def blocks(self, start: int) -> Iterator[Batch]:
         rng = np.random.default_rng(self.seed)
         names = tuple(str(machine) for machine in range(self.machines))

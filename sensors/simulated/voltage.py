@@ -52,6 +52,9 @@ class Voltage(Simulated):
         if self.machines < 1 or not self.sampling_rate > 0 or self.anomaly_duration < 1 or self.noise < 0:
             raise ValueError("machines, sampling_rate and anomaly_duration must be above zero, noise not below")
 
+    def outputs(self) -> tuple[str, ...]:
+        return ("voltage", *(["is_anomaly", "kind"] if self.labels else []))
+
     def blocks(self, start: int) -> Iterator[Batch]:
         count = self.machines
         samples = max(1, min(round(self.sampling_rate), _BLOCK_SAMPLES // count))

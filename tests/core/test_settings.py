@@ -117,7 +117,10 @@ def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
 
 
 def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
-    text = SOURCE + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\n[rule.strange]\non = "drift"\n'
+    text = (
+        SOURCE
+        + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\nstep = "10s"\n[rule.strange]\non = "drift"\n'
+    )
     with pytest.raises(ConfigError, match=r"rule\.strange\.when: missing"):
         compose(load(write(tmp_path, text)))
 

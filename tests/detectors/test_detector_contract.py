@@ -290,3 +290,12 @@ def test_scale_and_offset_of_the_metric_do_what_is_stated(name, scale, offset):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     else:
         assert not np.allclose(a, b, rtol=1e-2, equal_nan=True), stated
+
+
+def test_it_names_the_columns_it_reads_and_gives(name):
+    detector, rows = make(name), rows_for(name)
+    out = detector.process(rows)
+    assert set(detector.outputs()) == {*out.values, *out.texts}
+    assert set(detector.texts) == set(out.texts)
+    assert detector.inputs()
+    assert set(detector.inputs()) <= set(rows.values)

@@ -74,7 +74,7 @@ def test_what_has_no_equivalent_is_said_plainly():
 
 def test_windows_and_detectors_that_flink_lacks_are_named_with_what_reads_them():
     tables = {
-        "source": {"a": {"type": "temperature"}, "b": {"type": "temperature"}},
+        "source": {"a": {"type": "tcp", "port": 1}, "b": {"type": "tcp", "port": 1}},
         "window": {
             "last": {"type": "sliding", "metric": "t", "size": "5s"},
             "five": {"type": "tumbling", "metric": "t", "size": "5s"},
@@ -96,7 +96,7 @@ def test_patterns_keep_their_quantifiers_and_bounds():
         "steps": ["start", "down+: < start", "flat{2,3}?", "dip{2}", "rest*?", "maybe?", "up: > last(down, 1)"],
         "measures": {"n": "count(down)", "mean": "avg(down.t)", "at": "up.time", "all": "list(t)", "rows": "count(*)"},
     }  # fmt: skip
-    tables = {"source": {"a": {"type": "temperature"}}, "rule": {"p": pattern}}
+    tables = {"source": {"a": {"type": "tcp", "port": 1}}, "rule": {"p": pattern}}
     script = str(to_flink(compose(Settings(**tables)), insert=False))
     assert (
         "PATTERN (`start` `down`+ `flat`{2,3}? `dip`{2} `rest`*? `maybe`? `up`) WITHIN INTERVAL '2' MINUTE"
