@@ -13,6 +13,7 @@ import numpy as np
 from agent.components import ConfigError
 from agent.offline import tutorial
 from agent.offline.calibration_data import DAY, LEARN, LIMIT, TEST, Judged, judged
+from agent.offline.evaluate import add_columns
 from agent.offline.help_text import HelpFormatter
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
@@ -65,7 +66,7 @@ def register(commands: Commands) -> None:
     )
     wave.add_argument("--frequency-tolerance", type=float, default=0.004, help="share of the frequency, likewise")
     metric = parser.add_argument_group("other metrics")
-    metric.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
+    add_columns(metric)
     metric.add_argument(
         "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
     )
@@ -151,7 +152,8 @@ def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
     apart = data.part == TEST
     kinds = [word for word, one in zip(data.kind, apart.tolist(), strict=True) if one]
     test = examine(data.score[apart], data.truth[apart], kinds, value, data.overlap)
-    lines = _lines(limit, value, test, data)
+    lines = [f"Calibrated: {args.detector} over {', '.join(data.watched)}"] if data.watched else []
+    lines += _lines(limit, value, test, data)
     try:
         plot_calibration(
             _picture(args),
@@ -167,7 +169,7 @@ def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     return {
-        "method": "quantile", "detector": args.detector, "threshold": value, "quantile": limit.value,
+        "method": "quantile", "detector": args.detector, "metrics": list(data.watched), "threshold": value, "quantile": limit.value,
         "interval": [limit.low, limit.high if limit.enough else None], "wanted_rate": limit.rate,
         "normal_windows": limit.windows, "independent_windows": limit.independent, **_scores_of(test.verdict),
         "confusion": test.verdict.confusion(), "false_alarm_rate": test.verdict.false_alarm_rate,

@@ -15,7 +15,7 @@ from agent.detectors.mains import Mains
 from agent.detectors.samples import check_labels, load_columns, load_samples, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.detectors.wave_model import WaveModel, measures_of
-from agent.offline.evaluate import keys_given, recordings, scored
+from agent.offline.evaluate import keys_given, recordings, scored, watched
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
 from agent.offline.waves import (
@@ -56,7 +56,8 @@ class Judged:
         table: its configuration; empty if it has one already.
         least: lowest threshold that makes sense.
         what: `windows` or `rows`.
-        lasting: TOML of how long an alarm must last; empty = none.
+        watched: columns that the detector looks at.
+        lasting: how long an alarm must last, in TOML; empty = one is enough.
     """
 
     score: Floats
@@ -69,6 +70,7 @@ class Judged:
     table: dict[str, Any]
     least: float
     what: str
+    watched: tuple[str, ...] = ()
     lasting: str = ""
 
 
@@ -123,7 +125,7 @@ def _of_waves(args: argparse.Namespace) -> Judged:
     truth = np.array([word != "normal" for word in kind])
     return Judged(
         score, kind, truth, np.concatenate(parts), max(1.0, n / hop), DAY * rate / hop, "wave", table, least, "windows",
-        _lasting(detector, rate, hop),
+        (waves[0].name,), _lasting(detector, rate, hop),
     )  # fmt: skip
 
 
@@ -168,7 +170,7 @@ def _of_windows(args: argparse.Namespace) -> Judged:
     least = 0.5 if isinstance(detector, Mains) else 0.0
     return Judged(
         score, kind.tolist(), truth, part, 1.0, DAY * rate / hop, "wave", table, least, "windows",
-        _lasting(detector, rate, hop),
+        lasting=_lasting(detector, rate, hop),
     )  # fmt: skip
 
 
@@ -279,4 +281,5 @@ def _of_metric(args: argparse.Namespace) -> Judged:
     return Judged(
         np.concatenate(score), kind, np.concatenate(truth), np.concatenate(part), max(overlaps),
         DAY / step if step > 0 else float("nan"), args.detector, table, -np.inf, "rows",
+        tuple(watched(args, items[0])),
     )  # fmt: skip

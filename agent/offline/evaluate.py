@@ -18,7 +18,7 @@ from agent.alerts import Identity
 from agent.components import ConfigError, build, keys_of
 from agent.engine import Engine, Step
 from agent.offline.help_text import progress
-from agent.offline.labelled import Labelled, of_windows, read_nab, read_npz, read_table
+from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
 from agent.rows import Rows
 from sensors.batch import Batch, Floats
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400
   agent evaluate recordings/ --detector auto --metric value --threshold 1 --plots pictures/
-  agent evaluate pump.csv -c config/vibration.toml --detector drift --threshold 0.5
+  agent evaluate pump.csv -c config/metrics.toml --detector pressure --train 500
   agent evaluate --nab nab/ --windows windows.json --detector auto --json
 """
 
@@ -137,12 +137,24 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="further keys of the detector"
     )
-    parser.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
-    parser.add_argument("--train", type=int, default=0, help="first rows of each recording that are not judged")
+    add_columns(parser)
+    parser.add_argument(
+        "--train", type=int, default=0, help="first rows of each recording that are not judged; what a detector "
+        "learns from is a key of its own, such as --set train=1200"
+    )  # fmt: skip
     parser.add_argument("--threshold", type=float, default=1.0, help="alarm at this score and above (default 1)")
     parser.add_argument("--plots", type=Path, help="folder for a picture of each recording")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(func=evaluate)
+
+
+def add_columns(parser: Any) -> None:
+    """The options that say what the columns of a labelled file mean."""
+    parser.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
+    parser.add_argument("--time", default="", metavar="COLUMN", help="time column (ISO, or seconds); default: that of "
+                        "the codec with -c, else time, timestamp, datetime or ts, else a row a second")  # fmt: skip
+    parser.add_argument("--machine", default="", metavar="COLUMN", help="machine column: each is judged by itself; "
+                        "default: that of the codec with -c, else there is one")  # fmt: skip
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -151,7 +163,8 @@ def evaluate(args: argparse.Namespace) -> int:
         items = list(recordings(args))
         results = [scored(args, item) for item in progress(items)]
     except (ConfigError, ValueError, OSError) as error:
-        sys.stderr.write(f"agent evaluate: {error}\n")
+        why = f"cannot use {error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        sys.stderr.write(f"agent evaluate: {why}\n")
         return 2
     recorded, items, scores = items, [item for item, _, _ in results], [score for _, score, _ in results]
     skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in items]
@@ -161,17 +174,22 @@ def evaluate(args: argparse.Namespace) -> int:
     best = judge(judged, labels, best_threshold(judged, labels))
     each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(items, judged, labels, strict=True)}
     if args.json:
-        document = {"detector": args.detector, "at_threshold": whole.document(), "best_f1": best.document()}
+        document = {
+            "detector": args.detector,
+            "metrics": watched(args, items[0]),
+            "at_threshold": whole.document(),
+            "best_f1": best.document(),
+        }
         files = {name: one.document() for name, one in each.items()}
         sys.stdout.write(json.dumps(document | {"files": files}) + "\n")
     else:
-        _table(each, whole, best)
+        _table(f"{args.detector} over {', '.join(watched(args, items[0]))}", each, whole, best)
     if args.plots:
         from agent.offline.score_plots import NoPlotError, plot_score  # matplotlib only where it is wanted
 
         try:
             for item, (_, score, found) in zip(recorded, results, strict=True):
-                plot_score(args.plots, item, score, args.threshold, found.at, _watched(args, item))
+                plot_score(args.plots, item, score, args.threshold, found.at, watched(args, item))
         except NoPlotError as error:
             sys.stderr.write(f"agent evaluate: no picture: {error}\n")
     return 0
@@ -189,10 +207,34 @@ def recordings(args: argparse.Namespace) -> Iterator[Labelled]:
         if not args.windows:
             raise ValueError("--nab needs --windows")
         yield from read_nab(args.nab, args.windows)
+    layout = _layout(args)
     for path in args.files:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file")
         found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
         for file in found:
-            yield read_npz(file, args.label) if file.suffix == ".npz" else read_table(file, args.label)
+            yield from [read_npz(file, layout)] if file.suffix == ".npz" else read_table(file, layout)
+
+
+def _layout(args: argparse.Namespace) -> Layout:
+    """The columns as the command line, or else the codec of the configuration, names them."""
+    codecs = [source.get("codec", {}) for source in _tables(args).get("source", {}).values()] if args.config else []
+    codec: dict[str, Any] = next((one for one in codecs if one.get("time")), next(iter(codecs), {}))
+    unit = "s" if args.time or "time" not in codec else codec.get("time_unit", "ns")
+    return Layout(
+        label=args.label, time=args.time or codec.get("time", ""), time_unit=unit,
+        machine=args.machine or codec.get("machine", ""),
+        metrics=() if args.config else tuple(name for name in [args.metric, *args.metrics.split(",")] if name),
+    )  # fmt: skip
+
+
+def _tables(args: argparse.Namespace) -> dict[str, Any]:
+    try:
+        return tomllib.loads(args.config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{args.config}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{args.config}: {error}") from error
 
 
 def scored(
@@ -214,10 +256,17 @@ def scored(
     return of_windows(item, found), score, found
 
 
-def _watched(args: argparse.Namespace, item: Labelled) -> list[str]:
-    """Columns that the detector reads, as far as the command line says."""
-    table = {} if args.config else keys_given(args, list(item.rows.values))
-    return [str(table["metric"])] if "metric" in table else list(table.get("metrics", ()))
+def watched(args: argparse.Namespace, item: Labelled) -> list[str]:
+    """Columns of the readings that the detector looks at."""
+    table = keys_given(args, list(item.rows.values)) if not args.config else {}
+    if args.config:
+        tables = _tables(args)
+        known: dict[str, Any] = {**tables.get("window", {}), **tables.get("detector", {})}
+        seen, name = set(), args.detector
+        while name in known and name not in seen:
+            seen.add(name)
+            table, name = known[name], str(known[name].get("on", ""))
+    return [str(table["metric"])] if "metric" in table else [str(one) for one in table.get("metrics", ())]
 
 
 def _named(args: argparse.Namespace, item: Labelled) -> Rows:
@@ -245,10 +294,7 @@ def keys_given(args: argparse.Namespace, columns: Sequence[str]) -> dict[str, An
 
 def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
     """What the table `[detector.NAME]` of a configuration says, with the windows and detectors that it reads."""
-    try:
-        tables = tomllib.loads(args.config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{args.config}: {error}") from error
+    tables = _tables(args)
     known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
     steps: dict[str, Step] = {}
     name = args.detector
@@ -276,11 +322,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def _table(each: dict[str, Judgement], whole: Judgement, best: Judgement) -> None:
-    head = "{:40s} {:>7s} {:>6s} {:>6s} {:>6s} {:>6s} {:>9s} {:>6s} {:>6s}\n"
-    sys.stdout.write(head.format("", "rows", "prec.", "recall", "F1", "FAR", "events", "false", "AUC"))
+def _table(what: str, each: dict[str, Judgement], whole: Judgement, best: Judgement) -> None:
+    head = "{:40.40s} {:>7s} {:>6s} {:>6s} {:>6s} {:>6s} {:>9s} {:>6s} {:>6s}\n"
+    sys.stdout.write(f"{what}\n{'':40s} {' by row ':-^35s} {' by event ':-^16s} {'by row':>6s}\n")
+    sys.stdout.write(head.format("", "rows", "prec.", "recall", "F1", "FAR", "found", "false", "AUC"))
     line = "{:40.40s} {:>7d} {:>6.3f} {:>6.3f} {:>6.3f} {:>6.3f} {:>4d}/{:<4d} {:>6d} {:>6.3f}\n"
-    named = {**each, f"all, threshold {whole.threshold:.4g}": whole, f"all, best F1 at {best.threshold:.4g}": best}
+    fitted = f"all, best F1 at {best.threshold:.4g}"
+    if best.false_alarm_rate == 1.0:
+        fitted = "all, best F1: none better than always"
+    named = {**each, f"all, threshold {whole.threshold:.4g}": whole, fitted: best}
     for name, one in named.items():
         row = (one.rows, one.precision, one.recall, one.f1, one.false_alarm_rate, one.found, one.events, one.false)
         sys.stdout.write(line.format(name[-40:], *row, one.roc_auc))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,55 @@ import numpy as np
 from agent.detectors.samples import check_labels, load_columns, number
 from agent.rows import Rows
 from sensors.batch import Floats, Ints
+from sensors.times import NANOSECONDS
 from sensors.units import SECOND
 
 LABELS = ("label", "is_anomaly", "anomaly")
-TIMES = ("time", "timestamp", "datetime")
+TIMES = ("time", "timestamp", "datetime", "ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the columns of a labelled CSV or NPZ mean.
+
+    Attributes:
+        label: column of the label; empty = the first of `LABELS`.
+        time: column of the time; empty = the first of `TIMES`, or else a row a second.
+        time_unit: of times that are numbers: ns, us, ms, s; `iso` says that they are texts.
+        machine: column of the machine; each of them is a recording of its own. Empty = there is one.
+        metrics: columns to read; empty = all that are numbers.
+    """
+
+    label: str = ""
+    time: str = ""
+    time_unit: str = "s"
+    machine: str = ""
+    metrics: tuple[str, ...] = ()
+
+    def truth(self, path: Path, columns: Collection[str]) -> str:
+        """The label among the columns of a file.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        names = (self.label,) if self.label else LABELS
+        found = next((name for name in names if name in columns), None)
+        if found is None:
+            raise ValueError(f"{path}: no label column; say which with --label; there are: {', '.join(columns)}")
+        return found
+
+    def stamp(self, path: Path, columns: Collection[str]) -> str:
+        """The time among the columns of a file; empty if it has none of the usual names.
+
+        Raises:
+            ValueError: if the column that is configured is not there.
+        """
+        if self.time and self.time not in columns:
+            raise ValueError(f"{path}: no time column {self.time}; there are: {', '.join(columns)}")
+        return self.time or next((name for name in TIMES if name in columns), "")
+
+
+PLAIN = Layout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +96,18 @@ def of_windows(item: Labelled, found: Rows) -> Labelled:
     return Labelled(item.name, rows, (total[last] > total[first]).astype(np.float64), item.category)
 
 
-def nanoseconds(stamp: str) -> int:
-    """An ISO time, or a number of seconds, in ns; UTC where it does not say.
+def nanoseconds(stamp: str, unit: str = "s") -> int:
+    """A number of `unit` (of `iso`: of seconds) or an ISO time, in ns; UTC where it does not say.
 
     Raises:
         ValueError: if it is neither.
     """
-    try:
-        moment = datetime.fromisoformat(stamp)
-    except ValueError:
-        return round(float(stamp) * SECOND)
+    if unit != "iso":
+        try:
+            return int(stamp) * NANOSECONDS[unit] if stamp.isdigit() else round(float(stamp) * NANOSECONDS[unit])
+        except ValueError:
+            pass  # a text, then
+    moment = datetime.fromisoformat(stamp)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp()) * SECOND + moment.microsecond * 1000
 
@@ -71,28 +118,64 @@ def readings(time: Ints, values: dict[str, Floats]) -> Rows:
     return Rows(np.zeros(n, np.int64), time, time, np.arange(n), values, int(time.max()) if n else 0)
 
 
-def read_table(path: Path, label: str = "") -> Labelled:
-    """A CSV with a header, a time column if it has one, a label column (0 or 1) and metrics.
+def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:
+    """A CSV with a header, a time column if it has one, a label column (0 or 1) and metrics: a recording a machine.
 
     Raises:
         ValueError: if there is no label column, a line is too short or too long, a cell is no number, or a label is
             neither 0 nor 1; the message names file and line.
     """
     columns, places = _columns(path)
-    truth = next((name for name in (label, *LABELS) if name and name in columns), None)
-    if truth is None:
-        raise ValueError(f"{path}: no label column; say which with --label; there are: {', '.join(columns)}")
-    stamp = next((name for name in TIMES if name in columns), None)
-    time = _times(path, stamp, columns.pop(stamp), places) if stamp else SECOND * np.arange(len(places))
-    numbers = {
-        name: _numbers(path, name, cells, places)
+    truth, stamp = layout.truth(path, columns), layout.stamp(path, columns)
+    if not stamp:
+        _refuse_other_times(path, columns)
+    missing = [name for name in (layout.machine, *layout.metrics) if name and name not in columns]
+    if missing:
+        there = ", ".join(name for name in columns if name not in (truth, stamp, "kind"))
+        raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {there}")
+    time = (
+        _times(path, stamp, columns[stamp], places, layout.time_unit) if stamp else SECOND * np.arange(len(places))
+    )
+    answer = check_labels(path, _numbers(path, truth, columns[truth], places), places)
+    words = columns[layout.machine] if layout.machine else []
+    names = layout.metrics or [
+        name
         for name, cells in columns.items()
-        if name not in ("changepoint", "kind")
-    }
-    answer = check_labels(path, numbers.pop(truth), places)
-    if not numbers:
+        if name not in (truth, stamp, layout.machine, "changepoint", "kind") and not _is_text(cells)
+    ]
+    values = {name: _numbers(path, name, columns[name], places) for name in names}
+    if not values:
         raise ValueError(f"{path}: there is no column beside the label {truth}")
-    return Labelled(str(path), readings(time, numbers), answer, path.parent.name)
+    whole = Labelled(str(path), readings(time, values), answer, path.parent.name)
+    return _by_machine(whole, words) if words else [whole]
+
+
+def _is_text(cells: list[str]) -> bool:
+    """Whether a column begins with a text: the name of something, and no metric."""
+    return number(next((cell for cell in cells if cell.strip()), "")) is None
+
+
+def _refuse_other_times(path: Path, columns: dict[str, list[str]]) -> None:
+    """No column has a usual name of times: one that holds texts which are times is no metric, and not nothing."""
+    for name, cells in columns.items():
+        if _is_text(cells):
+            try:
+                nanoseconds(cells[0])
+            except ValueError:
+                continue
+            raise ValueError(f"{path}: the column {name} holds times; say --time {name}, or call it {TIMES[0]}")
+
+
+def _by_machine(whole: Labelled, words: list[str]) -> list[Labelled]:
+    """A recording of each machine, in order of appearance."""
+    machine = np.array(words)
+    parts = []
+    for name in dict.fromkeys(words):
+        mine = np.flatnonzero(machine == name)
+        values = {column: value[mine] for column, value in whole.rows.values.items()}
+        rows = readings(whole.rows.start[mine], values)
+        parts.append(Labelled(f"{whole.name}, {name.replace('/', '_')}", rows, whole.label[mine], whole.category))
+    return parts
 
 
 def _columns(path: Path) -> tuple[dict[str, list[str]], list[int]]:
@@ -114,11 +197,11 @@ def _columns(path: Path) -> tuple[dict[str, list[str]], list[int]]:
     return {name: [cells[i] for _, cells in table] for i, name in enumerate(header) if name}, [n for n, _ in table]
 
 
-def _times(path: Path, name: str, cells: list[str], places: list[int]) -> Ints:
+def _times(path: Path, name: str, cells: list[str], places: list[int], unit: str = "s") -> Ints:
     time = np.empty(len(cells), np.int64)
     for i, (cell, line) in enumerate(zip(cells, places, strict=True)):
         try:
-            time[i] = nanoseconds(cell)
+            time[i] = nanoseconds(cell, unit)
         except (ValueError, OverflowError) as error:
             raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no time') from error
     return time
@@ -136,20 +219,19 @@ def _numbers(path: Path, name: str, cells: list[str], places: list[int]) -> Floa
 
 def read_skab(path: Path) -> Labelled:
     """A file of SKAB: `;`-separated, columns datetime, sensors, anomaly, changepoint."""
-    return read_table(path, "anomaly")
+    (item,) = read_table(path, Layout(label="anomaly"))
+    return item
 
 
-def read_npz(path: Path, label: str = "") -> Labelled:
-    """An NPZ of arrays of one length: metrics, a label, and perhaps `time`: whole ns, or seconds with a fraction.
+def read_npz(path: Path, layout: Layout = PLAIN) -> Labelled:
+    """An NPZ of arrays of one length: metrics, a label, and perhaps a time: whole ns, or seconds with a fraction.
 
     Raises:
         ValueError: if there is no label, or the lengths differ.
     """
     arrays = load_columns(path)
-    stamp = arrays.pop("time", None)
-    truth = next((name for name in (label, *LABELS) if name and name in arrays), None)
-    if truth is None:
-        raise ValueError(f"{path}: no label array; say which with --label; there are: {', '.join(arrays)}")
+    truth, stamped = layout.truth(path, arrays), layout.stamp(path, arrays)
+    stamp = arrays.pop(stamped) if stamped else None
     n = len(arrays[truth]) if arrays[truth].ndim else 0
     time = SECOND * np.arange(n) if stamp is None else stamp
     if time.dtype.kind == "f" and not np.isfinite(time).all():
@@ -160,7 +242,11 @@ def read_npz(path: Path, label: str = "") -> Labelled:
         raise ValueError(
             f"{path}: {', '.join(wrong) or 'time'} and the label {truth} differ in length, or have none"
         )
-    metrics = {name: np.asarray(array, np.float64) for name, array in arrays.items() if name != truth}
+    missing = [name for name in layout.metrics if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(arrays)}")
+    names = layout.metrics or [name for name in arrays if name != truth]
+    metrics = {name: np.asarray(arrays[name], np.float64) for name in names}
     if not metrics:
         raise ValueError(f"{path}: there is no array beside the label {truth}")
     answer = check_labels(path, np.asarray(arrays[truth], np.float64))

@@ -62,6 +62,7 @@ def plot_score(
             axes.axvspan(first - 0.5, last - 0.5, color=ANOMALY, alpha=0.25, linewidth=1, zorder=3)
         axes.set_xlim(0, len(item.label))
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{Path(item.name).stem}.png"
+    file, comma, machine = Path(item.name).name.partition(", ")
+    path = folder / f"{Path(file).stem}{comma and '-'}{machine}.png"
     _save(figure, path)
     return path

@@ -50,7 +50,7 @@ def test_evaluate_names_file_and_line(tmp_path, lines, head, said):
         ({"x": np.zeros(10), "label": np.zeros(9)}, "differ in length"),
         ({"x": np.zeros(10), "label": np.full(10, 2)}, "row 0: the label is 2"),
         ({"x": np.zeros(10), "label": np.array(0)}, "differ in length"),
-        ({"x": np.zeros(10), "label": np.array(["a"] * 10)}, "no label array"),
+        ({"x": np.zeros(10), "label": np.array(["a"] * 10)}, "no label column"),
         ({"x": np.zeros(3), "label": np.zeros(3), "time": np.array([0.0, np.nan, 1.0])}, "without a time"),
     ],
 )

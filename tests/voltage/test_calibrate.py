@@ -129,7 +129,7 @@ def test_any_metric_with_a_label_is_calibrated_and_runs_so(tmp_path, capsys):
     assert report["expected_false_alarms_a_day"] == pytest.approx(864)
     (tmp_path / "agent.toml").write_text(HEAD + toml.read_text() + TAIL)
     assert agent(capsys, "check", "-c", tmp_path / "agent.toml")[0] == 0
-    item = read_table(path)
+    (item,) = read_table(path)
     _, alerts, when = live(toml.read_text(), "pressure", item.rows.values["pressure"], 10**9)
     assert when == f"score > {report['threshold']!r}"
     raised = [alert.started_at // 10**9 for alert in alerts if alert.change == "raised"]
