@@ -169,7 +169,8 @@ def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     return {
-        "method": "quantile", "detector": args.detector, "metrics": list(data.watched), "threshold": value, "quantile": limit.value,
+        "method": "quantile", "detector": args.detector, "metrics": list(data.watched),
+        "threshold": value, "quantile": limit.value,
         "interval": [limit.low, limit.high if limit.enough else None], "wanted_rate": limit.rate,
         "normal_windows": limit.windows, "independent_windows": limit.independent, **_scores_of(test.verdict),
         "confusion": test.verdict.confusion(), "false_alarm_rate": test.verdict.false_alarm_rate,
