@@ -2,19 +2,20 @@
 
 Most senders write the same fields in the same order for ever: `{"Temperature_C": 65, "Timestamp": 1710856626905833677}`.
 What is left of such a line without the characters of numbers, its skeleton, is the same in all lines. Then the lines
-are one array: letters go, `{` becomes a space, `:` and `}` become commas,
+are one array: names go, `{` becomes a space, `:` and `}` become commas,
 
      "",65,"",1710856626905833677,
      "",66,"",1710856627905833677,
 
-and one call parses it. That each line is what it seems follows from three checks: all skeletons are that of the
-first line, which was parsed as JSON and has numbers only; JSON allows exactly one value between two commas; and every
-name became an empty text, so no digit stands anywhere but behind a colon. Lines that fail a check are no error: they
-are parsed one object a line.
+and one call parses it. That each line is what it seems follows from four checks: all skeletons are that of the
+first line, which was parsed as JSON and has numbers only; no letter stands outside quotes, so what goes is never part
+of a value such as `1e5`; JSON allows exactly one value between two commas; and every name became an empty text, so no
+digit stands anywhere but behind a colon. Lines that fail a check are no error: they are parsed one object a line.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress
@@ -22,7 +23,9 @@ from typing import Any
 
 import orjson
 
-_NUMERIC = b"0123456789+-."  # an exponent's letter shows in the skeleton, and so such a line is not of this shape
+_QUOTED = re.compile(rb'"[^"]*"')
+_NUMERIC = b"0123456789+-."
+_FRAME = b"{:,} \t\r"  # all that stands outside quotes in a skeleton
 _MAP = bytes.maketrans(b"{:}", b" ,,")
 _GONE = bytes(set(range(256)) - set(_NUMERIC + b'"{:,}' + b" \t\r\n"))
 _SINGLE = {int, float}
@@ -58,6 +61,8 @@ def grid(lines: list[bytes]) -> Grid | None:
     skeleton = first.translate(None, _NUMERIC)
     if b"\n" in skeleton or b"\\" in skeleton or len(skeleton) == len(first):
         return None
+    if _QUOTED.sub(b"", skeleton).translate(None, _FRAME):
+        return None  # letters outside quotes: an exponent, a literal
     text = b"\n".join(lines)
     if text.translate(None, _NUMERIC) != (skeleton + b"\n") * (len(lines) - 1) + skeleton:
         return None

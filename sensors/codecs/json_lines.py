@@ -85,5 +85,16 @@ def _loads(line: bytes) -> object:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if any(literal in line for literal in _LITERALS) or "infinity" in str(error):
-            return json.loads(line)
+            return _lenient(line.decode())
         raise
+
+
+def _lenient(line: str) -> object:
+    """JSON with `NaN` and `Infinity`; what `json` reads beyond that, half a surrogate pair, is no text here either."""
+    found: object = json.loads(line)
+    if "\\ud" in line.lower():
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("half a surrogate pair") from error
+    return found

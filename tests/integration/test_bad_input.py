@@ -126,3 +126,49 @@ async def test_garbage_a_missing_port_and_a_pulled_plug_cost_nothing_but_counter
         assert await agent.stop() == 0
         assert not [line for line in agent.lines if "Traceback" in line]
     device.unplug()
+
+
+LINES = """
+[agent]
+state = "{tmp}/state"
+health = "200ms"
+tick = "100ms"
+
+[source.line]
+type = "tcp"
+port = {port}
+codec = {{ type = "json", machine = "m", texts = ["s"] }}
+
+[rule.hot]
+when = "x >= 1"
+
+[sink.console]
+type = "lines"
+kinds = ["alert", "state", "health"]
+"""
+
+
+async def test_names_that_are_no_text_cost_their_line_over_tcp(tmp_path):
+    devices = asyncio.Queue()
+    server = await asyncio.start_server(lambda _, writer: devices.put(writer), "127.0.0.1", 0)
+    async with server:
+        file = tmp_path / "agent.toml"
+        file.write_text(LINES.format(tmp=tmp_path, port=server.sockets[0].getsockname()[1]))
+        async with AgentProcess("run", "-c", file) as agent:
+            device = await asyncio.wait_for(devices.get(), 20)
+            device.write(b'{"m": "first", "x": 2}\n')
+            await agent.says("alert.raised")
+            broken = (
+                rb'{"m": "\ud800", "a": NaN, "x": 2}', rb'{"m": "c", "a": NaN, "x": 2, "s": "\udfff"}',
+                rb'{"m": "c", "\ud800": NaN, "x": 2}', b'{"m": "\xed\xa0\x80", "a": NaN, "x": 2}',
+                b'{"m": "\xff", "x": 2}', rb'{"m": "\ud800", "x": 2}',
+            )  # fmt: skip
+            device.write(b"\n".join(broken) + b"\n")
+            counts = await health(agent, lambda counts: counts["frames_bad"] >= len(broken))
+            assert counts["frames_bad"] == len(broken)
+            assert counts["last_error"].startswith("no JSON")
+            device.write(b'{"m": "last", "a": NaN, "x": 2}\n')
+            await agent.says('"machine":"last"')
+            assert await agent.stop() == 0
+            assert not [line for line in agent.lines if "Traceback" in line]
+            device.close()

@@ -86,6 +86,34 @@ def test_a_broken_line_is_counted_with_a_reason_and_the_others_are_read(line: st
         assert len(codec.counters.last_error) < 250
 
 
+HALF = [
+    rb'{"m": "\ud800", "a": NaN, "x": 2}', rb'{"m": "\uDFFF", "a": NaN, "x": 2}', rb'{"m": "a", "a": NaN, "\udc00": 2}',
+    rb'{"m": "a", "s": "\ud83d \udd25", "a": Infinity}', rb'{"m": "a", "x": [{"\uD800": NaN}]}',
+    rb'[{"m": "a", "x": NaN}, {"m": "\ud800", "x": 1}]',
+    b'{"m": "\xed\xa0\x80", "a": NaN, "x": 2}', b'{"m": "\xff", "a": NaN}', b'{"m": "\xc0\x80", "a": -Infinity}',
+    '{"m": "a", "a": NaN}'.encode("utf-16"), '{"m": "a", "a": NaN}'.encode("utf-32-le"),
+    b'\xef\xbb\xbf{"m": "a", "a": NaN}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", HALF)
+def test_what_is_no_text_is_refused_beside_nan_as_anywhere_else(line: bytes) -> None:
+    for written in (line, line.replace(b"NaN", b"1").replace(b"-Infinity", b"1").replace(b"Infinity", b"1")):
+        codec = JsonLines(machine="m", texts=["s"])
+        batch = decode(codec, b'{"m": "b", "x": 1}', written)
+        assert [row["machine"] for row in rows(batch)] == ["b"]
+        assert (codec.counters.frames_ok, codec.counters.frames_bad) == (1, 1)
+        codec.counters.last_error.encode()
+        assert "no JSON" in codec.counters.last_error
+
+
+def test_a_whole_surrogate_pair_beside_nan_is_a_character() -> None:
+    codec = JsonLines(machine="m", texts=["s"])
+    (row,) = rows(decode(codec, rb'{"m": "\ud83d\udd25", "s": "\\ud800", "a": NaN, "x": 2}'))
+    assert (row["machine"], row["s"], row["x"]) == ("\U0001f525", r"\ud800", 2.0)
+    assert codec.counters.frames_bad == 0
+
+
 @pytest.mark.parametrize(("unit", "value"), [("ns", STAMP), ("us", STAMP // 10**3), ("ms", STAMP // 10**6),
                                              ("s", STAMP // 10**9), ("s", STAMP / 10**9), ("ms", f'"{STAMP // 10**6}"'),
                                              ("iso", '"2024-03-19T13:57:06.905833677Z"'),
