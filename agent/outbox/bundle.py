@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, repeat
-from operator import itemgetter
 
 import orjson
 
@@ -20,22 +19,20 @@ MOST = 256
 
 _FEWEST = 8  # below, a row a message is as good, and each can be looked at with SQL
 _BYTES = 64 * 1024
-_OVERHEAD = 64  # bytes a message costs beside its texts
+OVERHEAD = 64
+"""Bytes a message is taken to cost beside its texts."""
+
 _BUNDLED: frozenset[Kind] = frozenset({"alert", "raw", "metric"})
-_body = itemgetter(4)
 
 
 def size_of(message: Message) -> int:
     """Bytes a message is taken to occupy."""
-    return len(message.body) + len(message.id) + len(message.machine) + len(message.name) + _OVERHEAD
+    return len(message.body) + len(message.id) + len(message.machine) + len(message.name) + OVERHEAD
 
 
 def weigh(messages: Sequence[Message]) -> int:
-    """Bytes that messages of one kind are taken to occupy: their bodies, and names as long as those of the first."""
-    first = messages[0]
-    if len(messages) == 1:
-        return size_of(first)
-    return sum(map(len, map(_body, messages))) + len(messages) * (size_of(first) - len(first.body))
+    """Bytes that messages are taken to occupy."""
+    return sum(map(size_of, messages))
 
 
 def bundles(kind: Kind, messages: Sequence[Message], quota: int) -> Iterator[Sequence[Message]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agent.alerts import Kind
-from agent.outbox.bundle import MOST, unpack
-from agent.outbox.table import COLUMNS, Held, among, checksum, kept_of
+from agent.outbox.bundle import MOST, OVERHEAD, weigh
+from agent.outbox.table import BUNDLED, COLUMNS, Held, among, checksum, kept_of
 
 
 @dataclass(slots=True)
@@ -25,22 +25,28 @@ class Start:
     ids: list[tuple[Kind, str]]
     states: dict[tuple[str, str], int]
     stored: int  # when the newest row was stored, 0 if there is none
-    damaged: int = 0  # rows of a kind that there is not; they are gone
+    damaged: int = 0  # messages of rows that cannot be what was written; they are gone
 
 
 _WHOLE = (
     "typeof(id) = 'text' AND typeof(machine) = 'text' AND typeof(name) = 'text' AND typeof(time) = 'integer'"
-    " AND typeof(stored) = 'integer' AND typeof(crc) = 'integer' AND typeof(body) = 'blob' AND typeof(size) = 'integer'"
-    f" AND typeof(count) = 'integer' AND (count = 1 AND size BETWEEN length(body) + 64 AND length(body) + 10000"
-    f" OR count BETWEEN 2 AND {MOST} AND size BETWEEN length(body) / 4 AND length(body) * 4 + 10000 * count)"
+    " AND typeof(stored) = 'integer' AND typeof(crc) = 'integer' AND typeof(body) = 'blob'"
+    f" AND typeof(count) = 'integer' AND count BETWEEN 1 AND {MOST}"
 )
 """What every row fulfils unless a byte of the file was overwritten; the checksum is looked at when it is sent."""
 
+_SIZE = f"length(body) + length(id) + length(machine) + length(name) + {OVERHEAD} * count"
+"""What a row of one message weighs; of a bundle, whose names are in the body, about."""
+
 
 def load(connection: sqlite3.Connection) -> Start:
-    """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed."""
-    known = among(get_args(Kind))
-    damaged = connection.execute(f"DELETE FROM log WHERE NOT ({known} AND {_WHOLE})").rowcount  # noqa: S608
+    """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed.
+
+    A row's size is never a reason to remove it: it only serves the bounds, and is put right from what is there.
+    """
+    damaged = _remove_damaged(connection)
+    connection.execute(f"UPDATE log SET size = {_SIZE} WHERE count = 1 AND size IS NOT {_SIZE}")  # noqa: S608
+    ids = _ids(connection)
     last = connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
     cursors, notes = _values(connection, "cursors"), _values(connection, "notes")
     times = connection.execute("SELECT stored FROM log ORDER BY position DESC LIMIT 3").fetchall()
@@ -54,7 +60,7 @@ def load(connection: sqlite3.Connection) -> Start:
         },
         cursors=cursors,
         notes=notes,
-        ids=_ids(connection),
+        ids=ids,
         states={
             (machine, name): position
             for machine, name, position in connection.execute(
@@ -66,15 +72,32 @@ def load(connection: sqlite3.Connection) -> Start:
     )
 
 
+def _remove_damaged(connection: sqlite3.Connection) -> int:
+    """How many messages went with the rows; one whose number of messages is damaged counts as one."""
+    where = f"NOT ({among(get_args(Kind))} AND {_WHOLE})"
+    count = f"iif(typeof(count) = 'integer' AND count BETWEEN 1 AND {MOST}, count, 1)"
+    damaged = connection.execute(f"SELECT coalesce(sum({count}), 0) FROM log WHERE {where}").fetchone()[0]  # noqa: S608
+    if damaged:
+        connection.execute(f"DELETE FROM log WHERE {where}")  # noqa: S608
+    return int(damaged)
+
+
 def _ids(connection: sqlite3.Connection) -> list[tuple[Kind, str]]:
+    """The ids of all messages; while bundles are unpacked for theirs, their sizes are put right."""
     ids: list[tuple[Kind, str]] = []
-    query = "SELECT kind, id, iif(count > 1, body, NULL) FROM log ORDER BY position"
-    for kind, id_, body in connection.execute(query):
-        if body is None:
+    sizes: list[tuple[int, int]] = []
+    query = f"SELECT {BUNDLED}, {_SIZE} FROM log ORDER BY position"  # noqa: S608 constants
+    for *row, about in connection.execute(query):
+        position, kind, id_, *_, size, _, _, count = row
+        if count == 1:
             ids.append((kind, id_))
-        else:
-            with suppress(ValueError):
-                ids += [(kind, message.id) for message in unpack(kind, body)]
+            continue
+        kept = kept_of(row)  # None: damaged, which is counted when it is read
+        right = about if kept is None else weigh(kept.messages)
+        ids += [(kind, message.id) for message in (kept.messages if kept else ())]
+        if right != size:
+            sizes.append((right, position))
+    connection.executemany("UPDATE log SET size = ? WHERE position = ?", sizes)
     return ids
 
 

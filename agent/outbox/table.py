@@ -6,7 +6,6 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,6 +29,8 @@ MIGRATIONS = (
 
 _ROWS = 200  # of one INSERT
 COLUMNS = "position, kind, id, machine, name, time, stored, size, crc, body, count"
+BUNDLED = COLUMNS.replace("body", "iif(count > 1, body, NULL)")
+"""Where only the bodies of bundles are wanted."""
 
 
 class Kept(NamedTuple):
@@ -240,20 +241,18 @@ def backlog(
 ) -> Counter[str]:
     """How many messages of each machine wait in the range, apart from the positions `without`."""
     machines: Counter[str] = Counter()
-    for row in _rows(connection, "position, kind, machine, count, iif(count > 1, body, NULL)", after, upto, kinds):
-        position, kind, machine, count, body = row
-        if count == 1:
-            machines[machine] += position not in without
-        else:
-            with suppress(ValueError):  # damaged: it will not be sent, and so not be waited for
-                held = unpack(kind, body)
-                places = range(position - len(held) + 1, position + 1)
-                waiting = (
-                    m.machine
-                    for m, place in zip(held, places, strict=True)
-                    if after < place <= upto and place not in without
-                )
-                machines.update(waiting)
+    for row in _rows(connection, BUNDLED, after, upto, kinds):
+        if row[10] == 1:
+            machines[row[3]] += row[0] not in without
+            continue
+        kept = kept_of(row)
+        if kept is not None:  # damaged: it will not be sent, and so not be waited for
+            places = range(kept.first, kept.position + 1)
+            machines.update(
+                message.machine
+                for message, place in zip(kept.messages, places, strict=True)
+                if after < place <= upto and place not in without
+            )
     return machines
 
 
