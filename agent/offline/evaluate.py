@@ -224,6 +224,7 @@ def _layout(args: argparse.Namespace) -> Layout:
     return Layout(
         label=args.label, time=args.time or codec.get("time", ""), time_unit=unit,
         machine=args.machine or codec.get("machine", ""),
+        required=(args.time, args.machine),
         metrics=() if args.config else tuple(name for name in [args.metric, *args.metrics.split(",")] if name),
     )  # fmt: skip
 

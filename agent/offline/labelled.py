@@ -31,6 +31,7 @@ class Layout:
         time_unit: of times that are numbers: ns, us, ms, s; `iso` says that they are texts.
         machine: column of the machine; each of them is a recording of its own. Empty = there is one.
         metrics: columns to read; empty = all that are numbers.
+        required: time and machine that were asked for; those of a codec may be called otherwise in a file.
     """
 
     label: str = ""
@@ -38,6 +39,7 @@ class Layout:
     time_unit: str = "s"
     machine: str = ""
     metrics: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
     def truth(self, path: Path, columns: Collection[str]) -> str:
         """The label among the columns of a file.
@@ -55,11 +57,18 @@ class Layout:
         """The time among the columns of a file; empty if it has none of the usual names.
 
         Raises:
-            ValueError: if the column that is configured is not there.
+            ValueError: if the column that is configured is not there, nor one of a usual name.
         """
-        if self.time and self.time not in columns:
+        if self.time in columns:
+            return self.time
+        usual = next((name for name in TIMES if name in columns), "")
+        if self.time and (self.time in self.required or not usual):
             raise ValueError(f"{path}: no time column {self.time}; there are: {', '.join(columns)}")
-        return self.time or next((name for name in TIMES if name in columns), "")
+        return usual
+
+    def machines(self, columns: Collection[str]) -> str:
+        """The machine among the columns of a file; empty if it is of one."""
+        return self.machine if self.machine in columns or self.machine in self.required else ""
 
 
 PLAIN = Layout()
@@ -129,7 +138,8 @@ def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:
     truth, stamp = layout.truth(path, columns), layout.stamp(path, columns)
     if not stamp:
         _refuse_other_times(path, columns)
-    missing = [name for name in (layout.machine, *layout.metrics) if name and name not in columns]
+    machine = layout.machines(columns)
+    missing = [name for name in (machine, *layout.metrics) if name and name not in columns]
     if missing:
         there = ", ".join(name for name in columns if name not in (truth, stamp, "kind"))
         raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {there}")
@@ -137,11 +147,11 @@ def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:
         _times(path, stamp, columns[stamp], places, layout.time_unit) if stamp else SECOND * np.arange(len(places))
     )
     answer = check_labels(path, _numbers(path, truth, columns[truth], places), places)
-    words = columns[layout.machine] if layout.machine else []
+    words = columns[machine] if machine else []
     names = layout.metrics or [
         name
         for name, cells in columns.items()
-        if name not in (truth, stamp, layout.machine, "changepoint", "kind") and not _is_text(cells)
+        if name not in (truth, stamp, machine, "changepoint", "kind") and not _is_text(cells)
     ]
     values = {name: _numbers(path, name, columns[name], places) for name in names}
     if not values:

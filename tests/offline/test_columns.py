@@ -80,6 +80,16 @@ def test_the_configuration_says_time_unit_and_machine(tmp_path, capsys):
     assert "no time column wenn; there are: when, machine, flow, pressure, label" in err
 
 
+def test_a_file_may_call_its_columns_otherwise_than_the_codec_but_not_than_the_command_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("timestamp,x,label\n10,1,0\n12,2,1\n")
+    (item,) = read_table(path, Layout(time="ts", time_unit="s", machine="machine"))
+    assert item.rows.end.tolist() == [10 * 10**9, 12 * 10**9]
+    for required, said in (("ts", "no time column ts"), ("machine", "no column machine")):
+        with pytest.raises(ValueError, match=said):
+            read_table(path, Layout(time="ts", machine="machine", required=(required,)))
+
+
 def test_numbers_are_times_in_their_unit_and_never_dates():
     assert nanoseconds("1712110101234", "ms") == 1712110101234 * 10**6  # not the year 1712
     assert nanoseconds("1710856626905833677", "ns") == 1710856626905833677
