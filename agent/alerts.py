@@ -207,3 +207,10 @@ class Label:
     def quantity(self) -> str:
         """What a person calls it: `mean Temperature_C`."""
         return self.signal if self.metric in ("", self.signal) else f"{self.metric} {self.signal}".strip()
+
+    def condition(self) -> str:
+        """What holds of each raw event: `mean Temperature_C >= 90`, `pressure is unusual (score >= 1)`."""
+        if self.finding is None:
+            return f"{self.quantity()} {self.limit or self.raise_limit}"
+        compared = f"{self.metric} {self.limit}" if self.limit else self.raise_limit
+        return f"{self.subject} {self.finding.raised} ({compared})"

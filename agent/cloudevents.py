@@ -175,7 +175,7 @@ def _head(label: Label, series: Name, identity: Identity) -> tuple[bytes, bytes,
         signal=label.signal,
         unit=label.unit,
         threshold={"raise": label.raise_limit, "clear": label.clear_limit},
-        message=f"{spoken_name(label.by, series)}: {label.quantity()} {label.limit or label.raise_limit}",
+        message=f"{spoken_name(label.by, series)}: {label.condition()}",
     )
     return (
         b'{"specversion":"1.0","id":"' + alert_key.encode() + b"/",

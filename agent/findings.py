@@ -26,6 +26,9 @@ VIEWS = {
 """What each view of the detector `auto` sees; the word itself is in `data.evidence.view`."""
 
 
+BESIDE = ("usual", "low", "high")
+"""Columns of detectors that an alert tells beside what they judged."""
+
 LEAST = 0.05
 """Share of an alarm below which a sensor is not named in the sentence."""
 
@@ -52,13 +55,14 @@ def reason(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
 
     Args:
         evidence: of the detector.
-        values: what it judged, and `usual`.
+        values: what it judged, and of `BESIDE` what it says.
     """
     for key, said in _SAYS.items():
         if key in evidence and (text := said(evidence, values)):
             return f": {text}"
-    usual = values.get("usual")
-    return "" if usual is None else f": usually about {usual:.4g}"
+    if "usual" in values:
+        return f": usually about {values['usual']:.4g}"
+    return f": before from {values['low']:.4g} to {values['high']:.4g}" if "high" in values else ""
 
 
 def _view(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
@@ -87,7 +91,7 @@ def _moved(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
             where = f"above {low:.4g}"
         case _:
             where = f"from {low:.4g} to {high:.4g}"
-    return f"{100 * most['window']:.2g} % of the values {where}, usually {100 * most['reference']:.2g} %"
+    return f"{100 * most['share']:.2g} % of the values {where}, usually {100 * most['reference']:.2g} %"
 
 
 def _silence(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:

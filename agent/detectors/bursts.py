@@ -11,7 +11,7 @@ from agent.detectors.baseline import ROUNDING
 from agent.detectors.decay import Decay, keep
 from agent.detectors.history import trailing
 from agent.detectors.scan import with_history
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -34,6 +34,7 @@ class Spike(Streaming):
 
     usual_limit: ClassVar[float] = 12.0
     finds: ClassVar = {"score": Finding("is far from the values just before")}
+    loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if not self.half_life > 0.0:
@@ -51,7 +52,9 @@ class Spike(Streaming):
     def needs(self) -> int:
         return max(6, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
         count, length = state[COUNT], x.shape[1]
         middle = _middle_of_five(with_history(state["ring"], x, take)[:, :-1])
         distance = np.abs(x - middle)
@@ -60,7 +63,7 @@ class Spike(Streaming):
             distance = np.where(real, distance, 0.0)
         size = self._decay.run(state["size"], count, distance, take)[:, :-1]
         size *= self._decay.inverse_weight(count - 5, length)
-        return ratio(distance, size)
+        return where_loud(ratio(distance, size), self.usual_limit, usual=lambda: middle)
 
 
 def _middle_of_five(x: Floats) -> Floats:

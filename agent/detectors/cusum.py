@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.scan import last, lows, sums
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -42,6 +42,7 @@ class Cusum(Streaming):
 
     usual_limit: ClassVar[float] = 8.0
     finds: ClassVar = {"score": Finding("has left its usual mean")}
+    loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if not self.slack > 0.0 or not self.half_life > 0.0:
@@ -59,13 +60,17 @@ class Cusum(Streaming):
     def needs(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        ratio = in_spreads(*self._baseline.standardise(state, x, take), CLIP)
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
+        deviation, spread = self._baseline.standardise(state, x, take)
+        ratio = in_spreads(deviation, spread, CLIP)
         step, slack, flat = learnt_steps(ratio, state[COUNT], self.needs, self.slack)
         up, down = _whole(step - slack), _whole(-step - slack)
         rise, fall = _above_least(state["rise"], up, take), _above_least(state["fall"], down, take)
         score = np.maximum(rise, fall) * QUANTUM
-        return score if flat is None else np.where(flat, np.nan, score)
+        score = score if flat is None else np.where(flat, np.nan, score)
+        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
 
 
 def _whole(step: Floats) -> Ints:

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.detectors.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay
-from agent.detectors.streaming import CAP, COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming import CAP, COUNT, Arrays, Shape, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -38,6 +38,7 @@ class Ewma(Streaming):
 
     usual_limit: ClassVar[float] = 4.0
     finds: ClassVar = {"score": Finding("has left its usual mean")}
+    loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if not 0.0 < self.alpha <= 1.0 or not self.half_life > 0.0:
@@ -58,13 +59,18 @@ class Ewma(Streaming):
     def needs(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        ratio = in_spreads(*self._baseline.standardise(state, x, take), CAP)
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
+        deviation, spread = self._baseline.standardise(state, x, take)
+        ratio = in_spreads(deviation, spread, CAP)
         if self._smooth is None:
-            return np.abs(ratio)
+            score = np.abs(ratio)
+            return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
         # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
         step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
         score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
         np.abs(score, out=score)
         score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
-        return score if flat is None else np.where(flat & (score == 0.0), np.nan, score)
+        score = score if flat is None else np.where(flat & (score == 0.0), np.nan, score)
+        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)

@@ -90,7 +90,7 @@ class Kl:
 
     finds: ClassVar = {
         "score": Finding("is distributed unlike before", "is distributed as usual again"),
-        "outside": Finding("lies where it never did", "is where it used to be again", share=True),
+        "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
 

@@ -17,6 +17,8 @@ _MOST = 3
 class Moved(Mapping[str, Any]):
     """Evidence of one row: under `moved` the bins that moved most, each with its edges and shares.
 
+    Of the shares `reference` and `window` are smoothed, as the divergence takes them; `share` is that of the readings.
+
     Attributes:
         share: `(b,)` smoothed reference; `counts` `(b,)` of the window.
         edges: `(2,)` lowest and highest edge of equal bins, or all `(b - 1,)`; a bin lies beyond either end.
@@ -37,7 +39,13 @@ class Moved(Mapping[str, Any]):
         edges = [None, *inner.tolist(), None]
         most = np.argsort(-np.abs(now - self.share), kind="stable")[:_MOST]
         return [
-            {"low": edges[i], "high": edges[i + 1], "reference": float(self.share[i]), "window": float(now[i])}
+            {
+                "low": edges[i],
+                "high": edges[i + 1],
+                "reference": float(self.share[i]),
+                "window": float(now[i]),
+                "share": float(self.counts[i] / self.counts.sum()),
+            }
             for i in most.tolist()
         ]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.decay import Decay, keep
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -39,6 +39,7 @@ class PageHinkley(Streaming):
 
     usual_limit: ClassVar[float] = 30.0
     finds: ClassVar = {"score": Finding("has slowly left its usual mean")}
+    loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:
@@ -57,12 +58,16 @@ class PageHinkley(Streaming):
     def needs(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        ratio = in_spreads(*self._baseline.standardise(state, x, take), CLIP)
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
+        deviation, spread = self._baseline.standardise(state, x, take)
+        ratio = in_spreads(deviation, spread, CLIP)
         step, delta, flat = learnt_steps(ratio, state[COUNT], self.needs, self.delta)
         scale = self._fade.at(state[COUNT], take, x.shape[1])
         up = self._fade.reflect(state["up"], state["up_low"], scale, step - delta, take)
         step += delta
         down = self._fade.reflect(state["down"], state["down_low"], scale, np.negative(step, out=step), take)
         score = np.maximum(up, down, out=up)
-        return score if flat is None else np.where(flat, np.nan, score)
+        score = score if flat is None else np.where(flat, np.nan, score)
+        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.detectors.baseline import ROUNDING
 from agent.detectors.scan import places
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -38,6 +38,7 @@ class RobustZ(Streaming):
 
     usual_limit: ClassVar[float] = 4.0
     finds: ClassVar = {"score": Finding("is far from the values just before")}
+    loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if self.window < 3:
@@ -50,9 +51,11 @@ class RobustZ(Streaming):
     def needs(self) -> int:
         return max(3, min(self.warmup, self.window))
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
         count, (k, length) = state[COUNT], x.shape
-        score = np.empty((k, length))
+        score, usual = np.empty((k, length)), np.empty((k, length))
         step = max(1, _CELLS // min(length, self.window))
         for begin in range(0, k, step):
             some = slice(begin, begin + step)
@@ -61,11 +64,13 @@ class RobustZ(Streaming):
             wide = max(1, _CELLS // len(whole))
             for column in range(0, length, wide):
                 cells = slice(column, min(column + wide, length))
-                score[some, cells] = self._distance(whole, x[some, cells], known[:, cells], column)
-        return score
+                score[some, cells], usual[some, cells] = self._distance(
+                    whole, x[some, cells], known[:, cells], column
+                )
+        return where_loud(score, self.usual_limit, usual=lambda: usual)
 
-    def _distance(self, whole: Floats, x: Floats, known: Ints, begin: int) -> Floats:
-        """Scores of some cells `(k, length)` that are preceded by the rows `whole[:, begin + ...]`."""
+    def _distance(self, whole: Floats, x: Floats, known: Ints, begin: int) -> tuple[Floats, Floats]:
+        """Scores of some cells, and the medians `(k, length)` that are preceded by the rows `whole[:, begin + ...]`."""
         line, cell = whole.strides
         past: Floats = np.ndarray((*x.shape, self.window), whole.dtype, whole, begin * cell, (line, cell, cell))
         ordered = np.sort(past, axis=2)  # NaN last
@@ -84,7 +89,8 @@ class RobustZ(Streaming):
             spread = np.where(mad > 0.0, spread, mean)
         floor = ROUNDING * np.abs(middle)
         distance = np.abs(x - middle)
-        return ratio(np.where(distance <= floor, 0.0, distance), np.where(spread <= floor, 0.0, spread))
+        score = ratio(np.where(distance <= floor, 0.0, distance), np.where(spread <= floor, 0.0, spread))
+        return score, middle
 
 
 def _followed(ring: Floats, x: Floats, take: Ints) -> Floats:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.scan import highs, lows
-from agent.detectors.streaming import Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming import Arrays, Shape, Streaming, ratio, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -28,6 +28,7 @@ class Spatial(Streaming):
 
     usual_limit: ClassVar[float] = 0.1
     finds: ClassVar = {"score": Finding("is outside the range of all values before")}
+    loud: ClassVar = ("low", "high")
 
     def _shapes(self) -> dict[str, Shape]:
         return {"low": ((), np.float64, np.inf), "high": ((), np.float64, -np.inf)}
@@ -36,9 +37,12 @@ class Spatial(Streaming):
     def needs(self) -> int:
         return max(2, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
         low, high = lows(state["low"], x), highs(state["high"], x)
         state["low"][:], state["high"][:] = low[:, -1], high[:, -1]  # cells behind `take` repeat a row: no harm
         low, high = low[:, :-1], high[:, :-1]
         outside = np.maximum(low - x, x - high)
-        return ratio(np.maximum(outside, 0.0, out=outside), high - low)  # before the first row -inf / -inf is NaN
+        score = ratio(np.maximum(outside, 0.0, out=outside), high - low)  # before the first row -inf / -inf is NaN
+        return where_loud(score, self.usual_limit, low=lambda: low, high=lambda: high)

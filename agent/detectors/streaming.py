@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -39,6 +39,25 @@ def ratio(top: Floats, bottom: Floats, cap: float = CAP) -> Floats:
     """`top / bottom` of numbers that are not negative, at most `cap`; NaN where both are 0."""
     quotient = top / bottom
     return np.minimum(quotient, cap, out=quotient)
+
+
+_NOTHING = np.broadcast_to(np.nan, 1 << 40)
+
+
+def _nothing(n: int) -> Floats:
+    """A column without values that takes no memory."""
+    nothing: Floats = _NOTHING[:n]
+    return nothing
+
+
+def where_loud(
+    score: Floats, limit: float, **columns: Callable[[], Floats]
+) -> Floats | tuple[Floats, dict[str, Floats]]:
+    """What a kernel returns: the scores, and columns that are worked out only if a score reaches the limit."""
+    loud = score >= limit
+    if not loud.any():
+        return score
+    return score, {name: np.where(loud, column(), np.nan) for name, column in columns.items()}
 
 
 class Table:
@@ -160,6 +179,9 @@ class Streaming(ABC):
     """Further columns that are texts: name -> the words its numbers stand for."""
     figures: ClassVar[tuple[str, ...]] = ()
     """Further columns that are numbers."""
+    loud: ClassVar[tuple[str, ...]] = ()
+    """Further columns with a value only where the score reaches the usual limit, for the sentence of an alert; a kernel
+    need not give them where it does nowhere (`where_loud`)."""
     silent: ClassVar[int] = FLAT
     """Why the kernel gives NaN once it has seen enough rows."""
 
@@ -213,7 +235,7 @@ class Streaming(ABC):
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return tuple(dict.fromkeys((self.metric, "score", *self.figures, *self.texts)))
+        return tuple(dict.fromkeys((self.metric, "score", *self.figures, *self.loud, *self.texts)))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
@@ -299,7 +321,8 @@ class Streaming(ABC):
             self._table.put(block.keys, state)
 
     def _told(self, rows: Rows, x: Floats, score: Floats, more: Mapping[str, Floats], reason: Codes) -> Rows:
-        columns = {name: values for name, values in more.items() if name not in self.words}
+        columns = {name: more[name] if name in more else _nothing(len(x)) for name in self.loud}
+        columns |= {name: values for name, values in more.items() if name not in self.words}
         words = {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.words.items()}
         return Rows(
             key=rows.key,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
-from agent.findings import Finding, reason, span
+from agent.findings import BESIDE, Finding, reason, span
 from agent.keys import Name
 from agent.rules import Rule, Transition
 from sensors.units import SECOND
@@ -169,7 +169,7 @@ def _values(transition: Transition, label: Label) -> dict[str, float]:
     """What the detector judged, and what is usual there if it says so."""
     columns = transition.columns
     values = {name: columns[name] for name in label.watched if name in columns}
-    return values | {"usual": columns["usual"]} if values and "usual" in columns else values
+    return values | {name: columns[name] for name in BESIDE if name in columns} if values else values
 
 
 def _disturbance(transition: Transition, label: Label) -> str:

@@ -74,7 +74,7 @@ async def test_a_drift_names_the_bins_that_moved(tmp_path, mosquitto):
     )  # fmt: skip
     moved = raised["data"]["evidence"]["moved"]
     assert len(moved) == 3
-    assert all(set(bin) == {"low", "high", "reference", "window"} for bin in moved)
+    assert all(set(bin) == {"low", "high", "reference", "window", "share"} for bin in moved)
     changes = [abs(bin["window"] - bin["reference"]) for bin in moved]
     assert changes == sorted(changes, reverse=True)
     assert changes[0] > 0.05

@@ -59,8 +59,8 @@ CASES = {
         {},
         "x # comes in an order never seen (score #, limit 1)",
     ),
-    "cusum": (X, SHIFT, {}, "x # has left its usual mean (score #, limit 8)"),
-    "ewma": (X, SHIFT, {}, "x # has left its usual mean (score #, limit 4)"),
+    "cusum": (X, SHIFT, {}, "x # has left its usual mean (score #, limit 8): usually about #"),
+    "ewma": (X, SHIFT, {}, "x # has left its usual mean (score #, limit 4): usually about #"),
     "kl": (
         X | {"size": "40s", "step": "10s", "learn": "300s", "bins": 10},
         SHIFT,
@@ -86,28 +86,38 @@ CASES = {
         {},
         "x # is more restless than usual (score #, limit 3)",
     ),
-    "page_hinkley": (X, SHIFT, {}, "x # has slowly left its usual mean (score #, limit 30)"),
+    "page_hinkley": (X, SHIFT, {}, "x # has slowly left its usual mean (score #, limit 30): usually about #"),
     "pca": (
         XYZ | {"train": 400},
         SENSORS,
         {},
         "its sensors do not move together as usual (score #, limit 1): above all x # (51 %), y # (48 %)",
     ),
-    "robust_z": (X, SPIKE, {"when": "score >= 8"}, "x # is far from the values just before (score #, limit 8)"),
+    "robust_z": (
+        X,
+        SPIKE,
+        {"when": "score >= 8"},
+        "x # is far from the values just before (score #, limit 8): usually about #",
+    ),
     "seasonal": (
         X | {"period": "50s"},
         ODD,
         {},
         "x # is not usual for this time of its period (score #, limit 8): usually about #",
     ),
-    "spatial": (X, SPIKE, {}, "x # is outside the range of all values before (score #, limit 0.1)"),
+    "spatial": (
+        X,
+        SPIKE,
+        {},
+        "x # is outside the range of all values before (score #, limit 0.1): before from # to #",
+    ),
     "spectral": (
         WINDOW | {"learn": 4, "bands": 8},
         TONE,
         {"when": "score >= 0.04"},
         "x has unusual frequencies (score #, limit 0.04) over 99 s",
     ),
-    "spike": (X, SPIKE, {}, "x # is far from the values just before (score #, limit 12)"),
+    "spike": (X, SPIKE, {}, "x # is far from the values just before (score #, limit 12): usually about #"),
     "stuck": (X | {"rows": 5}, STILL, {}, "x 51 does not move any more (score 1, limit 1)"),
     "tutorial_kl": (
         X | {"window": 100, "hop": 10, "threshold": 1.0},
@@ -179,16 +189,19 @@ def test_when_it_is_over_it_is_usual_again():
 def test_what_lies_outside_is_told_in_per_cent():
     options, columns, *_ = CASES["kl"]
     raised = told("kl", options, columns, {"when": "outside > 50 %"})[0]
-    sentence = "machine 1: x lies where it never did (outside # %, limit 50 %) over 40 s: # % of the values above #"
+    sentence = (
+        "machine 1: x lies outside its usual range (outside # %, limit 50 %) over 40 s: # % of the values above #"
+    )
     assert matches(sentence + ", usually # %", raised.message), raised.message
 
 
 def test_a_detector_on_a_window_names_the_mean():
     window = {"window": {"w": {"type": "tumbling", "metric": "x", "size": "5s", "aggregates": ["mean"]}}}
     raised = told("spatial", {"on": "w", "metric": "mean"}, SHIFT, {"unit": "bar"}, window)[0]
-    assert matches("machine 1: mean x # bar is outside the range of all values before (score #, limit 0.1) over 5 s",
+    assert matches("machine 1: mean x # bar is outside the range of all values before (score #, limit 0.1) over 5 s: "
+        "before from # to #",
                    raised.message), raised.message  # fmt: skip
-    assert raised.evidence["values"] == {"mean": pytest.approx(60, abs=3)}
+    assert raised.evidence["values"]["mean"] == pytest.approx(60, abs=3)
 
 
 def test_a_rule_about_a_measured_column_of_a_detector_speaks_as_ever():
