@@ -67,7 +67,7 @@ class AnomalyRate:
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return ("score", "reason")
+        return tuple(dict.fromkeys((*self.metrics, "score", "reason")))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""

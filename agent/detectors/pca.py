@@ -133,7 +133,7 @@ class Pca:
 
     def outputs(self) -> tuple[str, ...]:
         """Columns of its results."""
-        return ("score", "t2", "q", "judged", "reason")
+        return tuple(dict.fromkeys((*self.metrics, "score", "t2", "q", "judged", "reason")))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""

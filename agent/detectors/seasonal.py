@@ -50,7 +50,7 @@ class Seasonal(Streaming):
 
     usual_limit: ClassVar[float] = 8.0
     finds: ClassVar = {"score": Finding("is not usual for this time of its period")}
-    figures: ClassVar = ("period",)
+    figures: ClassVar = ("usual", "period")
 
     def _check(self) -> None:
         if (

@@ -13,6 +13,7 @@ from agent.components import REGISTRY
 from agent.detectors.views import VIEWS
 from agent.findings import VIEWS as WORDS
 from agent.findings import reason
+from agent.messages import encode
 from sensors.batch import Batch
 from tests.core.streams import START, parts
 from tests.integration.agent_process import ROOT
@@ -229,3 +230,25 @@ def test_every_view_has_words():
 def test_a_view_of_another_package_is_told_by_its_name():
     assert reason({"view": "odd"}, {}) == ": odd"
     assert reason({"sensors": {}}, {}) == ""
+
+
+def test_a_raw_event_says_it_too_and_has_the_values():
+    made = parts({
+        "detector": {"d": {"type": "spike", "metric": "x"}},
+        "rule": {"strange": {"on": "d", "mode": "raw"}, "either": {"on": "d", "when": "x > 80 and score > 1", "mode": "raw"},
+                 "both": {"on": "d", "when": "score > 9 and x > 80", "mode": "raw"}},
+    })  # fmt: skip
+    engine = made.engine()
+    time = START + 10**9 * PLACE
+    batch = Batch(("1",), np.zeros(N, np.int32), time, {"x": SPIKE}, int(time[-1]))
+    messages = [json.loads(message.body) for message in encode(engine.process(batch), engine, made.identity)]
+    data = {body["data"]["rule"]["id"]: body["data"] for body in messages}
+    assert {rule: one["message"] for rule, one in data.items()} == {
+        "strange": "machine 1: x is far from the values just before (score >= 12)",
+        "either": "machine 1: x x > 80 and score > 1",
+        "both": "machine 1: x is far from the values just before (score > 9 and x > 80)",
+    }
+    assert data["strange"]["values"]["x"] == SPIKE[700]
+    assert data["strange"]["values"]["usual"] == pytest.approx(50, abs=3)
+    for body in messages:
+        jsonschema.validate(body, SCHEMA)
