@@ -26,6 +26,7 @@ from agent.outbox import Outbox
 from agent.reading import Reading, keeps_time, noted_step
 from agent.self_watch import SelfWatch
 from agent.service import Progress, collect_young
+from agent.silence import Silence
 from agent.summary import Summary
 from sensors.batch import Batch
 from sensors.source import Positioned, Source
@@ -72,6 +73,7 @@ class App:
         self._one_save = asyncio.Lock()
         self._save_soon = asyncio.Event()
         self._commands: dict[str, Source] = {}
+        self._silence = Silence(self.parts, self.engine)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -134,6 +136,7 @@ class App:
         """Read all sources, save the state now and then, until every source has ended."""
         reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         reading.behind, reading.opened = self._behind, self._opened
+        reading.ended = self._silence.ended
         async with asyncio.TaskGroup() as tasks:
             self._commands = command_sources(self.parts.sinks)
             commands = Reading(self._commands, self._obey, 0, self.progress, self.clock)
@@ -158,6 +161,7 @@ class App:
             await asyncio.sleep(self._agent.tick.seconds)
             if not self._behind or time.monotonic() > patience:
                 await watch.look()
+            self._silence.look()
             collect_young()
 
     async def _timed(self, batch: Batch) -> None:
@@ -226,6 +230,7 @@ class App:
         started = time.monotonic()
         while True:
             await asyncio.sleep(self._agent.health.seconds)
+            self._silence.look_closely()
             uptime = time.monotonic() - started
             report = health.report(
                 self.parts, self._commands, self.engine, self.outbox, self.deliveries, uptime, self.clock.steps
@@ -289,6 +294,7 @@ class App:
                 self._behind.clear()
                 self.parts.forget()
                 self.engine = self.parts.engine()
+                self._silence = Silence(self.parts, self.engine)
         sequence = None if state is None else int(state["engine"]["desk"]["sequence"])
         positions = self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind)
         self._seek(positions)

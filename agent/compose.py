@@ -208,20 +208,6 @@ def _signed(sink: Any, identity: Identity) -> Any:
     return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
 
 
-def unused(settings: Settings) -> list[str]:
-    """A sentence for each detector whose scores nothing looks at: a wish that was forgotten, as a rule."""
-    read = {
-        str(table.get("on", ""))
-        for tables in (settings.window, settings.detector, settings.rule)
-        for table in tables.values()
-    }
-    return [
-        f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
-        for name in settings.detector
-        if name not in read
-    ]
-
-
 def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
     """A source of commands for each MQTT sink that takes them: `<base>/cmd/<verb>`, JSON."""
     sources: dict[str, Source] = {}

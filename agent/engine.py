@@ -15,6 +15,7 @@ from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
 from agent.rules import Rule, Verdict
 from agent.rules.naming import label
+from agent.unseen import Unseen
 from sensors.batch import Batch, Ints
 
 
@@ -118,6 +119,7 @@ class Engine:
             for name, rule in self.rules.items()
         }
         self.desk = Desk(identity, self.rules, self.labels, self._table_of)
+        self.unseen = Unseen({**self.steps, **self.rules}, sources)
 
     def _table(self, part: Step | Rule) -> KeyTable:
         if part.on in self.steps:
@@ -134,7 +136,9 @@ class Engine:
         if batch.source == COMMANDS:
             return self._obey(batch)
         batch = self._credible(batch)
-        self.counts.readings += len(batch) if batch.source != SELF else 0
+        if batch.source != SELF:
+            self.counts.readings += len(batch)
+            self.unseen.look(batch)
         at = np.arange(len(batch), dtype=np.int64)
         readings = {by: self._readings(table, batch, at) for by, table in self.tables.items()}
         results: dict[str, Rows] = {}

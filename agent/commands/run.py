@@ -19,6 +19,7 @@ from agent.compose import Parts
 from agent.engine import Decisions, Engine
 from agent.service import Notifier, end_in_peace, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
+from agent.silence import doubts
 from sensors.batch import Batch
 from sensors.recording import Recorder, RecordingError
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
+    for doubt in doubts(parts):
+        log.warning("configuration: %s", doubt)
     tune_garbage_collector()
     try:
         asyncio.run(serve(parts, arguments))

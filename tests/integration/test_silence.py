@@ -1,5 +1,8 @@
 """A configuration that is right but does nothing must not look like a healthy plant."""
 
+import asyncio
+import contextlib
+
 import pytest
 
 from tests.integration.agent_process import AgentProcess
@@ -18,6 +21,17 @@ metric = "pressure"
 on = "any"
 [sink.console]
 type = "lines"
+"""
+
+LIVE = """
+[agent]
+state = "{tmp}/state"
+tick = "100ms"
+health = "1s"
+[source.line]
+type = "tcp"
+port = {port}
+codec = "json"
 """
 
 
@@ -76,3 +90,52 @@ async def test_a_file_read_twice_says_why_nothing_comes(tmp_path):
     lines = await told("run", "-c", file)
     assert any("source export: continues after" in line and "rows 20" in line for line in lines), lines
     assert any("WARNING" in line and "nothing new; to begin anew remove the state" in line for line in lines), lines
+
+
+async def test_a_misspelt_metric_is_told_when_the_source_has_ended(tmp_path):
+    file = plant(tmp_path, 'time = "ts", time_unit = "iso", time_zone = "UTC"', LOCAL)
+    file.write_text(file.read_text().replace('metric = "pressure"', 'metric = "presure"'))
+    found = [line for line in await told("run", "-c", file) if 'has had "presure"' in line]
+    assert len(found) == 1
+    assert "WARNING" in found[0]
+    assert 'detector any: no reading has had "presure" yet; did you mean "pressure"?' in found[0]
+
+
+async def test_what_never_comes_from_a_live_source_is_told_while_it_runs(tmp_path):
+    lines = [b"garbage\n"]
+
+    async def device(reader, writer):
+        while not reader.at_eof():
+            writer.write(lines[0])
+            with contextlib.suppress(TimeoutError):  # the pace of the device; it never hears anything
+                await asyncio.wait_for(reader.read(), 0.05)
+        writer.close()
+
+    server = await asyncio.start_server(device, "127.0.0.1")
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        LIVE.format(tmp=tmp_path, port=server.sockets[0].getsockname()[1])
+        + '[detector.together]\ntype = "pca"\nmetrics = ["pressure", "flwo"]\n[rule.strange]\non = "together"\n'
+    )
+    async with AgentProcess("run", "-c", file) as agent:
+        assert "alerts reach nobody" in await agent.says("configuration: there are rules but no sink")
+        assert "frames refused, last: " in await agent.says("WARNING source line: ")
+        assert "frames refused" in await agent.says("source line: no reading yet; ")
+        lines[0] = b'{"pressure": 3.1, "flow": 12}\n'
+        said = await agent.says('detector together: no reading has had "flwo" yet')
+        assert said.endswith('; did you mean "flow"?')
+        assert await agent.stop() == 0
+        assert sum('"flwo"' in line for line in agent.lines) == 1
+        assert not any('"pressure"' in line for line in agent.lines)
+    server.close()
+
+
+async def test_check_names_what_nothing_can_come_of(tmp_path):
+    file = plant(tmp_path, 'time = "ts"', [])
+    file.write_text(
+        file.read_text().replace('[sink.console]\ntype = "lines"\n', "").replace("pump.csv", "pumpp.csv")
+    )
+    lines = await told("check", "-c", file)
+    assert any("there are rules but no sink; alerts reach nobody" in line for line in lines)
+    assert any(f"source.export.path: {tmp_path}/pumpp.csv is not there" in line for line in lines)
+    assert any(": right (" in line for line in lines)

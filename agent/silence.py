@@ -1,0 +1,88 @@
+"""What is right but does nothing: a configuration of which nothing can come, and sources and columns that never do.
+
+It only looks on, and says each thing once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.components import nearest
+from agent.compose import Parts
+from agent.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+def doubts(parts: Parts) -> list[str]:
+    """A sentence for each thing in a configuration that is right but of which nothing can come."""
+    settings = parts.settings
+    read = {
+        str(table.get("on", ""))
+        for tables in (settings.window, settings.detector, settings.rule)
+        for table in tables.values()
+    }
+    found = [
+        f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
+        for name in settings.detector
+        if name not in read
+    ]
+    if settings.rule and not parts.sinks:
+        found.append('there are rules but no sink; alerts reach nobody. Add [sink.console] with type = "lines"')
+    for name, source in parts.sources.items():
+        path = getattr(source, "path", None)
+        if isinstance(path, Path) and not path.exists():
+            beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
+            found.append(f"source.{name}.path: {path} is not there{beside}")
+    return found
+
+
+class Silence:
+    """Warns of what never comes while the agent runs.
+
+    Args:
+        parts: of the configuration.
+        engine: notes which columns have not come.
+    """
+
+    def __init__(self, parts: Parts, engine: Engine) -> None:
+        self._parts, self._engine = parts, engine
+        self._running = set(parts.sources)
+        self._said: set[tuple[str, ...]] = set()
+
+    def look(self) -> None:
+        """At short intervals: the first frames that could not be read."""
+        for name in self._running:
+            counters = self._parts.sources[name].counters
+            if counters.frames_bad or counters.values_bad:
+                self._say(("faults", name), f"source {name}: {counters.faults()}")
+
+    def look_closely(self) -> None:
+        """After a while: sources of which nothing came that could be read, columns that did not come."""
+        for name in self._running:
+            counters = self._parts.sources[name].counters
+            if counters.rows == 0:
+                what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
+                self._say(("rows", name), f"source {name}: no reading yet; {what}")
+        self._columns(("", *self._running))
+
+    def ended(self, source: str) -> None:
+        """There is no more to come from the source: what its readings should have had, they never will."""
+        self._running.discard(source)
+        self._columns((source,) if self._running else (source, ""))
+
+    def _columns(self, names: Iterable[str]) -> None:
+        settings = self._parts.settings
+        for on in names:
+            for name, column, there in self._engine.unseen.columns(on):
+                kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
+                where = f"no reading of {on}" if on else "no reading"
+                said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
+                self._say((kind, name, column), said)
+
+    def _say(self, what: tuple[str, ...], sentence: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            log.warning("%s", sentence)
