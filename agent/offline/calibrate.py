@@ -65,7 +65,7 @@ def register(commands: Commands) -> None:
         "--level-tolerance", type=float, default=0.1, help="share of the voltage that is normal anyway"
     )
     wave.add_argument("--frequency-tolerance", type=float, default=0.004, help="share of the frequency, likewise")
-    metric = parser.add_argument_group("other metrics")
+    metric = parser.add_argument_group("other metrics; the time of waves, too")
     add_columns(metric)
     metric.add_argument(
         "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
@@ -114,7 +114,7 @@ def _tutorial(args: argparse.Namespace) -> dict[str, Any]:
     if len(args.files) > 1:
         raise ValueError("the method tutorial takes one file")
     file: Path = args.files[0]
-    wave: Wave = load_wave(file, args.metric, args.sampling_rate)
+    wave: Wave = load_wave(file, args.metric, args.sampling_rate, args.time or "time")
     window = args.window or 1000
     if wave.normal is None or wave.label is None:
         raise ValueError(f"{file}: the method tutorial needs the columns normal_wave and is_anomaly")
@@ -152,7 +152,11 @@ def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
     apart = data.part == TEST
     kinds = [word for word, one in zip(data.kind, apart.tolist(), strict=True) if one]
     test = examine(data.score[apart], data.truth[apart], kinds, value, data.overlap)
-    lines = [f"Calibrated: {args.detector} over {', '.join(data.watched)}"] if data.watched else []
+    lines = (
+        [f"Calibrated: {'detector.' if args.config else ''}{args.detector} over {', '.join(data.watched)}"]
+        if data.watched
+        else []
+    )
     lines += _lines(limit, value, test, data)
     try:
         plot_calibration(

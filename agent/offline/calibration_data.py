@@ -102,7 +102,7 @@ def _parts(k: int, spare: int, learned: bool) -> Ints:
 
 def _of_waves(args: argparse.Namespace) -> Judged:
     """Windows of one or more long waves; each wave is cut into the parts by time."""
-    waves = [load_wave(path, args.metric, args.sampling_rate) for path in args.files]
+    waves = [load_wave(path, args.metric, args.sampling_rate, args.time or "time") for path in args.files]
     rate = _one_rate([(path, wave.rate) for path, wave in zip(args.files, waves, strict=True)])
     n = args.window or 1000
     hop = args.hop or max(1, n // 10)

@@ -77,7 +77,9 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
     """The table of a detector of waves in a configuration, to run over one series."""
     try:
         tables = tomllib.loads(args.config.read_text(encoding="utf-8")).get("detector", {})
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(f"cannot read {args.config}: {error.strerror}") from error
+    except ValueError as error:
         raise ValueError(f"{args.config}: {error}") from error
     if args.detector not in tables:
         raise ValueError(f"{args.config}: no detector {args.detector}; there are: {', '.join(tables) or 'none'}")

@@ -183,7 +183,12 @@ def evaluate(args: argparse.Namespace) -> int:
         files = {name: one.document() for name, one in each.items()}
         sys.stdout.write(json.dumps(document | {"files": files}) + "\n")
     else:
-        _table(f"{args.detector} over {', '.join(watched(args, items[0]))}", each, whole, best)
+        _table(
+            f"{'detector.' if args.config else ''}{args.detector} over {', '.join(watched(args, items[0]))}",
+            each,
+            whole,
+            best,
+        )
     if args.plots:
         from agent.offline.score_plots import NoPlotError, plot_score  # matplotlib only where it is wanted
 
@@ -210,7 +215,7 @@ def recordings(args: argparse.Namespace) -> Iterator[Labelled]:
     layout = _layout(args)
     for path in args.files:
         if not path.exists():
-            raise ValueError(f"{path}: no such file")
+            raise ValueError(f"cannot read {path}: No such file or directory")
         found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
         for file in found:
             yield from [read_npz(file, layout)] if file.suffix == ".npz" else read_table(file, layout)
@@ -233,7 +238,7 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
     try:
         return tomllib.loads(args.config.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{args.config}: {error.strerror}") from error
+        raise ValueError(f"cannot read {args.config}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{args.config}: {error}") from error
 

@@ -49,19 +49,22 @@ class Wave:
     name: str
 
 
-def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
+def load_wave(path: Path, metric: str = "", rate: float = 0.0, time: str = "time") -> Wave:
     """Read a wave with its labels.
 
     Args:
-        path: see `load_columns`; columns `time` (s), `normal_wave` or `reference`, and `is_anomaly` are understood.
+        path: see `load_columns`; columns `normal_wave` or `reference`, and `is_anomaly` are understood.
         metric: column of the samples; empty = the first of `OBSERVED`, or the only column that is none of these.
-        rate: samples a second; 0 = by the column `time`, or 1000.
+        rate: samples a second; 0 = by the times, or 1000 without them.
+        time: column of the times, s; only `time` may be missing.
 
     Raises:
         ValueError: if a column is missing, the labels do not fit, or the times do not rise evenly.
     """
     columns = load_columns(path)
-    name = _observed(path, columns, metric)
+    if time != "time" and time not in columns:
+        raise ValueError(f"{path} has no column {time} of numbers; it has {', '.join(columns) or 'none'}")
+    name = _observed(path, columns, metric, time)
     samples = np.asarray(columns[name], np.float64).ravel()
     label = columns.get("is_anomaly")
     if label is None and load_texts(path, "is_anomaly") is not None:
@@ -75,7 +78,7 @@ def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
         check_labels(path, np.asarray(label, np.float64))
     return Wave(
         samples,
-        rate or _rate(path, columns.get("time")),
+        rate or _rate(path, columns.get(time)),
         None if normal is None else np.asarray(normal, np.float64).ravel(),
         None if label is None else np.asarray(label) != 0,
         kind,
@@ -83,7 +86,7 @@ def load_wave(path: Path, metric: str = "", rate: float = 0.0) -> Wave:
     )
 
 
-def _observed(path: Path, columns: dict[str, Floats], metric: str) -> str:
+def _observed(path: Path, columns: dict[str, Floats], metric: str, time: str) -> str:
     if metric:
         if metric not in columns:
             raise ValueError(f"{path} has no column {metric}; it has {', '.join(columns) or 'none'}")
@@ -91,7 +94,7 @@ def _observed(path: Path, columns: dict[str, Floats], metric: str) -> str:
     for name in OBSERVED:
         if name in columns:
             return name
-    rest = [name for name in columns if name not in ("time", "normal_wave", "reference", "is_anomaly")]
+    rest = [name for name in columns if name not in (time, "normal_wave", "reference", "is_anomaly")]
     if len(rest) != 1:
         raise ValueError(f"{path}: which column holds the samples? It has {', '.join(columns) or 'none'}")
     return rest[0]

@@ -123,9 +123,13 @@ def test_no_threshold_is_better_than_an_alarm_for_ever(tmp_path, capsys):
     assert "all, best F1: none better than always" in out
 
 
-@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
-def test_a_missing_file_is_named_without_a_number(tmp_path, capsys, command):
-    code, _, err = agent(capsys, command, tmp_path / "nofile.csv", "--detector", "robust_z")
+@pytest.mark.parametrize("command", ["evaluate", "calibrate", "detect"])
+@pytest.mark.parametrize("missing", ["nofile.csv", "nofile.toml"])
+def test_a_missing_file_is_named_without_a_number(tmp_path, capsys, command, missing):
+    pumps(tmp_path / "pump.csv")
+    data = tmp_path / ("pump.csv" if missing == "nofile.toml" else missing)
+    more = ("-c", tmp_path / missing) if missing == "nofile.toml" else ()
+    code, _, err = agent(capsys, command, data, *more)
     assert code == 2
-    assert f"{tmp_path / 'nofile.csv'}: no such file" in err
+    assert f"cannot read {tmp_path / missing}: No such file or directory" in err
     assert "Errno" not in err

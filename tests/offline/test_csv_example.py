@@ -91,3 +91,7 @@ def test_the_detectors_that_examples_of_evaluate_name_are_in_their_files():
     assert pairs
     for name, detector in pairs:
         assert detector in load(ROOT / name).detector
+
+
+def test_alerts_without_a_word_are_listed():
+    assert parser(["alerts"]).parse_args(["alerts"]).verb == "list"

@@ -117,3 +117,20 @@ def test_too_few_windows_forecast_nothing(tmp_path, capsys):
     code, out, _ = agent(capsys, "calibrate", data, "--false-alarms", 0.3)
     assert code == 0
     assert re.search(r"Expected false alarms a day: 259200 windows at the wanted rate, \d+ to \d+ by the test", out)
+
+
+def test_the_times_of_a_wave_may_have_another_name(tmp_path, capsys):
+    data, other = tmp_path / "dataset.csv", tmp_path / "other.csv"
+    assert agent(capsys, "generate", "voltage", "-o", data, "--seed", 1)[0] == 0
+    other.write_text(data.read_text().replace("time,", "seconds,", 1))
+    (one, _), (two, _) = (
+        (json.loads(out), err)
+        for _, out, err in (
+            agent(capsys, "calibrate", data, "--json"),
+            agent(capsys, "calibrate", other, "--json", "--time", "seconds"),
+        )
+    )
+    assert one["threshold"] == two["threshold"]
+    code, _, err = agent(capsys, "calibrate", other, "--time", "moment")
+    assert code == 2
+    assert "has no column moment of numbers; it has seconds, normal_wave, anomaly_wave, is_anomaly" in err
