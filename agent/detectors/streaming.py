@@ -153,8 +153,8 @@ class Streaming(ABC):
     """A detector that scores each value of one metric before it learns from it, series by series.
 
     A detector gives the shapes of its state and a kernel over a matrix of values; this class does the rest.
-    Output: for each row of a known series one row with `score`, the metric itself, and the text `reason` where the
-        score is NaN.
+    Output: for each row of a known series one row with `score`, the metric itself, the text `reason` where the
+        score is NaN, and columns of the kernel such as `usual`, some only where the score reaches the usual limit.
 
     Attributes:
         metric: column it watches.
