@@ -19,6 +19,8 @@ from sensors.batch import Floats, Ints
 
 FLOOR = 1e-10
 """Added to every density, as the tutorial does, so that an empty bin divides."""
+NARROWEST = 1e-290
+"""Width of a bin; the density in a narrower one may be infinite."""
 
 
 class Reason(IntEnum):
@@ -78,7 +80,7 @@ def counts_and_widths(windows: Floats, bins: int = 50) -> tuple[Ints, Floats, In
     edges = np.arange(bins + 1, dtype=np.float64) * (span / bins)[:, None] + low[:, None]
     edges[:, -1] = high
     widths = np.diff(edges, axis=1)
-    narrow = wide | (widths <= 0).any(axis=1)
+    narrow = wide | (widths <= NARROWEST).any(axis=1)
     reason[narrow & (reason < Reason.MISSING)] = Reason.RANGE
     usable = reason < Reason.MISSING
     counts = np.zeros((k, bins), np.int64)

@@ -13,6 +13,8 @@ from agent.windows.uneven import UnevenHistograms
 from sensors.batch import Floats, Ints
 
 Edges = Literal["equal", "quantile"]
+NARROWEST = 1e-290
+"""Readings no further apart are equal: bins so narrow have no finite number to the unit."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ def fit(values: Floats, bins: int = 50, edges: Edges = "equal") -> Reference:
     low, high = widened(values.min(keepdims=True), values.max(keepdims=True))
     histograms = Histograms("", bins)
     histograms.edges(1, low, high)
-    counts = np.bincount(histograms.bin(none, values), minlength=bins + 2)
+    with np.errstate(over="ignore"):
+        counts = np.bincount(histograms.bin(none, values), minlength=bins + 2)
     return Reference(float(low[0]), float(high[0]), tuple(counts.astype(float).tolist()))
 
 
 def widened(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Edges around readings; one unit wide if they are all equal, as `np.histogram` has it."""
-    equal = ~(high - low > np.maximum(np.abs(low), np.abs(high)) * 1e-12)
+    """Edges around readings; one unit wide if they are all equal, as `np.histogram` has it, or as good as equal."""
+    with np.errstate(over="ignore"):
+        equal = ~(high - low > np.maximum(np.maximum(np.abs(low), np.abs(high)) * 1e-12, NARROWEST))
     return np.where(equal, low - 0.5, low), np.where(equal, high + 0.5, high)
 
 
@@ -94,7 +98,8 @@ def quantile_edges(ordered: Floats, first: Ints, number: Ints, bins: int) -> Flo
     above = np.minimum(below + 1, number[:, None] - 1)
     share = place - below
     a, b = ordered[first[:, None] + below], ordered[first[:, None] + above]
-    edges: Floats = np.clip(a + share * (b - a), a, b)
+    with np.errstate(over="ignore", invalid="ignore"):  # readings further apart than the greatest number
+        edges: Floats = np.clip(a + np.where(share > 0, share * (b - a), 0.0), a, b)
     low, high = widened(edges[:, 0], edges[:, -1])
     flat = low < edges[:, 0]
     edges[flat] = np.linspace(low[flat], high[flat], bins + 1, axis=1)

@@ -14,6 +14,7 @@ from sensors.batch import Floats, Ints
 READY, LEARNING, NO_SINE = range(3)
 _KEPT = len(MEASURES)
 _LEVEL, _FREQUENCY, _OFFSET = (MEASURES.index(name) for name in ("level", "frequency", "offset"))
+_LEAST = 1e-290  # level of a sine; shares of a lesser one are nothing to divide by
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Learning:
         floor[:, MEASURES.index("flat")] = 2.0
         away = np.maximum(spread, floor)
         limits = np.stack([centre, *WaveModel.by_standard(away, away, level, self.sag)], axis=1)
-        limits[~(level > 2 * centre[:, MEASURES.index("noise")])] = np.nan
+        limits[~(level > np.maximum(2 * centre[:, MEASURES.index("noise")], _LEAST))] = np.nan
         return limits
 
     def _grow(self, series: int) -> None:

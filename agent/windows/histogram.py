@@ -10,6 +10,8 @@ import numpy.typing as npt
 from agent.windows.partials import Readings
 from sensors.batch import Floats, Ints
 
+_SCALES = (np.finfo(np.float64).tiny, np.finfo(np.float64).max)
+
 
 class Histograms:
     """Counts of readings by bin, as partial aggregates of panes.
@@ -47,7 +49,9 @@ class Histograms:
             keys, series = np.zeros(1, np.int64), 1
         self.grow(series)
         self.low[keys], self.high[keys] = low, high
-        self.scale[keys] = self.bins / (high - low)
+        with np.errstate(over="ignore", divide="ignore"):
+            scale = self.bins / (high - low)
+        self.scale[keys] = np.clip(scale, *_SCALES)  # 0 times infinity is in no bin
 
     def grow(self, series: int) -> None:
         """Have room for the edges of so many series."""

@@ -50,7 +50,11 @@ def _mean(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
 
 
 def _variance(layout: Layout, window: Floats, column: str, less: int) -> Floats:
-    value = _ratio(window[layout.moment[column] + 1], window[layout.count[column]] - less)
+    return _finite(_ratio(window[layout.moment[column] + 1], window[layout.count[column]] - less))
+
+
+def _finite(value: Floats) -> Floats:
+    """What lies beyond all numbers, or is the difference of no two, is missing."""
     return np.where(np.isinf(value), np.nan, value)
 
 
@@ -58,7 +62,7 @@ def _rate(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
     """Change per second from the earliest to the latest value; NaN where they are of one instant."""
     old, new = layout.end["earliest", column], layout.end["latest", column]
     elapsed = (window[new + 1] - window[old + 1]) * pane + (window[new] - window[old])
-    return _ratio((window[new + 2] - window[old + 2]) * 1e9, elapsed)
+    return _finite(_ratio((window[new + 2] - window[old + 2]) * 1e9, elapsed))
 
 
 def _end(kind: str) -> Callable[[Layout, Floats, str, int], Floats]:
@@ -73,8 +77,8 @@ _FINISH: dict[str, Callable[[Layout, Floats, str, int], Floats]] = {
     "mean": _mean,
     "min": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, window[layout.least[column]]),
     "max": lambda layout, window, column, pane: _empty_as_nan(layout, window, column, -window[layout.most[column]]),
-    "range": lambda layout, window, column, pane: _empty_as_nan(
-        layout, window, column, -window[layout.most[column]] - window[layout.least[column]]
+    "range": lambda layout, window, column, pane: _finite(
+        -window[layout.most[column]] - window[layout.least[column]]
     ),
     "std": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 1)),
     "std_pop": lambda layout, window, column, pane: np.sqrt(_variance(layout, window, column, 0)),

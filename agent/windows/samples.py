@@ -186,5 +186,9 @@ def quantile(ascending: Floats, first: Ints, number: Ints, share: float) -> Floa
     low = ascending[np.minimum(first + below, last)]
     high = ascending[np.minimum(first + above, last)]
     part = place - below
-    mixed = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gap = high - low
+        mixed = np.where(part < 0.5, low + gap * part, high - gap * (1 - part))
+    if np.isinf(gap).any():  # further apart than the greatest number
+        mixed = np.where(np.isinf(gap), low * (1 - part) + high * part, mixed)
     return np.where(number > 0, mixed, np.nan)

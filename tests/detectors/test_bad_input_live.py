@@ -66,8 +66,36 @@ def one_value_then_another(n, rng):
     return np.where(np.arange(n) < n // 2, 7.0, 8.0)
 
 
+TINY = [0.0, 5e-324, -5e-324, 1e-310, 3e-308]  # what is below 2.2e-308 has lost digits, and its inverse is infinite
+
+
+def tiny(n, rng):
+    return rng.choice(TINY, n)
+
+
+def tiny_steps(n, rng):
+    return 5e-324 * rng.integers(0, 50, n)
+
+
+def tiny_beside_huge(n, rng):
+    return rng.choice([*TINY, 1.0, 1e308, -1.7e308], n)
+
+
+def tiny_then_normal(n, rng):
+    return np.where(np.arange(n) < 2 * n // 3, rng.choice(TINY, n), rng.normal(0, 1, n))
+
+
+def normal_then_tiny(n, rng):
+    return np.where(np.arange(n) < 2 * n // 3, rng.normal(0, 1, n), rng.choice(TINY, n))
+
+
+def tiny_then_huge(n, rng):
+    return np.where(np.arange(n) < 2 * n // 3, rng.choice(TINY, n), rng.choice([1e308, -1e308, 1e-310], n))
+
+
 SIGNALS = (
     constant, nothing, infinite, two, stretches_of_nothing, two_levels_far_apart, one_value_then_another,
+    tiny, tiny_steps, tiny_beside_huge, tiny_then_normal, normal_then_tiny, tiny_then_huge,
 )  # fmt: skip
 SAYS_NOTHING = (nothing, infinite, two)
 
