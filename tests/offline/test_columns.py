@@ -133,3 +133,13 @@ def test_a_missing_file_is_named_without_a_number(tmp_path, capsys, command, mis
     assert code == 2
     assert f"cannot read {tmp_path / missing}: No such file or directory" in err
     assert "Errno" not in err
+
+
+def test_each_machine_has_a_picture_of_its_own(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    path = pumps(tmp_path / "a.csv", machines=("pump-1", "hall/pump-2"))
+    words = ("--detector", "robust_z", "--metric", "pressure", "--machine", "machine", "--plots", tmp_path / "pictures")
+    code, out, err = agent(capsys, "evaluate", path, *words)
+    assert code == 0, err
+    assert "a.csv, pump-1" in out
+    assert sorted(file.name for file in (tmp_path / "pictures").iterdir()) == ["a-hall_pump-2.png", "a-pump-1.png"]
