@@ -138,7 +138,16 @@ def test_a_missing_file_is_named_without_a_number(tmp_path, capsys, command, mis
 def test_each_machine_has_a_picture_of_its_own(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     path = pumps(tmp_path / "a.csv", machines=("pump-1", "hall/pump-2"))
-    words = ("--detector", "robust_z", "--metric", "pressure", "--machine", "machine", "--plots", tmp_path / "pictures")
+    words = (
+        "--detector",
+        "robust_z",
+        "--metric",
+        "pressure",
+        "--machine",
+        "machine",
+        "--plots",
+        tmp_path / "pictures",
+    )
     code, out, err = agent(capsys, "evaluate", path, *words)
     assert code == 0, err
     assert "a.csv, pump-1" in out
