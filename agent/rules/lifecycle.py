@@ -230,7 +230,7 @@ class Lifecycle:
         self._now, self._due = int(state["now"]), _NEVER
         self._of = {name: np.array(state[name], dtype) for name, (dtype, _) in _COLUMNS.items()}
         self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
-        self._said.restore(state["said"])
+        self._said.restore(state.get("said", {}))
 
     def forget(self, keys: Ints) -> None:
         keys = keys[keys < len(self._of["up"])]
@@ -329,8 +329,8 @@ class Lifecycle:
             pending = ~of["firing"][keys]
             of["level"][keys[pending]] = level[row[pending]]
         of["start"][keys], of["end"][keys], of["value"][keys] = rows.start[row], rows.end[row], value[row]
-        for i in np.flatnonzero(of["up"][keys] & ~of["firing"][keys]).tolist():
-            self._said.keep(int(keys[i]), words_of(rows, int(row[i])))
+        pending = of["up"][keys] & ~of["firing"][keys]
+        self._said.keep_rows(rows, keys[pending], row[pending])
         self._said.drop_unless(of["up"] | of["firing"])
 
     def _by_row(self, change: Change, key: int, row: int, rows: Rows, value: Floats) -> Transition:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.rows import Rows, State
+from agent.rules.grouped import grown
+from sensors.batch import Ints
 
 Words = dict[str, Any]
 """Fields of a `Transition`: `count`, `missing`, `score`, `evidence`, `columns`."""
@@ -28,38 +30,100 @@ def words_of(rows: Rows, row: int) -> Words:
     }
 
 
+_NOTHING, _WORDS = -1, 0  # where what a series said is: nowhere, in `_of`; else the number of a page
+_FEW = 8  # rows whose words are made at once
+_PAGE = 64  # what a page costs beside its rows, in rows
+
+
 @dataclass(slots=True)
 class Said:
-    """By series, what the row said that raised its incident, or the last one of a run that may raise by the clock."""
+    """By series, what the row said that raised its incident, or the last one of a run that may raise by the clock.
+
+    Of many rows at once only their table (a page) and their places in it are kept: most runs end without an alert, so
+    their words are made when somebody asks. Pages are bounded: the oldest are made words when they get too many.
+    """
 
     _of: dict[int, Words] = field(default_factory=dict)
+    _pages: dict[int, Rows] = field(default_factory=dict)
+    _page: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _row: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _last: int = 0
+    _weight: int = 0
 
     def keep(self, key: int, words: Words) -> None:
         """Remember it until the incident is over."""
+        self._grow(key + 1)
         self._of[key] = words
+        self._page[key] = _WORDS
+
+    def keep_rows(self, rows: Rows, keys: Ints, row: Ints) -> None:
+        """Remember what these rows of a table say.
+
+        Args:
+            rows: the table.
+            keys: `(k,)` series, each once.
+            row: `(k,)` the row of each.
+        """
+        if len(keys) <= _FEW:
+            for key, at in zip(keys.tolist(), row.tolist(), strict=True):
+                self.keep(key, words_of(rows, at))
+            return
+        self._grow(int(keys.max()) + 1)
+        self._last += 1
+        self._pages[self._last] = rows
+        self._page[keys], self._row[keys] = self._last, row
+        self._weight += len(rows) + _PAGE
+        if self._weight > 8 * (len(self._page) + 1024):
+            self._tidy()
 
     def of(self, key: int) -> Words:
         """Nothing if it is not known."""
-        return self._of.get(key, {})
+        page = int(self._page[key]) if key < len(self._page) else _NOTHING
+        if page <= _WORDS:
+            return self._of[key] if page == _WORDS else {}
+        return words_of(self._pages[page], int(self._row[key]))
 
     def evidence(self, key: int) -> Words:
         """Of it only what the incident is about; figures of a row long past would mislead."""
-        return {"evidence": self._of[key]["evidence"]} if self._of.get(key) else {}
+        words = self.of(key)
+        return {"evidence": words["evidence"]} if words else {}
 
     def drop_unless(self, open_: npt.NDArray[np.bool_]) -> None:
         """Forget the series of which nothing is open."""
-        for key in [key for key in self._of if not open_[key]]:
-            del self._of[key]
+        known = self._page[: len(open_)] != _NOTHING
+        for key in np.flatnonzero(known & ~open_[: len(known)]).tolist():
+            self.forget(key)
 
     def forget(self, key: int) -> None:
         """The incident is over, or the series is forgotten."""
         self._of.pop(key, None)
+        if key < len(self._page):
+            self._page[key] = _NOTHING
 
     def state(self) -> State:
-        return {str(key): dict(words) for key, words in self._of.items()}
+        return {str(key): dict(self.of(key)) for key in np.flatnonzero(self._page != _NOTHING).tolist()}
 
     def restore(self, state: State) -> None:
-        self._of = {int(key): dict(words) for key, words in state.items()}
+        self._of, self._pages, self._weight = {}, {}, 0
+        self._page = np.full(0, _NOTHING)
+        for key, words in state.items():
+            self.keep(int(key), dict(words))
+
+    def _tidy(self) -> None:
+        """Drop the pages no series is on any more, then the oldest until half of what is allowed is left."""
+        used = set(np.unique(self._page).tolist())
+        self._pages = {number: rows for number, rows in self._pages.items() if number in used}
+        self._weight = sum(len(rows) + _PAGE for rows in self._pages.values())
+        for number in list(self._pages):
+            if self._weight <= 4 * (len(self._page) + 1024):
+                break
+            for key in np.flatnonzero(self._page == number).tolist():
+                self.keep(key, self.of(key))
+            self._weight -= len(self._pages.pop(number)) + _PAGE
+
+    def _grow(self, size: int) -> None:
+        if size > len(self._page):
+            self._page, self._row = grown(self._page, size, _NOTHING), grown(self._row, size, 0)
 
 
 def _evidence(rows: Rows, row: int) -> dict[str, Any]:
