@@ -19,7 +19,7 @@ from agent.clock import HostClock
 from agent.compose import Parts, command_sources
 from agent.control import COMMANDS
 from agent.delivery import Delivery
-from agent.engine import Decisions, Engine
+from agent.engine import UNFIT, Decisions, Engine
 from agent.messages import encode
 from agent.notes import Notes
 from agent.outbox import Outbox
@@ -284,31 +284,43 @@ class App:
 
     def _resume(self) -> None:
         """Go on from the check-point, as far as the configuration is still the same, and the incidents since."""
-        state = checkpoint.load(self._file)
+        state, unfit, positions = checkpoint.load(self._file), set[str](), {}
         if state is not None:
             try:
-                self._restore(state)
-            except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+                unfit = self._restore(state)
+            except UNFIT as error:
                 checkpoint.put_aside(self._file, repr(error))
-                state = None
                 self._behind.clear()
                 self.parts.forget()
                 self.engine = self.parts.engine()
+                positions, state = self._salvage(state), None
                 self._silence = Silence(self.parts, self.engine)
         sequence = None if state is None else int(state["engine"]["desk"]["sequence"])
-        positions = self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind)
+        positions |= self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind, unfit)
         self._seek(positions)
         if self.engine.host_time and not any(map(keeps_time, self.parts.sources.values())):
             self.clock.resume(self.engine.host_time)
         self.summary.resume(self.engine)
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any]) -> set[str]:
+        """Go on from this state; the names of the parts it does not fit, though their configuration is the same."""
         same = {name: state["prints"].get(name) == mark for name, mark in self.parts.fingerprints.items()}
-        self.engine.restore(state["engine"], only=same)
+        unfit = self.engine.restore(state["engine"], only=same)
         for name in (name for name, fits in same.items() if not fits):
             log.warning("%s is new or changed; it starts without memory", name)
+        for name, why in unfit.items():
+            log.warning("%s: what was saved of it does not fit (%s); it starts without memory", name, why)
         self._seek(state["positions"])
         log.info("resumed from the check-point in %s", self._file)
+        return set(unfit)
+
+    def _salvage(self, state: Any) -> dict[str, Any]:
+        """Of a check-point that cannot be gone on from, number and time; where the sources stood is returned."""
+        with contextlib.suppress(*UNFIT):
+            self.engine.go_on(int(state["engine"]["desk"]["sequence"]), int(state["engine"]["now"]))
+        with contextlib.suppress(*UNFIT):
+            return dict(state["positions"])
+        return {}
 
     def _seek(self, positions: Mapping[str, Any]) -> None:
         for name, position in positions.items():

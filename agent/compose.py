@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from agent.components import ConfigError, build, nearest
 from agent.control import COMMANDS, SELF
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
+from agent.fingerprints import fingerprints
 from agent.rules import Rule
 from agent.self_watch import RULES
 from agent.settings import Settings, Table
@@ -80,7 +79,8 @@ def compose(settings: Settings) -> Parts:
     _check_on(settings, problems)
     problems += _check_columns(steps, rules, sources if len(sources) == len(settings.source) else {})
     sinks = {name: _signed(sink, identity) for name, sink in sinks.items()}
-    prints = _fingerprints(settings)
+    tables = {**settings.window, **settings.detector, **_rules(settings)}
+    prints = fingerprints(tables, steps, rules)
     parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
     if not problems:
         try:
@@ -232,16 +232,3 @@ def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
             waiting=100,
         )
     return sources
-
-
-def _fingerprints(settings: Settings) -> dict[str, str]:
-    tables = {**settings.window, **settings.detector, **_rules(settings)}
-    prints = {}
-    for name in tables:
-        chain, at = [], name
-        while at in tables and at not in chain:
-            chain.append(at)
-            at = str(tables[at].get("on", ""))
-        text = json.dumps([[link, tables[link]] for link in chain], sort_keys=True, default=str)
-        prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return prints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ from agent.rules import Rule, Verdict
 from agent.rules.naming import label
 from agent.unseen import Unseen
 from sensors.batch import Batch, Ints
+
+UNFIT = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
+"""What reading a state raises that was saved by another version, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,12 +302,18 @@ class Engine:
             "rules": {name: rule.state() for name, rule in self.rules.items()},
         }
 
-    def restore(self, state: State, only: Mapping[str, bool] | None = None) -> None:
-        """Go on from `state`.
+    def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
+        """Go on from `state`. A part that its saved state does not fit stays as it is, the others go on.
 
         Args:
             state: of an engine with the same groupings.
             only: name of a part -> whether its state still fits its configuration; None restores all.
+
+        Returns:
+            Name of each part whose state did not fit -> why.
+
+        Raises:
+            KeyError, TypeError, ValueError: what is not of one part does not fit; the engine is of no use then.
         """
         self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
         self._swept = int(state["swept"])
@@ -311,11 +321,20 @@ class Engine:
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:
                 table.restore(saved["keys"])
-        parts: dict[str, Any] = {**self.steps, **self.rules}
-        for name, saved in {**state["steps"], **state["rules"]}.items():
-            if name in parts and (only is None or only.get(name, False)):
-                parts[name].restore(saved)
+        unfit: dict[str, str] = {}
+        made: Any
+        for made, kept in ((self.steps, state["steps"]), (self.rules, state["rules"])):
+            for name, part in made.items():
+                if name in kept and (only is None or only.get(name, False)):
+                    fresh = copy.deepcopy(part)  # one that fails half-way must not be left half restored
+                    try:
+                        fresh.restore(kept[name])
+                    except UNFIT as error:
+                        unfit[name] = repr(error)
+                    else:
+                        made[name] = fresh
         self.desk.restore(state["desk"])
+        return unfit
 
 
 def _ordered(steps: Mapping[str, Step], sources: set[str]) -> list[str]:

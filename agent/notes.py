@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,12 @@ class Notes:
         self._uncovered |= covered
 
     def resume(
-        self, kept: Mapping[str, bytes], engine: Engine, sequence: int | None, replayed: Iterable[str]
+        self,
+        kept: Mapping[str, bytes],
+        engine: Engine,
+        sequence: int | None,
+        replayed: Iterable[str],
+        unfit: Container[str] = (),
     ) -> dict[str, Any]:
         """Adopt what the check-point does not know.
 
@@ -82,6 +87,7 @@ class Notes:
             engine: as restored from the check-point.
             sequence: of the last alert that the check-point knows; None if there is no check-point.
             replayed: sources that will be read again from where the check-point was.
+            unfit: rules that the check-point has, but did not fit.
 
         Returns:
             Where the sources stood at the last alert, by name, if there is no check-point; else nothing.
@@ -91,7 +97,9 @@ class Notes:
             if name == "silences" or name.startswith(_INCIDENT):
                 self._uncovered.add(name)
                 try:
-                    self._adopt(name, orjson.loads(note), engine, sequence, again)
+                    self._adopt(
+                        name, orjson.loads(note), engine, -1 if sequence is None else sequence, again, unfit
+                    )
                 except _NONSENSE as error:
                     log.error("the note %s is damaged (%r); going on without it", name, error)
         if sequence is not None or "mark" not in kept:
@@ -104,7 +112,9 @@ class Notes:
             log.error("the note of positions is damaged (%r); going on without it", error)
             return {}
 
-    def _adopt(self, name: str, saved: Any, engine: Engine, sequence: int | None, again: set[str]) -> None:
+    def _adopt(
+        self, name: str, saved: Any, engine: Engine, sequence: int, again: set[str], unfit: Container[str]
+    ) -> None:
         if name == "silences":
             engine.desk.silences.restore(saved)
             return
@@ -112,7 +122,9 @@ class Notes:
             return
         if saved["life"]["firing"]:
             self._firing.add(name)
-        if sequence is not None and int(saved["sequence"]) <= sequence:
+        if int(saved["sequence"]) <= sequence:
+            if saved["rule"] in unfit:
+                engine.adopt(saved["rule"], tuple(saved["series"]), saved)
             return
         if saved.get("source") in again or again.issuperset(engine.feeding(saved["rule"]) or {""}):
             return

@@ -87,6 +87,7 @@ class Auto(Streaming):
     _fade: Floats = field(init=False, repr=False, compare=False)
 
     words: ClassVar = {"view": (*VIEWS, "context")}
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 1.0
     cells: ClassVar[int] = 1024
 

@@ -32,6 +32,7 @@ class Spike(Streaming):
     warmup: int = 30
     _decay: Decay = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 12.0
     finds: ClassVar = {"score": Finding("is far from the values just before")}
     loud: ClassVar = ("usual",)
@@ -93,6 +94,7 @@ class NoiseBurst(Streaming):
     warmup: int = 64
     _decay: Decay = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 3.0
     finds: ClassVar = {"score": Finding("is more restless than usual")}
 

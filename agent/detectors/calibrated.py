@@ -66,6 +66,7 @@ class Calibrated(Streaming):
     limit: float = 1.0
     rest: int = 0
     warmup: int = 30
+    state_version: ClassVar[int] = 2
     finds: ClassVar = {"score": Finding("is unusually high")}
     _decay: Decay = field(init=False, repr=False, compare=False)
     _baseline: Baseline = field(init=False, repr=False, compare=False)

@@ -40,6 +40,7 @@ class Cusum(Streaming):
     warmup: int = 30
     _baseline: Baseline = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 8.0
     finds: ClassVar = {"score": Finding("has left its usual mean")}
     loud: ClassVar = ("usual",)

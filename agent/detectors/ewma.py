@@ -36,6 +36,7 @@ class Ewma(Streaming):
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 4.0
     finds: ClassVar = {"score": Finding("has left its usual mean")}
     loud: ClassVar = ("usual",)

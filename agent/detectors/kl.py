@@ -88,6 +88,7 @@ class Kl:
     by: tuple[str, ...] = ("machine",)
     resolution: Duration = _MILLISECOND
 
+    state_version: ClassVar[int] = 2
     finds: ClassVar = {
         "score": Finding("is distributed unlike before", "is distributed as usual again"),
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),

@@ -84,6 +84,7 @@ class Mains:
     _events: Events = field(init=False, repr=False)
 
     texts: ClassVar = ("reason", "disturbance")
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = dict.fromkeys(
         ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")

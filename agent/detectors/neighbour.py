@@ -42,6 +42,7 @@ class Neighbour(Streaming):
 
     cells: ClassVar[int] = 4096
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 5.0
     finds: ClassVar = {"score": Finding("runs unlike anything before")}
 

@@ -37,6 +37,7 @@ class PageHinkley(Streaming):
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _fade: Decay = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 30.0
     finds: ClassVar = {"score": Finding("has slowly left its usual mean")}
     loud: ClassVar = ("usual",)

@@ -80,6 +80,7 @@ class Pca:
     _following: Following = field(init=False, repr=False, compare=False)
 
     texts: ClassVar = ("reason",)
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = {
         "score": Finding("do not move together as usual", "move together as usual again", "its sensors")

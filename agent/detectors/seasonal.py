@@ -48,6 +48,7 @@ class Seasonal(Streaming):
     warmup: int = 64
     _decay: Decay = field(init=False, repr=False, compare=False)
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 8.0
     finds: ClassVar = {"score": Finding("is not usual for this time of its period")}
     figures: ClassVar = ("usual", "period")

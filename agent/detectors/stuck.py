@@ -28,6 +28,7 @@ class Stuck(Streaming):
     rows: int = 60
     tolerance: float = 0.0
 
+    state_version: ClassVar[int] = 2
     usual_limit: ClassVar[float] = 1.0
     finds: ClassVar = {"score": Finding("does not move any more", "moves again")}
 

@@ -137,9 +137,8 @@ async def _known(tmp_path, state):
         lambda state: [1, 2],
         lambda state: {**state, "engine": {}},
         lambda state: {**state, "positions": None},
-        lambda state: {**state, "engine": {**state["engine"], "rules": {**state["engine"]["rules"], "gone": {}}}},
+        lambda state: {**state, "engine": {**state["engine"], "desk": {}}},
         lambda state: {**state, "engine": {**state["engine"], "tables": [{"by": ["machine"], "keys": 3}]}},
-        lambda state: {**state, "engine": {**state["engine"], "steps": {"w": {"panes": 1, "horizon": 2}}}},
     ],
 )
 async def test_a_check_point_that_says_nonsense_is_moved_aside(tmp_path, state, how, caplog):
@@ -152,6 +151,26 @@ async def test_a_check_point_that_says_nonsense_is_moved_aside(tmp_path, state, 
     assert set(alerts(tmp_path / "out")) == whole
     assert list(place.glob("engine.checkpoint.corrupt-*"))
     assert "check-point" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("what", "part", "saved"),
+    [("rules", "gone", {}), ("rules", "gone", 3), ("rules", "hot", {}), ("steps", "w", {"panes": 1, "horizon": 2})],
+)
+async def test_a_part_of_a_check_point_that_says_nonsense_loses_no_incident(
+    tmp_path, state, what, part, saved, caplog
+):
+    whole = await _known(tmp_path, state)
+    place = tmp_path / "state"
+    shutil.copytree(state, place)
+    known = checkpoint.load(place / "engine.checkpoint")
+    assert part in known["engine"][what]
+    known["engine"][what][part] = saved
+    checkpoint.save(place / "engine.checkpoint", checkpoint.snapshot(known))
+    await start(place, tmp_path / "out")
+    assert set(alerts(tmp_path / "out")) == whole
+    assert not list(place.glob("engine.checkpoint.corrupt-*"))
+    assert f"{part}: what was saved of it does not fit" in caplog.text
 
 
 async def test_notes_that_say_nonsense_are_passed_over(tmp_path, state):

@@ -1,0 +1,61 @@
+"""What a saved state must have in common with a part to fit it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from agent.settings import Table
+
+
+def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a step or rule -> hash of its configuration and of all it stands on.
+
+    A step's hash has the state versions in it, too, its own and those of the steps it reads, whose numbers it has
+    learnt; a rule's only its own: its open incidents stay when a detector below begins anew. Versions of 1 leave the
+    hash as it was before there were versions.
+
+    Args:
+        tables: configuration of each step and rule.
+        steps: windows and detectors made of them.
+        rules: made of them.
+    """
+    prints = {}
+    for name in tables:
+        chain, at = [], name
+        while at in tables and at not in chain:
+            chain.append(at)
+            at = str(tables[at].get("on", ""))
+        text = json.dumps([[link, tables[link]] for link in chain], sort_keys=True, default=str)
+        parts = [rules.get(name)] if name in rules else [steps.get(link) for link in chain]
+        versions = [state_versions(part) for part in parts]
+        text += json.dumps(versions, sort_keys=True) if any(versions) else ""
+        prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return prints
+
+
+def state_versions(part: Any) -> dict[str, int]:
+    """Class name -> version of what its state means, of a part and of all within it, where it is not 1.
+
+    Raise a class's `state_version` (1 where it says none) with each change after which a state that was saved before
+    has another shape or its numbers another meaning.
+    """
+    version = int(getattr(type(part), "state_version", 1))
+    versions = {type(part).__name__: version} if version != 1 else {}
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    members = list(getattr(part, "__dict__", {}).values()) or [getattr(part, field.name, None) for field in fields]
+    for item in _flat(members):
+        if hasattr(item, "restore"):
+            versions |= state_versions(item)
+    return versions
+
+
+def _flat(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if isinstance(item, tuple | list):
+            yield from _flat(item)
+        else:
+            yield item

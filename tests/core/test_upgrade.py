@@ -1,0 +1,151 @@
+"""A check-point that an older agent wrote: what still means the same is gone on from, and nothing else is lost.
+
+`upgrade/engine.checkpoint.gz` was written by the agent as it was before states had versions (ddb1091): two machines,
+400 readings each, the configuration beside it; m1 is hot since the reading 380, and the source stood at 4711.
+"""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent import checkpoint, settings
+from agent.app import App
+from agent.clock import HostClock
+from agent.compose import compose
+from agent.fingerprints import fingerprints
+from sensors.batch import Batch
+
+HERE = Path(__file__).parent / "upgrade"
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+NEW = {
+    "kl", "mains", "pca", "neighbour", "seasonal", "combined", "calibrated", "auto", "cusum", "ewma", "noise_burst",
+    "page_hinkley", "spike", "stuck",
+}  # fmt: skip
+
+
+def readings(rows):
+    noise = np.random.default_rng(1)
+    x = 50 + noise.normal(0, 2, (400, 2)).round(2)
+    x[-20:, 0] = 60
+    x = np.concatenate([x, 50 + noise.normal(0, 2, (200, 2))])
+    x[500:, 0] = 30
+    codes = np.arange(2, dtype=np.int32)
+    for k in rows:
+        time, values = START + k * SECOND, {"x": x[k], "y": x[k] + 1, "z": x[k] * 2}
+        yield Batch(("m1", "m2"), codes, np.full(2, time), values, time)
+
+
+class Place:
+    """A source that can be read again, as Kafka can."""
+
+    def __init__(self):
+        self.at = {}
+
+    def position(self):
+        return dict(self.at)
+
+    def seek(self, position):
+        self.at = dict(position)
+
+    async def commit(self, position):
+        pass
+
+
+@pytest.fixture
+def started(tmp_path):
+    """How an agent of today starts on the old state directory."""
+
+    def start(change=lambda state: state):
+        parts = compose(settings.load(HERE / "agent.toml"))
+        parts.settings.agent.state = tmp_path
+        parts.sources["line"] = Place()
+        file = tmp_path / "engine.checkpoint"
+        file.write_bytes(gzip.decompress((HERE / "engine.checkpoint.gz").read_bytes()))
+        checkpoint.save(file, checkpoint.snapshot(change(checkpoint.load(file))))
+        return App(parts, clock=HostClock(wall=lambda: START + 400 * SECOND))
+
+    return start
+
+
+async def resumed(app):
+    async with app.outbox:
+        app._resume()
+    return app
+
+
+async def test_what_means_the_same_goes_on_and_only_the_rest_starts_anew(started, caplog, tmp_path):
+    app = await resumed(started())
+    assert {record.args[0] for record in caplog.records if "is new or changed" in record.message} == NEW
+    assert not list(tmp_path.glob("*.corrupt-*"))
+    assert app.parts.sources["line"].at == {"0": 4711}
+    assert app.engine.desk.sequence == 1
+    always = compose(app.parts.settings).engine()
+    for batch in readings(range(400)):
+        always.process(batch)
+    kept = app.engine.steps.keys() - NEW
+    told = []
+    for batch in readings(range(400, 600)):
+        after, whole = app.engine.process(batch), always.process(batch)
+        told += [(str(alert.change), alert.machine) for alert in after.alerts if alert.rule == "hot"]
+        for name in kept:
+            for column, values in whole.results[name].values.items():
+                np.testing.assert_array_equal(after.results[name].values[column], values, err_msg=name)
+    assert told == [("resolved", "m1")]
+
+
+async def test_a_part_that_does_not_fit_starts_anew_by_itself(started, caplog, tmp_path):
+    def broken(state):
+        steps, rules = state["engine"]["steps"], state["engine"]["rules"]
+        steps["spatial"].pop("high")
+        steps["robust_z"]["ring"] = steps["robust_z"]["ring"][:, :3]
+        rules["odd"]["life"].pop("level")
+        return state
+
+    app = await resumed(started(broken))
+    unfit = [record.args[0] for record in caplog.records if "does not fit" in record.message]
+    assert sorted(unfit) == ["odd", "robust_z", "spatial"]
+    assert not list(tmp_path.glob("*.corrupt-*"))
+    assert app.parts.sources["line"].at == {"0": 4711}
+    assert app.engine.rules["hot"].life.firing().tolist() == [0]
+    fresh = compose(app.parts.settings)
+    for name in unfit:  # nor is it half restored
+        now, new = ({**app.engine.steps, **app.engine.rules}[name], {**fresh.steps, **fresh.rules}[name])
+        np.testing.assert_equal(now.state(), new.state())
+
+
+async def test_positions_and_numbers_outlast_an_engine_that_does_not_fit(started, tmp_path):
+    def broken(state):
+        del state["engine"]["tables"]
+        return state
+
+    app = await resumed(started(broken))
+    assert list(tmp_path.glob("engine.checkpoint.corrupt-*"))
+    assert app.parts.sources["line"].at == {"0": 4711}
+    assert app.engine.desk.sequence == 1
+
+
+class Part:
+    """A step or rule inside which there may be another."""
+
+    def __init__(self, *inner):
+        self.inner = list(inner)
+
+    def restore(self, state):
+        pass
+
+
+def test_a_raised_version_changes_the_print_of_a_step_and_of_steps_on_it_but_of_no_rule_on_it():
+    class Raised(Part):
+        state_version = 2
+
+    tables = {"d": {"type": "d"}, "on_d": {"type": "c", "on": "d"}, "rule": {"on": "on_d"}}
+
+    def prints(part):
+        return fingerprints(tables, {"d": part, "on_d": Part()}, {"rule": Part()})
+
+    before, after, inside = prints(Part()), prints(Raised()), prints(Part((Raised(), Part())))
+    for other in (after, inside):
+        assert {name for name in tables if before[name] != other[name]} == {"d", "on_d"}
