@@ -31,6 +31,8 @@ def doubts(parts: Parts) -> list[str]:
     ]
     if settings.rule and not parts.sinks:
         found.append('there are rules but no sink; alerts reach nobody. Add [sink.console] with type = "lines"')
+    if not parts.sources:
+        found.append("there is no source; nothing is read")
     for name, source in parts.sources.items():
         path = getattr(source, "path", None)
         if isinstance(path, Path) and not path.exists():

@@ -1,0 +1,45 @@
+"""Columns that never come are noted by the engine, whatever else does."""
+
+import numpy as np
+
+from agent.compose import compose
+from agent.settings import Settings
+from sensors.codecs.json_lines import JsonLines
+
+NOW = 1_700_000_000 * 10**9
+TABLES = {
+    "source": {"line": {"type": "tcp", "port": 1}, "other": {"type": "tcp", "port": 2}},
+    "detector": {"any": {"metric": "presure"}, "its": {"metric": "flow", "on": "other"}},
+    "rule": {"hot": {"when": "temp > 3 and state = 'run'"}},
+}
+
+
+def waiting(engine, on=""):
+    return {(name, column) for name, column, _ in engine.unseen.columns(on)}
+
+
+def test_a_column_is_waited_for_until_it_has_a_value():
+    engine = compose(Settings(**TABLES)).engine()
+    assert waiting(engine) == set()  # nothing was read: nothing is missing yet
+    codec = JsonLines(values=["presure", "pressure", "temp"], texts=["state"])
+    for line, left in (
+        (b'{"pressure": 1}', {("any", "presure"), ("hot", "temp"), ("hot", "state")}),
+        (b'{"pressure": 1, "temp": 2}', {("any", "presure"), ("hot", "state")}),
+        (b'{"pressure": 1, "state": "run"}', {("any", "presure")}),
+        (b'{"pressure": 1}', {("any", "presure")}),
+    ):
+        engine.process(codec.feed(line + b"\n", NOW))
+        assert waiting(engine) == left
+    assert waiting(engine, "other") == set()  # no reading of it came
+
+
+def test_readings_of_another_source_do_not_count():
+    engine = compose(Settings(**TABLES)).engine()
+    batch = JsonLines().feed(b'{"flow": 1}\n', NOW)
+    engine.process(batch)
+    assert waiting(engine, "other") == set()
+    empty = np.array([np.nan])
+    engine.process(type(batch)(batch.machines, batch.machine, batch.time, {"flow": empty}, NOW, source="other"))
+    assert waiting(engine, "other") == {("its", "flow")}
+    engine.process(type(batch)(batch.machines, batch.machine, batch.time, batch.values, NOW, source="other"))
+    assert waiting(engine, "other") == set()
