@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _EPILOG = """examples:
-  agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400
+  agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400 --set train=400
   agent evaluate recordings/ --detector auto --metric value --threshold 1 --plots pictures/
   agent evaluate pump.csv -c config/metrics.toml --detector pressure --train 500
   agent evaluate --nab nab/ --windows windows.json --detector auto --json
