@@ -124,7 +124,6 @@ class App:
                 replay = float(self.parts.settings.outbox.replay_per_second)
                 drain = self._agent.drain.seconds
                 delivery = Delivery(self.outbox, name, sink, replay_per_second=replay, drain_seconds=drain)
-                delivery.batch = getattr(sink, "portion", delivery.batch)
                 self.deliveries[name] = delivery
                 tasks.create_task(delivery.run(stop))
             try:

@@ -22,7 +22,6 @@ class Delivery:
     """Keeps one sink supplied; `await Delivery(outbox, "broker", sink).run(stop)` returns only after `stop`.
 
     Attributes:
-        batch: messages handed to the sink at once.
         replay_per_second: how fast a backlog is sent; what is new does not wait for it.
         drain_seconds: after `stop`, how long to go on sending what is left, if the sink is connected.
         connected: is the sink connected now.
@@ -32,7 +31,6 @@ class Delivery:
     outbox: Outbox
     name: str
     sink: Sink
-    batch: int = 500
     replay_per_second: float = 5000.0
     drain_seconds: float = 3.0
     backoff: Backoff = field(default_factory=Backoff)
@@ -93,7 +91,7 @@ class Delivery:
             if deadline is not None and self.monotonic() >= deadline:
                 log.warning("sink %s: %d messages are left for the next start", self.name, self._left())
                 return
-            portion = await self.outbox.next(self.name, self.batch, self._replay_allowance())
+            portion = await self.outbox.next(self.name, self.sink.portion, self._replay_allowance())
             if portion is not None:
                 await self._send(portion)
             elif deadline is not None and not self._left():

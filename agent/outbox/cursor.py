@@ -84,6 +84,21 @@ class Cursor:
         self.present = self.position
         self.machines = machines
 
+    def lanes(
+        self, visible: int, late: frozenset[Kind], limit: int, replay: int
+    ) -> Sequence[tuple[Lane, int, int, frozenset[Kind], int]]:
+        """Where to look next, first things first: lane, after, up to, kinds, how many messages at most.
+
+        `visible` is the end of what may be sent, `late` the kinds that are replayed.
+        """
+        if not self.replaying:
+            return (("follow", self.position, visible, self.kinds, limit),)
+        return (
+            ("live", self.live, visible, self.kinds, limit),
+            ("present", self.present, self.present_end, self.kinds & PRESENT, limit),
+            ("replay", self.position, self.live, late, replay),
+        )
+
     def portion(self, lane: Lane, rows: Sequence[Kept], end: int, states: Mapping[tuple[str, str], int]) -> Portion:
         """What of these rows goes out on this lane.
 

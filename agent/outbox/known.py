@@ -17,11 +17,27 @@ class Known:
     def __init__(self) -> None:
         self._young: defaultdict[Kind, set[int]] = defaultdict(set)
         self._old: defaultdict[Kind, set[int]] = defaultdict(set)
+        self.old_states: set[int] = set()
+        """The states that were in the log when it was opened."""
 
     def learn(self, ids: Iterable[tuple[Kind, str]]) -> None:
         """Ids of messages that are in the log already."""
         for kind, name in ids:
             self._young[kind].add(hash(name))
+            if kind == "state":
+                self.old_states.add(hash(name))
+
+    def forget_old(self, state: Message) -> None:
+        """Take this state for new if it was in the log from before the start.
+
+        For when another of its name has been taken in since: if that was a repeat of an older one (whose id went with
+        the restart), it stands behind this one in the log, and this one is to be told after it.
+        """
+        key = hash(state.id)
+        if key in self.old_states:
+            self.old_states.remove(key)
+            self._young["state"].discard(key)
+            self._old["state"].discard(key)
 
     def new(self, kind: Kind, messages: Sequence[Message]) -> Sequence[Message]:
         """Those of these messages of one kind that are not known; now they are."""

@@ -6,7 +6,10 @@ Promises:
    and `failing` says so). All appends that wait share one commit. Metrics are not waited for; they follow within
    a second.
 2. Each sink gets every message of its kinds at least once, per machine in order of append, with the same id always.
-3. A second message of the same kind and id is dropped, as long as the first is held and for some time after.
+3. A second message of the same kind and id is dropped, as long as the first is held and for some time after; a
+   restart forgets the ids of what is not held. So who repeats after a restart repeats everything since, in order, as
+   the engine does from its check-point: the newest state then is told last. An old state repeated alone would be
+   taken for the newest.
 4. What is held is bounded in bytes and age. Room is made by dropping the oldest metrics first, then the oldest
    alerts; everything dropped is counted with its reason.
 5. Notes (small named values, such as the open alerts) change in the same transaction as the messages beside them.
@@ -20,7 +23,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,7 +32,8 @@ from typing import Self
 from agent.alerts import Kind, Message
 from agent.database import Database, DatabaseError
 from agent.outbox.bundle import bundles
-from agent.outbox.cursor import PRESENT, Cursor, Lane, Portion
+from agent.outbox.counters import OutboxCounters
+from agent.outbox.cursor import PRESENT, Cursor, Portion
 from agent.outbox.known import Known
 from agent.outbox.log import MIB, MINOR, SECOND, Log
 from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
@@ -37,22 +41,8 @@ from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_le
 log = logging.getLogger(__name__)
 
 _kind = itemgetter(1)
-
-
-@dataclass
-class OutboxCounters:
-    """What the outbox has done since it was opened; `dropped` is by (kind, reason), `confirmed` by sink."""
-
-    appended: int = 0
-    repeated: int = 0
-    unwanted: int = 0
-    superseded: int = 0
-    dead: int = 0
-    commits: int = 0
-    failed_commits: int = 0
-    quarantined: int = 0
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    confirmed: Counter[str] = field(default_factory=Counter)
+SENT_AGAIN = 2048
+"""Messages that a sink may have been handed and that are not noted on disk as confirmed: a crash sends them again."""
 
 
 @dataclass
@@ -97,6 +87,7 @@ class Outbox:
         self._news = {name: asyncio.Event() for name in self.sinks}
         self._wanted: frozenset[Kind] = frozenset().union(*self.sinks.values())
         self._known = Known()
+        self._before = 0  # the last position when it was opened
         self._notes: dict[str, bytes] = {}
         self._pending = Changes()
         self._written: dict[str, int] = {}  # cursors as they are on disk
@@ -105,7 +96,9 @@ class Outbox:
         self._waiting: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._closing = False
-        self._unsaved = 0
+        self._unsaved: Counter[str] = (
+            Counter()
+        )  # messages confirmed by each sink that its cursor on disk is without
         self._next_expiry = self._next_cursors = 0.0
         self._epoch, self._started = 0, 0.0
 
@@ -115,6 +108,7 @@ class Outbox:
         self._files = self._log.files
         self._notes = start.notes
         self._known.learn(start.ids)
+        self._before = self._log.head
         self._written = dict(start.cursors)
         for name, cursor in self._cursors.items():
             cursor.position = start.head if self._log.unread else start.cursors.get(name, 0)
@@ -169,16 +163,23 @@ class Outbox:
             self._announce()
             self._wake.set()
         elif urgent or self._log.fresh_bytes > MIB:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(done)
-            self._wake.set()
-            await done
+            await self._next_write()
+
+    async def _next_write(self) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._wake.set()
+        await done
 
     def _put(self, kind: Kind, messages: Sequence[Message]) -> bool:
         """Take in what of these is wanted and new; whether there was any."""
         if kind not in self._wanted:
             self._counters.unwanted += len(messages)
             return False
+        if kind == "state" and self._known.old_states and len(messages) > 1:
+            return sum(self._put(kind, [message]) for message in messages) > 0  # each depends on the one before
+        if kind == "state" and self._log.states.get(messages[0][2:4], 0) > self._before:
+            self._known.forget_old(messages[0])
         new = self._known.new(kind, messages)
         self._counters.repeated += len(messages) - len(new)
         self._counters.appended += len(new)
@@ -211,7 +212,8 @@ class Outbox:
     async def next(self, sink: str, limit: int = 500, replay: int | None = None) -> Portion | None:
         """What to send now, at most `limit` messages, or None; the same again until it is confirmed.
 
-        At most `replay` messages are replayed now; None = no bound.
+        At most `replay` messages are replayed now; None = no bound. What a crash would send again is bounded: where
+        this portion would make it more than `SENT_AGAIN`, what was confirmed is written first.
         """
         cursor = self._cursors[sink]
         self._news[sink].clear()
@@ -222,20 +224,13 @@ class Outbox:
                 self._log.failed(error)
                 return None
             if portion is None or portion.messages:
+                if portion is not None and 0 < self._unsaved[sink] > SENT_AGAIN - len(portion.messages):
+                    await self._save_cursors()
                 return portion
             self.confirm(sink, portion)  # nothing in it for this sink: pass on
 
     async def _portion(self, cursor: Cursor, limit: int, replay: int) -> Portion | None:
-        visible = self._log.visible
-        lanes: tuple[tuple[Lane, int, int, frozenset[Kind], int], ...] = (
-            (("follow", cursor.position, visible, cursor.kinds, limit),)
-            if not cursor.replaying
-            else (
-                ("live", cursor.live, visible, cursor.kinds, limit),
-                ("present", cursor.present, cursor.present_end, cursor.kinds & PRESENT, limit),
-                ("replay", cursor.position, cursor.live, self._late_kinds(cursor), replay),
-            )
-        )
+        lanes = cursor.lanes(self._log.visible, self._late_kinds(cursor), limit, replay)
         for lane, after, upto, kinds, bound in lanes:
             if after < upto and bound > 0:
                 rows, end = await self._log.rows(after, upto, kinds, bound)
@@ -250,10 +245,17 @@ class Outbox:
         self._cursors[sink].confirm(portion)
         self._counters.confirmed[sink] += len(portion.messages)
         self._counters.superseded += portion.superseded
-        self._unsaved += len(portion.messages)
-        if self._unsaved > 2048:  # bounds what is sent twice after a crash
+        if portion.lane in ("follow", "replay"):  # the others do not move the position, which is what is written
+            self._unsaved[sink] += len(portion.messages)
+            if self._unsaved[sink] > SENT_AGAIN // 2:  # early, so that `next` seldom waits for it
+                self._next_cursors = 0.0
+                self._wake.set()
+
+    async def _save_cursors(self) -> None:
+        """Wait until what is confirmed is on disk; while the disk fails it cannot be."""
+        if not self.failing and not self._closing:
             self._next_cursors = 0.0
-            self._wake.set()
+            await self._next_write()
 
     def reject(self, sink: str, messages: Sequence[Message], reason: str) -> None:
         """The receiver refuses these for good: keep them as dead letters, with the reason."""
@@ -302,7 +304,7 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         if self._log.unread:
             await self._read_late()
-        changes = None if self._log.unread else self._changes()
+        changes, saved = None if self._log.unread else self._changes(), self._unsaved.copy()
         if changes is not None:
             try:
                 await self._log.write(changes)
@@ -311,6 +313,7 @@ class Outbox:
                 self._pending.dead = (changes.dead + self._pending.dead)[-changes.dead_limit :]
             else:
                 self._written |= changes.cursors
+                self._unsaved -= saved
                 for kinds, _, upto in changes.confirmed:
                     self._removed |= dict.fromkeys(kinds, upto)
             if self._files != self._log.files:  # a new file: all of the small things are to be written again
@@ -363,7 +366,7 @@ class Outbox:
                     changes.cursors[name] = cursor.position
             changes.confirmed = self._removable()
         if changes.cursors:
-            self._next_cursors, self._unsaved = now + self.confirm_seconds, 0
+            self._next_cursors = now + self.confirm_seconds
         return changes if busy or changes.cursors or changes.confirmed else None
 
     def _removable(self) -> list[tuple[frozenset[Kind], int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from agent.alerts import Kind, Message
 
@@ -33,6 +33,9 @@ class Sink(Protocol):
 
     kinds: frozenset[Kind]
     """The classes of message it takes."""
+
+    portion: ClassVar[int]
+    """Most messages it is handed at once; they are confirmed together."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -88,7 +88,7 @@ class KafkaSink:
     agent: str = ""
 
     portion: ClassVar[int] = 2000
-    """Messages it is handed at once: each time costs a round trip."""
+    """Each time costs a round trip."""
 
     def __post_init__(self) -> None:
         self._producer: AIOKafkaProducer | None = None

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from agent.alerts import Kind, Message
 from agent.sinks import SinkError
@@ -40,6 +40,8 @@ class LinesSink:
     sync: bool = False
     timeout: Duration = Duration("10s")
     kinds: frozenset[Kind] = frozenset({"alert", "raw"})
+
+    portion: ClassVar[int] = 500
 
     def __post_init__(self) -> None:
         self._file: int | None = None

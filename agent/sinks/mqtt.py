@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import aiomqtt
 import orjson
@@ -74,6 +74,8 @@ class MqttSink:
     )
     site: str = ""
     agent: str = ""
+
+    portion: ClassVar[int] = 500
 
     def __post_init__(self) -> None:
         self._address = Address.parse(self.url)

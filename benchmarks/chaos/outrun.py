@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from agent.alerts import Kind, Message
 from agent.delivery import Delivery
@@ -31,6 +31,7 @@ class AtTheEdge:
     arrived: list[str] = field(default_factory=list)
     hurry: bool = False
     kinds: frozenset[Kind] = ALERT
+    portion: ClassVar[int] = 500
 
     async def __aenter__(self) -> Self:
         return self

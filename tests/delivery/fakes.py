@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from agent.alerts import Kind, Message
 from agent.sinks import RejectedError, SinkError
@@ -21,6 +21,7 @@ class Receiver:
     fail_sends: int = 0
     hang: bool = False
     refuse: frozenset[str] = frozenset()
+    portion: ClassVar[int] = 500
     opened: int = 0
     closed: int = 0
 

@@ -74,10 +74,10 @@ async def test_refused_messages_do_not_stop_the_others(tmp_path: Path) -> None:
 async def test_stop_sends_what_is_left(tmp_path: Path) -> None:
     receiver = Receiver()
     async with Outbox(tmp_path / "o.db", {"a": ALL}) as box:
-        async with delivering(box, receiver, batch=10):
+        async with delivering(box, receiver):
             await receiver.tried.wait()
-            await box.append([message(n) for n in range(100)])
-        assert len(receiver.got) == 100
+            await box.append([message(n) for n in range(1200)])  # three portions
+        assert len(receiver.got) == 1200
 
 
 async def test_stop_with_a_hanging_receiver_ends_in_time_and_keeps_everything(tmp_path: Path) -> None:

@@ -71,8 +71,17 @@ class OutboxMachine(RuleBasedStateMachine):
         if index < len(self.appended):
             again = self.appended[index]
             newer = [m for m in self.appended[index + 1 :] if m.kind == "state" == again.kind]
-            # ids of what all sinks have are forgotten at a restart; who repeats a state repeats what came after it
+            # ids of what all sinks have are forgotten at a restart; who repeats a state repeats what came after it;
+            # what comes of a state repeated alone is in test_outbox_again
             self.run(self.box.append([again, *(m for m in newer if m.machine == again.machine)]))
+
+    @rule(index=st.integers(0, 50), cut=st.integers(1, 5))
+    def restart_and_repeat(self, index: int, cut: int) -> None:
+        """As the engine does that goes on from a check-point."""
+        self.restart()
+        since = self.appended[index:]
+        for start in range(0, len(since), cut):
+            self.run(self.box.append(since[start : start + cut]))
 
     @rule(sink=st.sampled_from(sorted(SINKS)), limit=st.integers(1, 5), replay=st.none() | st.integers(0, 3))
     def take(self, sink: str, limit: int, replay: int | None) -> None:
