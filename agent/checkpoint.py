@@ -9,7 +9,9 @@ import io
 import json
 import logging
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +70,12 @@ def save(path: Path, kept: Snapshot) -> None:
         os.close(directory)
 
 
+_NONSENSE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error,
+    NotImplementedError, tokenize.TokenError,  # NumPy parses the header of an array as Python
+)  # fmt: skip
+
+
 def load(path: Path) -> Any | None:
     """The state saved at `path`; None if there is none. A damaged file is moved aside and None returned."""
     try:
@@ -78,7 +86,7 @@ def load(path: Path) -> Any | None:
             return _join(document["state"], archive)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except _NONSENSE as error:
         put_aside(path, str(error))
         return None
 

@@ -6,10 +6,9 @@ Promises:
    and `failing` says so). All appends that wait share one commit. Metrics are not waited for; they follow within
    a second.
 2. Each sink gets every message of its kinds at least once, per machine in order of append, with the same id always.
-3. A second message of the same kind and id is dropped, as long as the first is held and for some time after; a
-   restart forgets the ids of what is not held. So who repeats after a restart repeats everything since, in order, as
-   the engine does from its check-point: the newest state then is told last. An old state repeated alone would be
-   taken for the newest.
+3. A second message of the same kind and id is dropped while the first is held and for some time after; a restart
+   forgets the ids of what is not held. Who repeats after it repeats all that followed, in order, as the engine does:
+   then the newest state is told last. An old state repeated alone would be taken for the newest.
 4. What is held is bounded in bytes and age. Room is made by dropping the oldest metrics first, then the oldest
    alerts; everything dropped is counted with its reason.
 5. Notes (small named values, such as the open alerts) change in the same transaction as the messages beside them.
@@ -23,6 +22,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -176,8 +176,8 @@ class Outbox:
         if kind not in self._wanted:
             self._counters.unwanted += len(messages)
             return False
-        if kind == "state" and self._known.old_states and len(messages) > 1:
-            return sum(self._put(kind, [message]) for message in messages) > 0  # each depends on the one before
+        if kind == "state" and len(messages) > 1:  # each depends on the one before
+            return sum(self._put(kind, [message]) for message in messages) > 0
         if kind == "state" and self._log.states.get(messages[0][2:4], 0) > self._before:
             self._known.forget_old(messages[0])
         new = self._known.new(kind, messages)
@@ -265,11 +265,9 @@ class Outbox:
 
     async def wait(self, sink: str, seconds: float) -> None:
         """Until there is something new, at most so long."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news[sink].wait()
-        except TimeoutError:
-            return
 
     def behind(self, sink: str) -> int:
         """How far the sink's confirmed position is behind the newest message; 0 = it has everything."""
@@ -287,11 +285,9 @@ class Outbox:
 
     async def _write_forever(self) -> None:
         while not self._closing:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self.linger_seconds):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
             self._wake.clear()
             if self._log.may_write:
                 await self._write()

@@ -2,6 +2,7 @@
 
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,12 @@ def test_a_snapshot_is_of_its_moment(tmp_path):
     back = checkpoint.load(tmp_path / "s")
     assert back["a"].tolist() == [0, 1, 2]
     assert back["list"] == [1, 2]
+
+
+def test_a_damaged_header_of_an_array_is_moved_aside(tmp_path: Path) -> None:
+    """NumPy reads it as Python: what is no Python is damage like any other."""
+    header = b"{'descr': ('|u1', 'shape': (3,\n"
+    with zipfile.ZipFile(tmp_path / "a.checkpoint", "w") as archive:
+        archive.writestr("document.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert checkpoint.load(tmp_path / "a.checkpoint") is None
+    assert not (tmp_path / "a.checkpoint").exists()
