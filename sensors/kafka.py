@@ -69,7 +69,7 @@ class KafkaSource:
         self._consumer: AIOKafkaConsumer | None = None
         self._next: dict[int, int] = {}
         self._ready: deque[tuple[int, Chunk]] = deque()  # fetched and not handed over
-        self._chunk = 1  # records in the largest chunk of late
+        self._whole = True  # the consumer hands out chunks, not records
         self._names = Names()
 
     async def __aenter__(self) -> Self:
@@ -95,7 +95,7 @@ class KafkaSource:
             # its own time-outs close what it opened; ours is for where it has none
             async with asyncio.timeout(3 * self.timeout.seconds):
                 await consumer.start()
-                fetch_whole_batches(consumer)
+                self._whole = fetch_whole_batches(consumer)
                 await self._assign(consumer)
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:
             await self._end(consumer)
@@ -155,21 +155,25 @@ class KafkaSource:
                 return batch
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
-        """Wait for records; about a block of them."""
-        wait = max(100, int(self.timeout.seconds * 1000))
+        """Wait for records, then take what has arrived: a block, and what the last chunk has beyond it.
+
+        How many records a chunk holds is known only when it is unpacked, so chunks are taken one by one: of a
+        compressed fetch, millions of records would be unpacked at once.
+        """
+        wait, left = max(100, int(self.timeout.seconds * 1000)), self.block
         try:
-            parts = await consumer.getmany(timeout_ms=wait, max_records=max(1, self.block // self._chunk))
+            parts = await consumer.getmany(timeout_ms=wait, max_records=1 if self._whole else left)
             if not parts:
                 async with asyncio.timeout(self.timeout.seconds):
                     await consumer.end_offsets(consumer.assignment())
+            while parts:
+                for place in sorted(parts):
+                    chunk = Chunk.of(parts[place])
+                    self._ready.append((place.partition, chunk))
+                    left -= len(chunk.records)
+                parts = await consumer.getmany(max_records=1 if self._whole else left) if left > 0 else {}
         except (KafkaError, OSError, TimeoutError) as error:
             raise SourceError(f"{self.servers}: {self.topic}: {_text(error)}") from error
-        if parts:
-            largest = max(
-                len(part.records) if isinstance(part, Chunk) else 1 for some in parts.values() for part in some
-            )
-            self._chunk = max(largest, self._chunk // 2)
-        self._ready.extend((place.partition, Chunk.of(parts[place])) for place in sorted(parts))
 
     def _decode(self, records: list[Any]) -> Batch | None:
         frames = [record.value for record in records]

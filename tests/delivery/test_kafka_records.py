@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import OrderedDict
 from typing import Any, Literal
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import Producer
 
 from sensors.codecs.json_lines import JsonLines
@@ -138,3 +142,50 @@ def test_single_records_make_a_chunk_and_names_and_stamps_are_as_the_records_say
     assert Stamps(singles)[1:][0] == 7_000_000
     names = Names()
     assert [names[key] for key in (b"a", None, b"\xff", b"a")] == ["a", "", "\ufffd", "a"]
+
+
+class Fetched:
+    """Stands for a consumer that has fetched a few compressed batches, as aiokafka keeps them."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        data, first = b"", 0
+        for size in sizes:
+            builder = DefaultRecordBatchBuilder(2, 1, False, -1, -1, -1, 1 << 24)  # gzip
+            for number in range(size):
+                builder.append(number, 1_700_000_000_000, b"m", b'{"v": %d}' % (first + number), [])
+            batch = bytearray(builder.build())
+            struct.pack_into(">q", batch, 0, first)
+            data, first = data + bytes(batch), first + size
+        self.place, self.position, self.active, self.paused = TopicPartition("t", 0), 0, True, False
+        self.unpacked = 0
+        records = PartitionRecords(self.place, MemoryRecords(data), [], 0, None, None, False, 0)
+        self._records: OrderedDict[Any, Any] = OrderedDict()
+        self._fetcher = self
+        assert fetch_whole_batches(self)  # type: ignore[arg-type]
+        self._records[self.place] = FetchResult(self.place, assignment=self, partition_records=records, backoff=0)
+
+    def state_value(self, place: TopicPartition) -> Fetched:
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+    async def getmany(self, *, timeout_ms: int = 0, max_records: int) -> dict[TopicPartition, list[Any]]:
+        result = self._records[self.place]
+        found = result.getall(max_records) if result.has_more() else []
+        self.unpacked += sum(len(part.records) for part in found)
+        return {self.place: found} if found else {}
+
+
+@pytest.mark.parametrize("sizes", [[2000] * 20, [1] * 5 + [2000] * 20, [1, 2000] * 20])
+async def test_a_compressed_fetch_is_unpacked_a_block_at_a_time(sizes: list[int]) -> None:
+    source = KafkaSource(servers="x", topic="t", block=3000, codec=JsonLines(values=["v"]))
+    consumer = Fetched(sizes)
+    source._consumer = consumer  # type: ignore[assignment]
+    values: list[float] = []
+    while len(values) < sum(sizes):
+        batch = await anext(source)
+        values += batch.values["v"].tolist()
+        assert len(batch) <= 3000
+        assert consumer.unpacked - len(values) < 2000  # of a chunk that was begun
+    assert values == list(range(sum(sizes)))
