@@ -102,7 +102,7 @@ class Missing:
         return self._told(
             np.concatenate([clock.key, key]),
             np.concatenate([clock.last, np.where(last == _NEVER, time, np.minimum(last, time))]),
-            np.concatenate([clock.last + clock.silence, time]),
+            np.concatenate([clock.last + clock.silence.astype(np.int64), time]),
             np.concatenate([np.full(len(clock.key), -1), rows.at[chosen]]),
             np.concatenate([clock.silence, silence]),
             np.concatenate([clock.usual, usual]),

@@ -73,6 +73,7 @@ def test_it_has_a_usual_limit_that_the_docs_name_or_a_reason_for_none(name):
 def test_every_result_belongs_to_rows_of_the_input_in_order(name):
     rows = rows_for(name)
     out = make(name).process(rows)
+    assert {column.dtype for column in (out.key, out.start, out.end, out.at)} == {np.dtype(np.int64)}
     if CASES[name].windows:
         assert (np.diff(out.at) >= 0).all()
         assert set(out.key.tolist()) == {0, 1, 2}
