@@ -326,8 +326,8 @@ class Engine:
         for made, kept in ((self.steps, state["steps"]), (self.rules, state["rules"])):
             for name, part in made.items():
                 if name in kept and (only is None or only.get(name, False)):
-                    fresh = copy.deepcopy(part)  # one that fails half-way must not be left half restored
                     try:
+                        fresh = copy.deepcopy(part)  # one that fails half-way must not be left half restored
                         fresh.restore(kept[name])
                     except UNFIT as error:
                         unfit[name] = repr(error)

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from agent import checkpoint, settings
+from agent.alerts import Identity
 from agent.app import App
 from agent.clock import HostClock
+from agent.components import build, keys_of
 from agent.compose import compose
+from agent.engine import Engine
 from agent.fingerprints import fingerprints
 from sensors.batch import Batch
 
@@ -125,6 +128,34 @@ async def test_positions_and_numbers_outlast_an_engine_that_does_not_fit(started
     assert list(tmp_path.glob("engine.checkpoint.corrupt-*"))
     assert app.parts.sources["line"].at == {"0": 4711}
     assert app.engine.desk.sequence == 1
+
+
+KINDS = [
+    ("window", name, {"metric": "x", "aggregates": ["mean"], **more})
+    for name, more in {
+        "count": {"count": 10},
+        "cumulate": {"size": "10s", "step": "5s"},
+        "hopping": {"size": "10s", "step": "5s"},
+        "running": {},
+        "session": {"gap": "10s"},
+        "sliding": {"size": "10s"},
+    }.items()
+] + [("detector", "missing", {"metric": "x"}), ("detector", "contexts", {"metric": "x"})]
+
+
+@pytest.mark.parametrize("file", sorted(Path("config").glob("*.toml")), ids=str)
+def test_the_parts_of_each_example_are_restored(file):
+    engine = compose(settings.load(file)).engine()
+    assert engine.restore(engine.state()) == {}
+
+
+@pytest.mark.parametrize(("kind", "type_", "table"), KINDS, ids=[name for _, name, _ in KINDS])
+def test_each_other_kind_is_restored(kind, type_, table):
+    table = {key: value for key, value in table.items() if key in keys_of(kind, type_)}
+    engine = Engine({"part": build(kind, "part", {"type": type_, **table})}, {}, Identity("s", "a"))
+    for batch in readings(range(50)):
+        engine.process(batch)
+    assert engine.restore(engine.state()) == {}
 
 
 class Part:
