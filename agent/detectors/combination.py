@@ -10,6 +10,7 @@ import numpy as np
 from agent.detectors.calibrated import Calibrated, Method
 from agent.detectors.parts import fresh
 from agent.detectors.streaming import FEW, REASONS, Arrays, Shape, Streaming
+from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text
 
@@ -43,6 +44,7 @@ class Combined(Streaming):
     _resting: Calibrated = field(init=False, repr=False, compare=False)
 
     usual_limit: ClassVar[float] = 0.9
+    finds: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
 
     def _check(self) -> None:
         if not self.parts or (self.weights and len(self.weights) != len(self.parts)):

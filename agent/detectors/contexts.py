@@ -41,7 +41,7 @@ class Contexts(Streaming):
     rest: int = 50
 
     usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {"score": Finding("comes in an order never seen")}
+    finds: ClassVar = {"score": Finding("comes in an order never seen", "shows nothing new")}
     cells: ClassVar[int] = 1024
 
     def _check(self) -> None:

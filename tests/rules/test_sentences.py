@@ -179,7 +179,7 @@ def test_it_says_what_is_unusual(kind):
 def test_when_it_is_over_it_is_usual_again():
     ends = {kind: told(kind, *CASES[kind][:3])[1] for kind in ("auto", "kl", "missing", "pca", "stuck")}
     assert {kind: end.message for kind, end in ends.items()} == {
-        "auto": "machine 1: x is usual again after 1 s",
+        "auto": "machine 1: x shows nothing new after 1 s",
         "kl": "machine 1: x is distributed as usual again after 90 s",
         "missing": "machine 1: x comes again after 37 s",
         "pca": "machine 1: its sensors move together as usual again after 110 s",
