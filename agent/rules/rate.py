@@ -55,9 +55,9 @@ class Rate(Threshold):
         spots = Grouped.of(rows.key)
         before, when = self._previous.of(spots, value, rows.end)
         change, elapsed = np.empty(len(rows)), np.empty(len(rows))
-        change[spots.order] = value[spots.order] - before
         elapsed[spots.order] = rows.end[spots.order] - when
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a jump beyond all numbers is infinite
+            change[spots.order] = value[spots.order] - before
             rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
         return replace(rows, values={**rows.values, "rate": rate, "change": change})
 

@@ -66,7 +66,7 @@ class Stuck(Threshold):
             return rows
         spots = Grouped.of(rows.key)
         before, _ = self._previous.of(spots, value, rows.end)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             step = np.abs(value[spots.order] - before)
         same = (step <= self.tolerance) | (value[spots.order] == before)  # infinity minus infinity is no number
         self._since = grown(self._since, int(spots.key[-1]) + 1, 0)

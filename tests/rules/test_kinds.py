@@ -230,3 +230,12 @@ def test_cuts_and_restarts_change_nothing(batches, kind, data):
             pieces.restore(state)
         assert found == verdict.transitions
         assert raw == ([] if verdict.raw is None else verdict.raw.values["emission"].tolist())
+
+
+def test_a_jump_beyond_all_numbers_is_a_change_and_no_warning():
+    values = [-1.7e308, 1.7e308, 1.7e308]
+    assert changes(Rate(expression("abs(rate) > 2"), metric="v"), rows_of(values)) == [
+        ("raised", 1),
+        ("resolved", 2),
+    ]
+    assert changes(Stuck(metric="v", after=Duration("1s")), rows_of(values)) == [("raised", 2)]
