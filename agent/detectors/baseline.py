@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from agent.detectors.decay import Decay, keep
 from agent.detectors.scan import places
-from agent.detectors.streaming import COUNT, Arrays, Shape
+from agent.detectors.streaming import COUNT, SMALLEST, Arrays, Shape
 from sensors.batch import Floats, Ints
 
 CLIP = 8.0
@@ -55,13 +55,16 @@ class Baseline:
         """
         count, length = state[COUNT], x.shape[1]
         scale = self.decay.at(count, take, length)
-        mean = self.decay.run(state["base_total"], scale, x, take)[:, :-1]
+        mean = self.decay.run_faint(state["base_total"], scale, x, take)[:, :-1]
         mean *= self.decay.inverse_weight(count, length)
         first = count == 0
         if first.any():
             mean[first, 0] = x[first, 0]
         deviation = x - mean
-        real = np.abs(deviation) > ROUNDING * np.abs(mean)
+        rounding = np.abs(mean)
+        rounding *= ROUNDING
+        rounding += SMALLEST  # hides a mean that has faded away, and keeps squares from underflow
+        real = np.abs(deviation) > rounding
         if not real.all():
             deviation = np.where(real, deviation, 0.0)
         square = self.decay.run(state["base_square"], scale, deviation * deviation, take)[:, :-1]

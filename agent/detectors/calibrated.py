@@ -10,7 +10,7 @@ import numpy as np
 from agent.detectors.baseline import Baseline, in_spreads
 from agent.detectors.decay import Decay, keep
 from agent.detectors.scan import places, with_history
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming import COUNT, SMALLEST, Arrays, Shape, Streaming
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -123,6 +123,7 @@ class Calibrated(Streaming):
         if self._smooth is not None:  # the first row stands for those before it
             state["smooth"][:] = np.where(state[COUNT] == 0, x[:, 0] * self.smooth, state["smooth"])
             x = self._smooth.run(state["smooth"], state[COUNT], x, take)[:, 1:] / self.smooth
+            x = np.where(x < SMALLEST, 0.0, x)
         return tail(in_spreads(*self._baseline.standardise(state, x, take), _FAR))
 
 

@@ -3,8 +3,12 @@
 `s_t = w s_(t-1) + x_t` is a running sum of `x_t w^-t`, scaled. The sum is added in the order of the rows, so it does
 not depend on how the stream is cut, to the last bit, if the scale does not. The scale may not grow for ever. So the
 factor `w^-t` is kept as a number from 1 to 2 that depends on `t` alone, and a power of two; the carried sum is
-divided by the power of two at the end of each call. That rounds nothing, so it does not matter where a call ends.
-Nothing is subtracted, so no precision is lost.
+divided by the power of two at the end of each call. That rounds nothing as long as the sum is not next to 0, so it
+does not matter where a call ends. Nothing is subtracted, so no precision is lost.
+
+A sum that fades for long comes to where numbers have fewer bits, and then it would matter. So a sum below `FAINT`
+counts as 0 wherever it is read, and is carried as 0. What is added must be 0 or at least `LEAST`: beside that, so
+small a sum is less than any rounding, so whether a call ended meanwhile and made it 0 shows nowhere.
 """
 
 from __future__ import annotations
@@ -38,6 +42,13 @@ _TABLE = 1 << 16
 
 _FORGOTTEN = 80
 """What has faded by so many powers of two is less than any rounding."""
+
+
+FAINT = 2.0**-990
+"""A sum nearer to 0 counts as 0. Far enough above the smallest number, 2 ** -1074, to have all its bits."""
+
+LEAST = 1e-240
+"""What is added to a sum is 0 or not nearer to 0; even what two such numbers leave of each other hides `FAINT`."""
 
 
 def keep(half_life: float) -> float:
@@ -123,21 +134,28 @@ class Decay:
             grown = self._wholes.take(end & (size - 1)) + np.where(end < size, 0, more) - base
         return Scale(factor[:, 1:], 1.0 / factor, _two_to(-grown))
 
-    def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
+    def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints, signed: bool = False) -> Floats:
         """Go on with the sums of some series.
 
         Args:
             carry: `(k,)` scaled sums, changed in place; a new series has 0.
             place: `(k,)` rows learnt so far, or the factors that `at` made of them.
-            x: `(k, length)` new values.
+            x: `(k, length)` new values, each 0 or at least `LEAST`.
             take: `(k,)` cells of each line that count.
+            signed: whether there are values below 0.
 
         Returns:
             `(k, length + 1)`: the sum before the first cell, then after each.
         """
+        total = self.run_faint(carry, place, x, take)
+        return _without_faint(total, np.abs(total) if signed else total)
+
+    def run_faint(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
+        """The same for a caller to whom it is all one whether a sum nearer to 0 than `FAINT` stands there as 0."""
         scale = place if isinstance(place, Scale) else self.at(place, take, x.shape[1])
         total = sums(carry, x * scale.up)
-        np.multiply(last(total, take), scale.restart, out=carry)
+        carried = last(total, take) * scale.restart
+        np.multiply(carried, np.abs(carried) >= _CARRIED, out=carry)
         total *= scale.down
         return total
 
@@ -146,8 +164,11 @@ class Decay:
         scale = self.at(place, take, x.shape[1])
         scaled = x * scale.up
         found = highs(carry, scaled)
-        np.multiply(last(found, take), scale.restart, out=carry)
-        return np.where(scaled == found[:, 1:], x, (found * scale.down)[:, 1:])  # a record is itself, not rounded
+        carried = last(found, take) * scale.restart
+        np.multiply(carried, carried >= _CARRIED, out=carry)
+        faded = found * scale.down
+        # A record is itself, not rounded.
+        return np.where(scaled == found[:, 1:], x, _without_faint(faded, faded)[:, 1:])
 
     def reflect(self, carry: Floats, low: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
         """`s_t = max(0, w s_(t-1) + x_t)` as a running sum less its running minimum (Page 1954), with forgetting.
@@ -165,11 +186,13 @@ class Decay:
         scale = place if isinstance(place, Scale) else self.at(place, take, x.shape[1])
         total = sums(carry, x * scale.up)
         least = lows(low, total[:, 1:])
-        np.multiply(last(total, take), scale.restart, out=carry)
-        np.multiply(last(least, take), scale.restart, out=low)
+        height, depth = last(total, take) * scale.restart, last(least, take) * scale.restart
+        there = np.maximum(np.abs(height), np.abs(depth)) >= _CARRIED  # one of them alone must not become 0
+        np.multiply(height, there, out=carry)
+        np.multiply(depth, there, out=low)
         total -= least
         total *= scale.down
-        return total[:, 1:]
+        return _without_faint(total, total)[:, 1:]
 
     def inverse_weight(self, count: Ints, length: int) -> Floats:
         """One over the weights of all rows before each cell, `(k, length)` or what is broadcast to it; 0 for none.
@@ -181,7 +204,7 @@ class Decay:
         table = _inverse_weights(self.w)
         known, rate = len(table), math.log2(self.w)
         least = int(count.min())
-        if least * rate < -_FORGOTTEN:
+        if least >= known and least * rate < -_FORGOTTEN:
             return np.array([1.0 - self.w])
         if least >= 0 and least + length <= known and (len(count) == 1 or (count == least).all()):
             return table[least : least + length]
@@ -193,6 +216,18 @@ class Decay:
         if within:
             return near
         return np.where(cells < known, near, (1.0 - self.w) / (1.0 - np.exp2(np.maximum(cells, 1) * rate)))
+
+
+_CARRIED = FAINT / 2
+"""What is carried is the sum times 1 to 4; if that is less, then so is every sum until a value is added."""
+
+
+def _without_faint(total: Floats, size: Floats) -> Floats:
+    """`total`, in place, with 0 where `size`, its distance from 0, is less than `FAINT`."""
+    faint = size < FAINT
+    if faint.any():
+        total[faint] = 0.0
+    return total
 
 
 def _two_to(exponent: Ints) -> Floats:

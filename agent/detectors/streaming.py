@@ -20,6 +20,9 @@ from sensors.batch import Codes, Floats, Ints, Text
 LARGEST = 1e100
 """Values beyond it are not measurements; their squares would overflow."""
 
+SMALLEST = 1e-100
+"""Values nearer to 0 count as 0; their squares, and those of their differences, would come near underflow."""
+
 CAP = 1e6
 """Largest score: a finite stand-in for "never seen anything like it"."""
 
@@ -130,6 +133,12 @@ def _codes(column: Floats | None, n: int) -> Codes:
     """A column of numbers of words; -1 where there is none."""
     codes = np.full(n, -1.0) if column is None else np.where(np.isnan(column), -1.0, column)
     return codes.astype(np.int32)
+
+
+def _measured(x: Floats, size: Floats) -> Floats:
+    """Values, of which those nearer to 0 than `SMALLEST` are 0."""
+    small = size < SMALLEST
+    return np.where(small, 0.0, x) if small.any() else x
 
 
 class _Found:
@@ -250,14 +259,15 @@ class Streaming(ABC):
         column = rows.values.get(self.metric)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
             grid = Grid.of(rows)
-            if grid is not None and column is not None and np.abs(column).max() <= LARGEST:
-                return self._regular(rows, grid, column)
+            size = None if grid is None or column is None else np.abs(column)
+            if grid is not None and column is not None and size is not None and size.max() <= LARGEST:
+                return self._regular(rows, grid, column, size)
             return self._irregular(rows, column)
 
-    def _regular(self, rows: Rows, grid: Grid, column: Floats) -> Rows:
-        """Rows that are a grid, each with a value."""
+    def _regular(self, rows: Rows, grid: Grid, column: Floats, size: Floats) -> Rows:
+        """Rows that are a grid, each with a value of this size."""
         self._table.grow(int(grid.keys[-1]) + 1)
-        found = _Found(grid.ordered(column), grid.ordered(rows.end))
+        found = _Found(grid.ordered(_measured(column, size)), grid.ordered(rows.end))
         x, time, score = (grid.square(item) for item in (found.x, found.time, found.score))
         for part in grid.slabs(self._table.arrays[COUNT], self.span, self.longest, self.cells):
             if isinstance(part, Round):
@@ -296,8 +306,9 @@ class Streaming(ABC):
         if len(key):
             self._table.grow(int(key.max()) + 1)
         x = np.full(len(key), np.nan) if column is None else column
-        found = _Found(x, rows.end)
-        usable = np.where(np.abs(x) <= LARGEST, key, -1)
+        size = np.abs(x)
+        found = _Found(_measured(x, size), rows.end)
+        usable = np.where(size <= LARGEST, key, -1)
         for block in rounds(usable, self._table.arrays[COUNT], self.span, self.cells, self.longest):
             self._round(block, found)
         why = np.where(found.early, FEW, self.silent)
