@@ -67,7 +67,7 @@ class Baseline:
         real = np.abs(deviation) > rounding
         if not real.all():
             deviation = np.where(real, deviation, 0.0)
-        square = self.decay.run(state["base_square"], scale, deviation * deviation, take)[:, :-1]
+        square = self.decay.run(state["base_square"], scale, deviation * deviation, take, positive=True)[:, :-1]
         # The first row has no deviation, so it has no weight.
         square *= self.decay.inverse_weight(count - 1, length)
         return deviation, np.sqrt(square, out=square)

@@ -62,7 +62,7 @@ class Spike(Streaming):
         real = distance > ROUNDING * np.abs(x)  # nor is NaN, where there were not yet five
         if not real.all():
             distance = np.where(real, distance, 0.0)
-        size = self._decay.run(state["size"], count, distance, take)[:, :-1]
+        size = self._decay.run(state["size"], count, distance, take, positive=True)[:, :-1]
         size *= self._decay.inverse_weight(count - 5, length)
         return where_loud(ratio(distance, size), self.usual_limit, usual=lambda: middle)
 
@@ -125,6 +125,6 @@ class NoiseBurst(Streaming):
             square = np.where(np.isnan(square), 0.0, square)
         now = trailing(square, self.window)[:, -length:]
         # The long run ends where "now" begins.
-        long = self._decay.run(state["steps"], count, square[:, :length], take)[:, 1:]
+        long = self._decay.run(state["steps"], count, square[:, :length], take, positive=True)[:, 1:]
         long *= self._decay.inverse_weight(count + 1, length)
         return ratio(np.sqrt(now * (1.0 / self.window)), np.sqrt(long))

@@ -122,7 +122,7 @@ class Calibrated(Streaming):
     def _tail(self, state: Arrays, x: Floats, take: Ints) -> Floats:
         if self._smooth is not None:  # the first row stands for those before it
             state["smooth"][:] = np.where(state[COUNT] == 0, x[:, 0] * self.smooth, state["smooth"])
-            x = self._smooth.run(state["smooth"], state[COUNT], x, take)[:, 1:] / self.smooth
+            x = self._smooth.run(state["smooth"], state[COUNT], x, take, positive=True)[:, 1:] / self.smooth
             x = np.where(x < SMALLEST, 0.0, x)
         return tail(in_spreads(*self._baseline.standardise(state, x, take), _FAR))
 

@@ -134,7 +134,7 @@ class Decay:
             grown = self._wholes.take(end & (size - 1)) + np.where(end < size, 0, more) - base
         return Scale(factor[:, 1:], 1.0 / factor, _two_to(-grown))
 
-    def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints, signed: bool = False) -> Floats:
+    def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints, positive: bool = False) -> Floats:
         """Go on with the sums of some series.
 
         Args:
@@ -142,13 +142,13 @@ class Decay:
             place: `(k,)` rows learnt so far, or the factors that `at` made of them.
             x: `(k, length)` new values, each 0 or at least `LEAST`.
             take: `(k,)` cells of each line that count.
-            signed: whether there are values below 0.
+            positive: whether no value is below 0, which saves time.
 
         Returns:
             `(k, length + 1)`: the sum before the first cell, then after each.
         """
         total = self.run_faint(carry, place, x, take)
-        return _without_faint(total, np.abs(total) if signed else total)
+        return _without_faint(total, total if positive else np.abs(total))
 
     def run_faint(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
         """The same for a caller to whom it is all one whether a sum nearer to 0 than `FAINT` stands there as 0."""
@@ -187,7 +187,7 @@ class Decay:
         total = sums(carry, x * scale.up)
         least = lows(low, total[:, 1:])
         height, depth = last(total, take) * scale.restart, last(least, take) * scale.restart
-        there = np.maximum(np.abs(height), np.abs(depth)) >= _CARRIED  # one of them alone must not become 0
+        there = (height >= _CARRIED) | (depth <= -_CARRIED)  # depth is never above; one alone must not become 0
         np.multiply(height, there, out=carry)
         np.multiply(depth, there, out=low)
         total -= least
@@ -225,7 +225,7 @@ _CARRIED = FAINT / 2
 def _without_faint(total: Floats, size: Floats) -> Floats:
     """`total`, in place, with 0 where `size`, its distance from 0, is less than `FAINT`."""
     faint = size < FAINT
-    if faint.any():
+    if np.count_nonzero(faint):
         total[faint] = 0.0
     return total
 

@@ -70,7 +70,7 @@ class Ewma(Streaming):
             return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
         # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
         step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
-        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take, signed=True)[:, 1:]
+        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
         np.abs(score, out=score)
         score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
         score = score if flat is None else np.where(flat & (score == 0.0), np.nan, score)

@@ -85,6 +85,6 @@ class Neighbour(Streaming):
         begun = count - self._profile.first  # rows that had a complete neighbour
         if int(begun.min()) < 0:
             distance = np.where(begun[:, None] + np.arange(length) < 0, 0.0, distance)
-        size = self._decay.run(state["size"], count, distance, take)[:, :-1]
+        size = self._decay.run(state["size"], count, distance, take, positive=True)[:, :-1]
         size *= self._decay.inverse_weight(begun, length)
         return ratio(distance, size)

@@ -95,8 +95,9 @@ class Seasonal(Streaming):
         residual = np.where(np.isnan(usual), 0.0, np.abs(stored(y) - usual))  # both rounded alike
         known = (~np.isnan(usual)).astype(np.float64)
         scale = self._decay.at(count, take, length)
-        weight = self._decay.run(state["weight"], scale, known, take)[:, :-1]
-        size = self._decay.run(state["size"], scale, residual, take)[:, :-1] / np.where(weight > 0.0, weight, 1.0)
+        weight = self._decay.run(state["weight"], scale, known, take, positive=True)[:, :-1]
+        total = self._decay.run(state["size"], scale, residual, take, positive=True)[:, :-1]
+        size = total / np.where(weight > 0.0, weight, 1.0)
         score = np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
         return score, {
             "usual": usual + state["first"][:, None],

@@ -138,7 +138,7 @@ def _codes(column: Floats | None, n: int) -> Codes:
 def _measured(x: Floats, size: Floats) -> Floats:
     """Values, of which those nearer to 0 than `SMALLEST` are 0."""
     small = size < SMALLEST
-    return np.where(small, 0.0, x) if small.any() else x
+    return np.where(small, 0.0, x) if np.count_nonzero(small) else x
 
 
 class _Found:
