@@ -192,7 +192,8 @@ class Decay:
         np.multiply(depth, there, out=low)
         total -= least
         total *= scale.down
-        return _without_faint(total, total)[:, 1:]
+        total *= total >= FAINT  # many are 0, so there is no use in asking whether one is
+        return total[:, 1:]
 
     def inverse_weight(self, count: Ints, length: int) -> Floats:
         """One over the weights of all rows before each cell, `(k, length)` or what is broadcast to it; 0 for none.
