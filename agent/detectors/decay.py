@@ -53,6 +53,8 @@ LEAST = 1e-240
 
 def keep(half_life: float) -> float:
     """The weight `w` that an average keeps a row, so that a value counts half after `half_life` rows."""
+    if not 0.01 <= half_life <= 1e9:
+        raise ValueError(f"half_life must be 0.01 to 1e9 rows, not {half_life}")
     return float(0.5 ** (1.0 / half_life))
 
 

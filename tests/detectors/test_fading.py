@@ -115,3 +115,10 @@ def test_a_value_next_to_0_counts_as_0_and_is_told_as_it_is():
     assert np.isnan(out.values["score"]).all()
     assert set(out.texts["reason"].tolist()[50:]) == {"no spread"}
     assert np.array_equal(out.values["x"], x)
+
+
+@pytest.mark.parametrize("half_life", [1e-4, 1e17, float("inf")])
+@pytest.mark.parametrize("which", FADING)
+def test_a_half_life_that_no_number_can_hold_is_refused(which, half_life):
+    with pytest.raises(ValueError, match="half_life"):
+        fading(which, half_life)
