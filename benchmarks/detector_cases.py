@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.detectors.reference import fit
+from agent.detectors.histograms.reference import fit
 from agent.rows import Rows
 from sensors.batch import Floats
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.measures import MEASURES
-from agent.detectors.wave_model import measures_of
+from agent.detectors.waves.measures import MEASURES
+from agent.detectors.waves.model import measures_of
 from agent.offline.waves import find_nominal
 from sensors.batch import Floats
 from sensors.waveform import WINDOW_KINDS, windows

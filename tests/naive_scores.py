@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from agent.detectors.period import find_periods
+from agent.detectors.history.period import find_periods
 
 CAP = 1e6
 

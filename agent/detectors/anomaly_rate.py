@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from agent.detectors.parts import fresh
-from agent.detectors.rounds import rounds
-from agent.detectors.streaming import COUNT, FEW, MISSING, REASONS, Streaming, Table
+from agent.detectors.streaming.frame import COUNT, FEW, MISSING, REASONS, Streaming, Table
+from agent.detectors.streaming.rounds import rounds
 from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Ints, Text

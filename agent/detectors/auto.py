@@ -7,14 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
-from agent.detectors.decay import keep
-from agent.detectors.history import rows_a_period, stored
-from agent.detectors.period import find_periods, sharpened
-from agent.detectors.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
-from agent.detectors.symbols import context_shapes, new_contexts
-from agent.detectors.views import (
+from agent.detectors.history.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
+from agent.detectors.history.period import find_periods, sharpened
+from agent.detectors.history.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
+from agent.detectors.history.store import rows_a_period, stored
+from agent.detectors.history.symbols import context_shapes, new_contexts
+from agent.detectors.history.views import (
     BINS,
     FAST,
     LATE,
@@ -27,6 +25,8 @@ from agent.detectors.views import (
     quantile_bins,
     rarity,
 )
+from agent.detectors.streaming.decay import keep
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -64,8 +64,8 @@ _NEVER = -(1 << 40)
 class Auto(Streaming):
     """Thirteen views of one metric; the score says how unusual they find it, all together, against all that was before.
 
-    Each view (`agent.detectors.views`) is turned into the share of the last 4,096 rows since it was last as large
-    (`records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
+    Each view (`history.views`) is turned into the share of the last 4,096 rows since it was last as large
+    (`history.records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
     larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
     some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
     compares with the same time of day if two days fit the memory, else with the same phase of the cycle it finds.

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.detectors.baseline import Baseline, in_spreads
-from agent.detectors.decay import Decay, keep
-from agent.detectors.scan import places, with_history
-from agent.detectors.streaming import COUNT, SMALLEST, Arrays, Shape, Streaming
+from agent.detectors.streaming.baseline import Baseline, in_spreads
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, SMALLEST, Arrays, Shape, Streaming
+from agent.detectors.streaming.scan import places, with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

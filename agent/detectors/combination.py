@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.detectors.calibrated import Calibrated, Method
 from agent.detectors.parts import fresh
-from agent.detectors.streaming import FEW, REASONS, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import FEW, REASONS, Arrays, Shape, Streaming
 from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text

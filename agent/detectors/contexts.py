@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.records import rested
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
-from agent.detectors.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
+from agent.detectors.history.records import rested
+from agent.detectors.history.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import Baseline, in_spreads, learnt_steps
-from agent.detectors.decay import Decay
-from agent.detectors.streaming import CAP, COUNT, Arrays, Shape, Streaming, where_loud
+from agent.detectors.streaming.baseline import Baseline, in_spreads, learnt_steps
+from agent.detectors.streaming.decay import Decay
+from agent.detectors.streaming.frame import CAP, COUNT, Arrays, Shape, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

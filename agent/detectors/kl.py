@@ -2,7 +2,7 @@
 
 The edges are those of the reference and stay fixed, with a bin on either side for what lies beyond; both histograms
 are smoothed with a prior of `prior` readings in each bin (1/2: Jeffreys), so the divergence is finite and the same
-drift scores the same whatever the window's own range. The formulas are in `agent.detectors.divergence`.
+drift scores the same whatever the window's own range. The formulas are in `agent.detectors.histograms.divergence`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from agent.detectors.divergence import Direction, Divergence, measure, smoothed
-from agent.detectors.lessons import Lessons
-from agent.detectors.moved import Evidence
-from agent.detectors.reference import Edges, Reference, quantile_edges, widened
+from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
+from agent.detectors.histograms.lessons import Lessons
+from agent.detectors.histograms.moved import Evidence
+from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
 from agent.findings import Finding
 from agent.rows import Rows, State

@@ -12,14 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.disturbance import NAMES, UNITS, name_disturbances
-from agent.detectors.measures import MEASURES, harmonics, measure
-from agent.detectors.power import COLUMNS, power_figures
-from agent.detectors.sine import follow
-from agent.detectors.wave_events import Events
-from agent.detectors.wave_learning import Learning
-from agent.detectors.wave_model import BLOCK, SAG, WaveModel
-from agent.detectors.windowed import judge_windows, measurable
+from agent.detectors.histograms.windowed import judge_windows, measurable
+from agent.detectors.waves.disturbance import NAMES, UNITS, name_disturbances
+from agent.detectors.waves.events import Events
+from agent.detectors.waves.learning import Learning
+from agent.detectors.waves.measures import MEASURES, harmonics, measure
+from agent.detectors.waves.model import BLOCK, SAG, WaveModel
+from agent.detectors.waves.power import COLUMNS, power_figures
+from agent.detectors.waves.sine import follow
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.rounds import rounds
-from agent.detectors.streaming import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS, Arrays, Shape, Table
+from agent.detectors.streaming.frame import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS, Arrays, Shape, Table
+from agent.detectors.streaming.rounds import rounds
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.block import by_key, starts_of

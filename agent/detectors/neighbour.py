@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.decay import Decay, keep
-from agent.detectors.history import stored
-from agent.detectors.profile import Profile
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.history.profile import Profile
+from agent.detectors.history.store import stored
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

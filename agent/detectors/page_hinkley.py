@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import CLIP, Baseline, in_spreads, learnt_steps
-from agent.detectors.decay import Decay, keep
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, where_loud
+from agent.detectors.streaming.baseline import CLIP, Baseline, in_spreads, learnt_steps
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

@@ -10,7 +10,7 @@ from agent.detectors.page_hinkley import PageHinkley
 from agent.detectors.robust_z import RobustZ
 from agent.detectors.seasonal import Seasonal
 from agent.detectors.spatial import Spatial
-from agent.detectors.streaming import Streaming
+from agent.detectors.streaming.frame import Streaming
 
 NAMED: dict[str, type[Streaming]] = {
     "cusum": Cusum,

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agent.detectors import plane
-from agent.detectors.following import Following, Judged
-from agent.detectors.rounds import Round, rounds
-from agent.detectors.streaming import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
+from agent.detectors.plane import components as plane
+from agent.detectors.plane.following import Following, Judged
+from agent.detectors.streaming.frame import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
+from agent.detectors.streaming.rounds import Round, rounds
 from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Floats, Ints, Text

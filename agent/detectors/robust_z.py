@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import ROUNDING
-from agent.detectors.scan import places
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.baseline import ROUNDING
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.scan import places
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

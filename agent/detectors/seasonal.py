@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.detectors.decay import Decay, keep
-from agent.detectors.history import DAY, Lags, phase_median, read, rows_a_period, stored, write
-from agent.detectors.period import find_periods
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.history.period import find_periods
+from agent.detectors.history.store import DAY, Lags, phase_median, read, rows_a_period, stored, write
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
@@ -26,7 +26,7 @@ _TOGETHER = 64
 class Seasonal(Streaming):
     """Distance from the median of the same phase of earlier periods, over its usual size.
 
-    The period is found in the memory by autocorrelation (`agent.detectors.period`), anew whenever the rows of a
+    The period is found in the memory by autocorrelation (`agent.detectors.history.period`), anew whenever the rows of a
     series have doubled and later each time a quarter of the memory is new: a machine's cycle, a day, a week. Where
     none shows (three periods must lie in the memory), a day by the clock is taken; where two days do not fit, an even
     share of the memory. `period` beside the score tells which, in rows. A score of about 1 is usual; limits of 5 to 10

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.scan import highs, lows
-from agent.detectors.streaming import Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.frame import Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.scan import highs, lows
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

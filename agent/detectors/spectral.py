@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.windowed import judge_windows, measurable, uneven_times
+from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.scan import highs, last, places, with_history
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming.scan import highs, last, places, with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 

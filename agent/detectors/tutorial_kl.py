@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.own_range import WORDS, Reason, compare, counts_and_widths, densities
-from agent.detectors.samples import load_normal
-from agent.detectors.windowed import judge_windows
+from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
+from agent.detectors.histograms.windowed import judge_windows
+from agent.detectors.waves.samples import load_normal
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.detectors.mains import Mains
-from agent.detectors.samples import check_labels, load_columns, load_samples, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.wave_model import WaveModel, measures_of
+from agent.detectors.waves.model import WaveModel, measures_of
+from agent.detectors.waves.samples import check_labels, load_columns, load_samples, load_texts
 from agent.offline.evaluate import keys_given, recordings, scored, watched
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags

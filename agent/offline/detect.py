@@ -13,8 +13,8 @@ import numpy as np
 
 from agent.components import ConfigError, build
 from agent.detectors.mains import Mains
-from agent.detectors.samples import load_columns, load_normal
 from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
+from agent.detectors.waves.samples import load_columns, load_normal
 from agent.offline.help_text import HelpFormatter
 from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
 from agent.rows import Rows

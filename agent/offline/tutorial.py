@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.detectors.own_range import Reason, counts_and_widths, densities, divergence
+from agent.detectors.histograms.own_range import Reason, counts_and_widths, densities, divergence
 from agent.offline.verdicts import Flags, Verdicts, judge
 from sensors.batch import Floats, Ints
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.mains import Mains
-from agent.detectors.samples import check_labels, load_columns, load_texts
 from agent.detectors.tutorial_kl import TutorialKL
+from agent.detectors.waves.samples import check_labels, load_columns, load_texts
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
 from agent.rows import Rows, no_rows

@@ -137,7 +137,7 @@ def test_its_state_goes_on_exactly_where_it_was_taken(name):
 
 
 FITTED_OTHERWISE = {
-    "kl": "it takes a `reference` (`agent.detectors.reference.fit` makes it of an array)",
+    "kl": "it takes a `reference` (`agent.detectors.histograms.reference.fit` makes it of an array)",
     "mains": "it takes windows of a normal wave, or a `model` that `agent calibrate` saved",
     "tutorial_kl": "it takes samples of a normal wave, or a `reference` file",
 }

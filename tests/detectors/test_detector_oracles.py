@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from agent.detectors.anomaly_rate import AnomalyRate
-from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.calibrated import Calibrated, tail
 from agent.detectors.combination import Combined
 from agent.detectors.contexts import Contexts
 from agent.detectors.cusum import Cusum
 from agent.detectors.ewma import Ewma
 from agent.detectors.neighbour import Neighbour
+from agent.detectors.noise_burst import NoiseBurst
 from agent.detectors.page_hinkley import PageHinkley
 from agent.detectors.robust_z import RobustZ
-from agent.detectors.rounds import rounds
 from agent.detectors.seasonal import Seasonal
 from agent.detectors.spatial import Spatial
+from agent.detectors.spike import Spike
+from agent.detectors.streaming.rounds import rounds
 from agent.detectors.stuck import Stuck
 from sensors.units import Duration
 from tests import naive_detectors as naive

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from agent.detectors.anomaly_rate import AnomalyRate
-from agent.detectors.bursts import NoiseBurst, Spike
 from agent.detectors.calibrated import Calibrated
 from agent.detectors.combination import Combined
 from agent.detectors.contexts import Contexts
 from agent.detectors.cusum import Cusum
 from agent.detectors.ewma import Ewma
 from agent.detectors.neighbour import Neighbour
+from agent.detectors.noise_burst import NoiseBurst
 from agent.detectors.page_hinkley import PageHinkley
 from agent.detectors.robust_z import RobustZ
 from agent.detectors.seasonal import Seasonal
+from agent.detectors.spike import Spike
 from agent.detectors.stuck import Stuck
 from sensors.units import Duration
 from tests.detectors.detector_tables import table

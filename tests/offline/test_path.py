@@ -9,8 +9,8 @@ import pytest
 
 from agent.cli import main
 from agent.compose import compose
-from agent.detectors.samples import load_normal
 from agent.detectors.tutorial_kl import TutorialKL
+from agent.detectors.waves.samples import load_normal
 from agent.offline.waves import rows_of
 from agent.settings import load
 

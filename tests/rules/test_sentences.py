@@ -10,7 +10,7 @@ import pytest
 from agent.alerts import Change
 from agent.cloudevents import event
 from agent.components import REGISTRY
-from agent.detectors.views import VIEWS
+from agent.detectors.history.views import VIEWS
 from agent.findings import VIEWS as WORDS
 from agent.findings import reason
 from agent.messages import encode

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.disturbance import NAMES
 from agent.detectors.mains import Mains, fresh
-from agent.detectors.sine import follow
 from agent.detectors.spectral import Spectral
 from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.wave_model import WaveModel
+from agent.detectors.waves.disturbance import NAMES
+from agent.detectors.waves.model import WaveModel
+from agent.detectors.waves.sine import follow
 from sensors.waveform import windows
 from tests.voltage.streams import rows_of, run
 

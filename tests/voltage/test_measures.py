@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from agent.detectors.measures import MEASURES, TWO_SIDED, harmonics, longest_flat, measure
-from agent.detectors.power import COLUMNS, power_figures
-from agent.detectors.sine import follow, running
-from agent.detectors.wave_model import WaveModel, measures_of
+from agent.detectors.waves.measures import MEASURES, TWO_SIDED, harmonics, longest_flat, measure
+from agent.detectors.waves.model import WaveModel, measures_of
+from agent.detectors.waves.power import COLUMNS, power_figures
+from agent.detectors.waves.sine import follow, running
 
 RATE, NOMINAL = 1000, 50
 

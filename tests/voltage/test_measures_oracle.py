@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from agent.detectors.measures import MEASURES, harmonics, measure
-from agent.detectors.sine import follow
+from agent.detectors.waves.measures import MEASURES, harmonics, measure
+from agent.detectors.waves.sine import follow
 
 RATE, NOMINAL, PERIOD = 1000, 50, 20
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from agent.detectors.own_range import Reason, counts_and_widths, own_range_kl
+from agent.detectors.histograms.own_range import Reason, counts_and_widths, own_range_kl
 from agent.detectors.tutorial_kl import TutorialKL
 from tests.voltage.naive_kl import own_range_kl as naive_kl
 from tests.voltage.naive_kl import windows_of

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
-from agent.detectors.divergence import measure, smoothed
+from agent.detectors.histograms.divergence import measure, smoothed
+from agent.detectors.histograms.reference import Reference, fit
 from agent.detectors.kl import Kl
-from agent.detectors.reference import Reference, fit
 from sensors.units import Duration
 from tests import naive
 from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told

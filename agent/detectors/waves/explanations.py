@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.detectors.disturbance_names import (
+from agent.detectors.waves.fluctuation import line
+from agent.detectors.waves.names import (
     HARMONICS,
     INTERHARMONICS,
     INTERRUPTION,
@@ -22,9 +23,8 @@ from agent.detectors.disturbance_names import (
     SWELL,
     TRANSIENT,
 )
-from agent.detectors.fluctuation import line
-from agent.detectors.sine import Bools, Track, carrier, running
-from agent.detectors.stretches import close, longest
+from agent.detectors.waves.sine import Bools, Track, carrier, running
+from agent.detectors.waves.stretches import close, longest
 from sensors.batch import Floats, Ints
 
 LINE = 0.75

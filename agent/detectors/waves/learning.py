@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.detectors.measures import MEASURES
-from agent.detectors.wave_model import WaveModel
+from agent.detectors.waves.measures import MEASURES
+from agent.detectors.waves.model import WaveModel
 from agent.rows import State
 from sensors.batch import Floats, Ints
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.sine import Track, running
+from agent.detectors.waves.sine import Track, running
 from sensors.batch import Floats
 
 MEASURES = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.detectors.disturbance_names import NAMES, UNITS
+from agent.detectors.waves.names import NAMES, UNITS
 from agent.rows import State
 from sensors.units import SECOND
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.scan import highs, last, looked_up, lows, places, sums
+from agent.detectors.streaming.scan import highs, last, looked_up, lows, places, sums
 from sensors.batch import Floats, Ints
 
 _BITS = 320

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.rounds import CELLS, Grid, Round, rounds
-from agent.detectors.scan import laid, places
+from agent.detectors.streaming.rounds import CELLS, Grid, Round, rounds
+from agent.detectors.streaming.scan import laid, places
 from agent.findings import Finding
 from agent.rows import Rows, State
 from sensors.batch import Codes, Floats, Ints, Text

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.measures import MEASURES, TWO_SIDED, harmonics, measure
-from agent.detectors.sine import follow
-from agent.detectors.windowed import LARGEST, measurable
+from agent.detectors.histograms.windowed import LARGEST, measurable
+from agent.detectors.waves.measures import MEASURES, TWO_SIDED, harmonics, measure
+from agent.detectors.waves.sine import follow
 from agent.rows import State
 from sensors.batch import Floats, Ints
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.sine import Bools, running
+from agent.detectors.waves.sine import Bools, running
 from sensors.batch import Ints
 
 

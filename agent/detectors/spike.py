@@ -1,4 +1,4 @@
-"""Spikes and bursts of noise: a row, or some rows, that move more than the series is used to."""
+"""Spikes: a value that stands apart from those just before it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.baseline import ROUNDING
-from agent.detectors.decay import Decay, keep
-from agent.detectors.history import trailing
-from agent.detectors.scan import with_history
-from agent.detectors.streaming import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.baseline import ROUNDING
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.scan import with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -75,56 +74,3 @@ def _middle_of_five(x: Floats) -> Floats:
     fifth = x[:, 4:]
     result: Floats = np.maximum(np.minimum(lower, upper), np.minimum(fifth, np.maximum(lower, upper)))
     return result
-
-
-@dataclass
-class NoiseBurst(Streaming):
-    """Root mean square of the last steps over that of the long run: how much more restless than usual.
-
-    About 1 is usual; limits of 2 to 4 are. Level and slow movement do not matter, nor scale and offset.
-
-    Attributes:
-        window: rows that count as "now"; a power of 2.
-        half_life: rows after which a step counts half in the long run.
-        warmup: rows before the first score.
-    """
-
-    window: int = 16
-    half_life: float = 500.0
-    warmup: int = 64
-    _decay: Decay = field(init=False, repr=False, compare=False)
-
-    state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 3.0
-    finds: ClassVar = {"score": Finding("is more restless than usual")}
-
-    def _check(self) -> None:
-        if self.window < 2 or self.window & (self.window - 1) or not self.half_life > 0.0:
-            raise ValueError(
-                f"window must be a power of 2 and half_life above 0, not {self.window}, {self.half_life}"
-            )
-        self._decay = Decay(keep(self.half_life))
-
-    def _shapes(self) -> dict[str, Shape]:
-        return {"ring": ((self.window + 1,), np.float64, np.nan), "steps": ((), np.float64, 0.0)}
-
-    @property
-    def longest(self) -> int:
-        return self._decay.longest
-
-    @property
-    def needs(self) -> int:
-        return max(2 * self.window, self.warmup)
-
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
-        count, length = state[COUNT], x.shape[1]
-        whole = with_history(state["ring"], x, take)
-        square = whole[:, 1:] - whole[:, :-1]  # the last `window` steps before, then one a row
-        square *= square
-        if int(count.min()) <= self.window:
-            square = np.where(np.isnan(square), 0.0, square)
-        now = trailing(square, self.window)[:, -length:]
-        # The long run ends where "now" begins.
-        long = self._decay.run(state["steps"], count, square[:, :length], take, positive=True)[:, 1:]
-        long *= self._decay.inverse_weight(count + 1, length)
-        return ratio(np.sqrt(now * (1.0 / self.window)), np.sqrt(long))

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.detectors.disturbance_names import (
+from agent.detectors.histograms.windowed import LARGEST
+from agent.detectors.waves.explanations import explain, where_strange
+from agent.detectors.waves.fluctuation import swing
+from agent.detectors.waves.measures import MEASURES
+from agent.detectors.waves.model import WaveModel
+from agent.detectors.waves.names import (
     FLICKER,
     FREQUENCY,
     HARMONICS,
@@ -26,13 +31,8 @@ from agent.detectors.disturbance_names import (
     TRANSIENT,
     UNITS,
 )
-from agent.detectors.explanations import explain, where_strange
-from agent.detectors.fluctuation import swing
-from agent.detectors.measures import MEASURES
-from agent.detectors.sine import Bools, Track
-from agent.detectors.stretches import inner, longest, shift
-from agent.detectors.wave_model import WaveModel
-from agent.detectors.windowed import LARGEST
+from agent.detectors.waves.sine import Bools, Track
+from agent.detectors.waves.stretches import inner, longest, shift
 from sensors.batch import Floats, Ints
 
 __all__ = ["NAMES", "UNITS", "Disturbance", "name_disturbances"]

@@ -9,7 +9,7 @@ rows it follows fast and nothing is judged (*settling*). That may be a mistake, 
 last time that was calm for `LONG` rows. An alarm ends, too, when the rows are back there.
 
 While a phase lasts, its rows are worked out at once: a mean that follows is a running sum of `z w^-t` (see
-`agent.detectors.decay`), one that stands still is a constant. Each change of phase begins a new stretch.
+`agent.detectors.streaming.decay`), one that stands still is a constant. Each change of phase begins a new stretch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.plane import components, forms
-from agent.detectors.streaming import CAP, Arrays
+from agent.detectors.plane.components import components, forms
+from agent.detectors.streaming.frame import CAP, Arrays
 from sensors.batch import Floats, Ints
 
 CALM, BEYOND, ALARM, SETTLING = range(4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.scan import highs, last
+from agent.detectors.streaming.scan import highs, last
 from sensors.batch import Floats, Ints
 
 _TOGETHER = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.sine import Track
+from agent.detectors.waves.sine import Track
 from sensors.batch import Floats
 
 CYCLES = 2.5

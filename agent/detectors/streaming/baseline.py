@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.decay import Decay, keep
-from agent.detectors.scan import places
-from agent.detectors.streaming import COUNT, SMALLEST, Arrays, Shape
+from agent.detectors.streaming.decay import Decay, keep
+from agent.detectors.streaming.frame import COUNT, SMALLEST, Arrays, Shape
+from agent.detectors.streaming.scan import places
 from sensors.batch import Floats, Ints
 
 CLIP = 8.0

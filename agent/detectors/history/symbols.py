@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.history import read, stored, write
-from agent.detectors.streaming import COUNT, Arrays, Shape
+from agent.detectors.history.store import read, stored, write
+from agent.detectors.streaming.frame import COUNT, Arrays, Shape
 from sensors.batch import Floats, Ints
 
 STEPS = (0.25, 0.4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.sine import Track, running
+from agent.detectors.waves.sine import Track, running
 from sensors.batch import Floats
 
 COLUMNS = ("frequency", "rms", "rms_min", "rms_max", "crest", "thd", "dc")

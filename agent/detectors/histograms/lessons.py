@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.detectors.streaming import LARGEST
+from agent.detectors.streaming.frame import LARGEST
 from agent.rows import State
 from sensors.batch import Floats, Ints
 

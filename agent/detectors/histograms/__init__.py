@@ -1,0 +1,1 @@
+"""Histograms and how far they have moved."""

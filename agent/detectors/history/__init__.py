@@ -1,0 +1,1 @@
+"""What detectors that remember compare with: history, cells, periods, records, symbols."""

@@ -1,0 +1,1 @@
+"""Principal components of several sensors, and how an alarm of them lives."""

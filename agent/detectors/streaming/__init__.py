@@ -1,0 +1,1 @@
+"""What detectors that score row by row share: rounds of rows, decaying sums, charts."""

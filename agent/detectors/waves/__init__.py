@@ -1,0 +1,1 @@
+"""Samples of a wave: what is measured, learnt and named."""
