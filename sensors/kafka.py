@@ -40,7 +40,7 @@ class KafkaSource:
 
     Attributes:
         servers: `host:port`, several separated by commas.
-        topic: its name.
+        topic: its name; batches packed with snappy, lz4 or zstd need the package cramjam.
         codec: how a message is written.
         partitions: which ones to read; all if none is given. Agents that share a topic divide them.
         group: name under which positions are committed; empty = not at all.
