@@ -91,7 +91,12 @@ def _moved(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
             where = f"above {low:.4g}"
         case _:
             where = f"from {low:.4g} to {high:.4g}"
-    return f"{100 * most['share']:.2g} % of the values {where}, usually {100 * most['reference']:.2g} %"
+    return f"{_per_cent(most['share'])} of the values {where}, usually {_per_cent(most['reference'])}"
+
+
+def _per_cent(share: float) -> str:
+    """Two digits of it, and never 1e+02."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
 
 
 def _silence(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:

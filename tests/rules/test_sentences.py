@@ -251,3 +251,8 @@ def test_a_raw_event_says_it_too_and_has_the_values():
     assert data["strange"]["values"]["usual"] == pytest.approx(50, abs=3)
     for body in messages:
         jsonschema.validate(body, SCHEMA)
+
+
+def test_a_whole_share_is_a_hundred_per_cent():
+    moved = [{"low": 80.0, "high": None, "share": 1.0, "reference": 0.016}]
+    assert reason({"moved": moved}, {}) == ": 100 % of the values above 80, usually 1.6 %"
