@@ -1,0 +1,66 @@
+"""The base of windows and detectors: all that the engine may ask of one, with what holds where it says nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from agent.core.series import Stateful
+from agent.findings import Finding
+from agent.rows import Rows, no_rows
+
+
+class Operator(Stateful, ABC):
+    """A step of the engine: rows in, rows out, state inside. Windows and detectors are operators.
+
+    Dataclass fields are configuration; state starts in `__post_init__`, is declared by `remembers` and `shared` (see
+    `agent.core.series`), and grows when a key beyond its length appears. `process` is pure but for its own state: no
+    I/O, no clock, no randomness, and however the stream is cut, the same rows come out.
+
+    Attributes:
+        on: name of the step or source it reads; empty = all readings.
+        by: columns that make a series.
+        metric: the measured quantity it is about; empty where there is none.
+    """
+
+    on: str  # annotations only: a value here would become the default of the subclass' field
+    by: tuple[str, ...]
+    metric: str
+
+    default_limit: ClassVar[float | None] = None
+    """Of a detector: the score from which a rule without `when` raises; None = there is no usual one."""
+
+    explains: ClassVar[Mapping[str, Finding]] = MappingProxyType({})
+    """What a large value of a column means, in words that complete a sentence about the metric."""
+
+    texts: ClassVar[tuple[str, ...]] = ()
+    """Those of `outputs` that are texts."""
+
+    @abstractmethod
+    def process(self, rows: Rows) -> Rows:
+        """The results that `rows` complete, ordered by `at`; `rows.now` moves the clock even if there are no rows."""
+
+    def finish(self, now: int) -> Rows:
+        """The input has ended: what is open closes."""
+        return no_rows(now)
+
+    def on_clock_step(self, to: int) -> None:
+        """The host's clock was set back to `to`, ns: readings that bear its time must not be late until it is there."""
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,) if self.metric else ()
+
+    def outputs(self) -> tuple[str, ...] | None:
+        """Columns of its results; None = that depends on its input."""
+        return None
+
+    def watched(self) -> tuple[str, ...]:
+        """Columns of measured quantities that it judges; an alert names them."""
+        return (self.metric,) if self.metric else ()
+
+    def stats(self) -> dict[str, int]:
+        """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
+        return {}
