@@ -252,7 +252,7 @@ class App:
             log.warning("check-point: not saved while alerts are in memory only")
             return
         positions = self._positions()
-        state = {"engine": self.engine.state(), "prints": self.parts.fingerprints, "positions": positions}
+        state = {"engine": self.engine.snapshot(), "prints": self.parts.fingerprints, "positions": positions}
         content = checkpoint.snapshot(state)
         covered = self._notes.begin_save()
         if self._appending:  # what the state has decided must be safe before the state is
@@ -290,7 +290,7 @@ class App:
             except UNFIT as error:
                 checkpoint.put_aside(self._file, repr(error))
                 self._behind.clear()
-                self.parts.forget()
+                self.parts.renew()
                 self.engine = self.parts.engine()
                 positions, state = self._salvage(state), None
                 self._silence = Silence(self.parts, self.engine)

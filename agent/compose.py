@@ -39,7 +39,7 @@ class Parts:
     sinks: dict[str, Sink]
     fingerprints: dict[str, str]
 
-    def forget(self) -> None:
+    def renew(self) -> None:
         """Windows, detectors and rules as they were made, without what they have seen."""
         made: Any
         for made in (self.steps, self.rules):

@@ -108,7 +108,7 @@ class Silences:
         """Whether one of them covers an alert of this rule and series."""
         return any(silence.covers(label, series) for silence in self.by_id.values())
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {"silences": [asdict(silence) for silence in self.by_id.values()]}
 
     def restore(self, state: State) -> None:

@@ -135,7 +135,7 @@ class Engine:
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
         if batch.clock_step < 0:
-            self._set_back(batch.read_at)
+            self._on_clock_step(batch.read_at)
         self._forget_idle()
         if batch.source == COMMANDS:
             return self._obey(batch)
@@ -160,15 +160,15 @@ class Engine:
         alerts = self.desk.alerts(found, batch.read_at)
         return self._decisions(alerts, found, raw=raw, results=results, silences=silences)
 
-    def _set_back(self, to: int) -> None:
+    def _on_clock_step(self, to: int) -> None:
         """The host's clock was set back: readings that bear its time must not be late until it is there again."""
         for part in (*self.steps.values(), *self.rules.values()):
-            back: Callable[[int], None] | None = getattr(part, "set_back", None)
+            back: Callable[[int], None] | None = getattr(part, "on_clock_step", None)
             if back is not None:
                 back(to)
         for rule in self.rules.values():
             if rule.life is not None:
-                rule.life.set_back(to)
+                rule.life.on_clock_step(to)
 
     def _obey(self, batch: Batch) -> Decisions:
         """Each command by itself, in order, so that alerts and flags are the same however commands are batched."""
@@ -277,8 +277,8 @@ class Engine:
                 continue
             for name, owner in self._table_of.items():
                 if owner is table:
-                    (self.steps.get(name) or self.rules[name]).forget(rows)
-            table.forget(rows)
+                    (self.steps.get(name) or self.rules[name]).evict(rows)
+            table.evict(rows)
 
     def _firing(self, table: KeyTable) -> Ints:
         """Keys of the table with an open incident: silence is no reason to drop it."""
@@ -290,16 +290,16 @@ class Engine:
         """The key table of a step or rule, to turn its keys into names."""
         return self._table_of[name]
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""
         return {
             "now": self.now,
             "steps_total": self._steps_total,
             "swept": self._swept,
-            "desk": self.desk.state(),
-            "tables": [{"by": list(by), "keys": table.state()} for by, table in self.tables.items()],
-            "steps": {name: step.state() for name, step in self.steps.items()},
-            "rules": {name: rule.state() for name, rule in self.rules.items()},
+            "desk": self.desk.snapshot(),
+            "tables": [{"by": list(by), "keys": table.snapshot()} for by, table in self.tables.items()],
+            "steps": {name: step.snapshot() for name, step in self.steps.items()},
+            "rules": {name: rule.snapshot() for name, rule in self.rules.items()},
         }
 
     def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Desk:
         """Incidents that still fire when a silence ends are told again; and the silences left, if any ended."""
         ended = self.silences.ended(now)
         found = [item for silence in ended for item in self._told(silence, Change.UPDATED, "the silence is over")]
-        return found, self.silences.state() if ended else None
+        return found, self.silences.snapshot() if ended else None
 
     def obey(self, command: Command, now: int) -> tuple[Found, State | None, Reply]:
         """Do what a command says: transitions, the silences if they changed, what came of it."""
@@ -94,7 +94,7 @@ class Desk:
             silence = self.silences.by_id.pop(command.id, None)
             error = "" if silence else f"there is no silence {command.id}"
             found = self._told(silence, Change.UPDATED, "the silence is over") if silence else []
-        return found, self.silences.state(), Reply(command.id, command.verb, int(not error), error)
+        return found, self.silences.snapshot(), Reply(command.id, command.verb, int(not error), error)
 
     def _told(self, meant: Command | Silence, change: Change, note: str) -> Found:
         """Tell the incidents that fire and are meant; an acknowledged one is not acknowledged again."""
@@ -142,8 +142,8 @@ class Desk:
                 for key in rule.life.firing().tolist():
                     self.offline[machine_of(table.by, table.name(key))] = name
 
-    def state(self) -> State:
-        return {"sequence": self.sequence, **self.silences.state()}
+    def snapshot(self) -> State:
+        return {"sequence": self.sequence, **self.silences.snapshot()}
 
     def restore(self, state: State) -> None:
         """Go on from `state`; call it after the rules have theirs."""

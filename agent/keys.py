@@ -116,7 +116,7 @@ class KeyTable:
         rows = np.flatnonzero(seen < before)
         return rows[[self.names[row] is not None for row in rows.tolist()]] if len(rows) else rows
 
-    def forget(self, rows: Ints) -> None:
+    def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
         for row in rows.tolist():
             name = self.names[row]
@@ -131,7 +131,7 @@ class KeyTable:
         name = self.names[row]
         return name if name is not None else ("",) * len(self.by)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
             "names": [list(name) if name is not None else None for name in self.names],
             "seen": self.seen[: len(self.names)].copy(),

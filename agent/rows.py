@@ -102,11 +102,11 @@ class Operator(Protocol):
     def process(self, rows: Rows) -> Rows:
         """The results that `rows` complete, ordered by `at`."""
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """All that it remembers, to go on from exactly here."""
 
     def restore(self, state: State) -> None:
         """Go on from `state`, taken from an operator of the same configuration."""
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Clear the state of these keys; their rows of state may be given to other series."""

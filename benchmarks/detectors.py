@@ -44,7 +44,7 @@ def bytes_a_series(detector: Any) -> int:
     for name in ("bytes_a_series", "bytes"):
         if hasattr(detector, name):
             return int(getattr(detector, name))
-    return _weight(detector.state())
+    return _weight(detector.snapshot())
 
 
 def _weight(state: Any) -> int:
@@ -61,7 +61,7 @@ def warmed(case: Case, series: int) -> Any:
         return detector
     tiled = fresh(case)
     try:
-        tiled.restore(_tiled(detector.state(), few, series // few))
+        tiled.restore(_tiled(detector.snapshot(), few, series // few))
         tiled.process(rows_of(case, series, 1, case.warm, 0))
     except (ValueError, KeyError, IndexError, NotImplementedError):
         return _learnt(case, series)

@@ -33,7 +33,7 @@ def draw(folder: Path) -> list[Path]:
         after = windows("none", 1, random, 1.0).waves[0]
         wave = np.concatenate([before, made.waves[0], after])
         rows = rows_of(np.zeros(len(wave), np.int64), wave, 1000.0)
-        detector.forget(np.array([0]))
+        detector.evict(np.array([0]))
         out = detector.process(rows)
         said = {name for name in out.texts["disturbance"].tolist() if name}
         named = out.texts["disturbance"].tolist()[int(np.argmin(np.abs(out.at - 1999)))]

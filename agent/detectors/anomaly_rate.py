@@ -115,18 +115,18 @@ class AnomalyRate:
             lists={"evidence": evidence},
         )
 
-    def state(self) -> State:
-        return {"parts": [part.state() for part in self._parts], "table": self._table.state()}
+    def snapshot(self) -> State:
+        return {"parts": [part.snapshot() for part in self._parts], "table": self._table.snapshot()}
 
     def restore(self, state: State) -> None:
         for part, saved in zip(self._parts, state["parts"], strict=True):
             part.restore(saved)
         self._table.restore(state["table"])
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         for part in self._parts:
-            part.forget(keys)
-        self._table.forget(keys)
+            part.evict(keys)
+        self._table.evict(keys)
 
     @property
     def bytes_a_series(self) -> int:

@@ -81,10 +81,10 @@ class Combined(Streaming):
             raw[0], values={self.metric: raw[0].values[self.metric], "score": score}, texts={"reason": reason}
         )
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "parts": [{"detector": d.state(), "scale": s.state()} for d, s in self._inner],
-            "rest": self._resting.state(),
+            "parts": [{"detector": d.snapshot(), "scale": s.snapshot()} for d, s in self._inner],
+            "rest": self._resting.snapshot(),
         }
 
     def restore(self, state: State) -> None:
@@ -93,11 +93,11 @@ class Combined(Streaming):
             scale.restore(saved["scale"])
         self._resting.restore(state["rest"])
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         for detector, scale in self._inner:
-            detector.forget(keys)
-            scale.forget(keys)
-        self._resting.forget(keys)
+            detector.evict(keys)
+            scale.evict(keys)
+        self._resting.evict(keys)
 
     @property
     def bytes_a_series(self) -> int:

@@ -257,11 +257,11 @@ class Kl:
 
     # --- the operator -----------------------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         state: State = {
-            "panes": self.windows.panes.state(),
-            "horizon": self.horizon.state(),
-            "lessons": self._lessons.state(),
+            "panes": self.windows.panes.snapshot(),
+            "horizon": self.horizon.snapshot(),
+            "lessons": self._lessons.snapshot(),
         }
         if not self.histograms.shared:
             state |= {
@@ -286,13 +286,13 @@ class Kl:
         if isinstance(self.histograms, UnevenHistograms) and not self.histograms.shared:
             self.histograms.inner = np.array(state["inner"], np.float64)
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """As of aligned windows; what was learnt stays."""
-        keys = self.horizon.set_back(to, len(self.windows.panes.ring.newest))
-        self.windows.panes.ring.forget(keys)
-        self.horizon.forget(keys)
+        keys = self.horizon.on_clock_step(to, len(self.windows.panes.ring.newest))
+        self.windows.panes.ring.evict(keys)
+        self.horizon.evict(keys)
 
-    def forget(self, keys: Ints) -> None:
-        self.windows.panes.ring.forget(keys)
-        self.horizon.forget(keys)
-        self._lessons.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.windows.panes.ring.evict(keys)
+        self.horizon.evict(keys)
+        self._lessons.evict(keys)

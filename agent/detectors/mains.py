@@ -245,18 +245,22 @@ class Mains:
         model, state = self._learning.models(key, measures)
         return model, np.choose(state, [-1, LEARNING, NO_SINE]).astype(np.int32)
 
-    def state(self) -> State:
-        return {"rings": self._rings.state(), "learning": self._learning.state(), "events": self._events.state()}
+    def snapshot(self) -> State:
+        return {
+            "rings": self._rings.snapshot(),
+            "learning": self._learning.snapshot(),
+            "events": self._events.snapshot(),
+        }
 
     def restore(self, state: State) -> None:
         self._rings.restore(state["rings"])
         self._learning.restore(state["learning"])
         self._events.restore(state["events"])
 
-    def forget(self, keys: Ints) -> None:
-        self._rings.forget(keys)
-        self._learning.forget(keys)
-        self._events.forget(keys.tolist())
+    def evict(self, keys: Ints) -> None:
+        self._rings.evict(keys)
+        self._learning.evict(keys)
+        self._events.evict(keys.tolist())
 
 
 def _window(row: dict[str, float], what: int) -> dict[str, object]:

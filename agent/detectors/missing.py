@@ -210,20 +210,20 @@ class Missing:
 
     # --- the operator -----------------------------------------------------------------------------------------
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """The host's clock was set back: the times of the values to come go on from there."""
         known = self._table.arrays["last"] != _NEVER
         self._table.arrays["last"][known] = np.minimum(self._table.arrays["last"][known], to)
 
-    def state(self) -> State:
-        return {"table": self._table.state(), "now": self._now}
+    def snapshot(self) -> State:
+        return {"table": self._table.snapshot(), "now": self._now}
 
     def restore(self, state: State) -> None:
         self._table.restore(state["table"])
         self._now = int(state["now"])
 
-    def forget(self, keys: Ints) -> None:
-        self._table.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._table.evict(keys)
 
     @property
     def bytes_a_series(self) -> int:

@@ -300,14 +300,14 @@ class Pca:
         for i, names, shares in zip(at.tolist(), order.tolist(), sorted_.tolist(), strict=True):
             evidence[i] = {"sensors": {self.metrics[j]: v for j, v in zip(names, shares, strict=True) if v > 0.01}}
 
-    def state(self) -> State:
-        return self._table.state()
+    def snapshot(self) -> State:
+        return self._table.snapshot()
 
     def restore(self, state: State) -> None:
         self._table.restore(state)
 
-    def forget(self, keys: Ints) -> None:
-        self._table.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._table.evict(keys)
 
     @property
     def bytes_a_series(self) -> int:

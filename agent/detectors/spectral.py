@@ -178,8 +178,8 @@ class Spectral:
         np.add.at(self._sum, key[early], share[early])  # in order of the windows, so a cut changes no bit
         return self._sum[key] / self.learn, number >= self.learn
 
-    def state(self) -> State:
-        return {"rings": self._rings.state(), "sum": self._sum.copy(), "seen": self._seen.copy()}
+    def snapshot(self) -> State:
+        return {"rings": self._rings.snapshot(), "sum": self._sum.copy(), "seen": self._seen.copy()}
 
     def restore(self, state: State) -> None:
         if np.shape(state["sum"])[1] != self.bands:
@@ -187,7 +187,7 @@ class Spectral:
         self._rings.restore(state["rings"])
         self._sum, self._seen = np.array(state["sum"], np.float64), np.array(state["seen"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
-        self._rings.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._rings.evict(keys)
         known = keys[(keys >= 0) & (keys < len(self._seen))]
         self._sum[known], self._seen[known] = 0.0, 0

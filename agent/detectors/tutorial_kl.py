@@ -137,13 +137,13 @@ class TutorialKL:
         known_since[series] = new[good[first]]
         return known_since[key]
 
-    def state(self) -> State:
-        return {"rings": self._rings.state(), "learned": self._learned.copy()}
+    def snapshot(self) -> State:
+        return {"rings": self._rings.snapshot(), "learned": self._learned.copy()}
 
     def restore(self, state: State) -> None:
         self._rings.restore(state["rings"])
         self._learned = np.array(state["learned"], np.float64).reshape(-1, self.bins)
 
-    def forget(self, keys: Ints) -> None:
-        self._rings.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._rings.evict(keys)
         self._learned[keys[(keys >= 0) & (keys < len(self._learned))]] = np.nan

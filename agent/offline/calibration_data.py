@@ -141,7 +141,7 @@ def _cut(samples: Floats, ends: Ints, n: int) -> Floats:
 
 def _scores(detector: Detector, wave: Wave) -> Floats:
     scores = score_series(detector, wave).values["score"]
-    detector.forget(np.array([0]))
+    detector.evict(np.array([0]))
     return scores
 
 

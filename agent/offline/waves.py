@@ -160,7 +160,7 @@ def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows
         results.append(
             detector.process(rows_of(np.repeat(np.arange(k), n), part.ravel(), rate, metric=detector.metric))
         )
-        detector.forget(np.arange(k))
+        detector.evict(np.arange(k))
     return results
 
 

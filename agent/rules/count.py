@@ -91,13 +91,13 @@ class Count(Threshold):
         clears = ~holds if self.clear is None else self.clear.holds(rows)
         return np.where(holds, 1, np.where(clears, -1, 0)), np.ones(len(rows), np.bool_)
 
-    def state(self) -> State:
-        return {**super().state(), "past": self._past.copy()}
+    def snapshot(self) -> State:
+        return {**super().snapshot(), "past": self._past.copy()}
 
     def restore(self, state: State) -> None:
         super().restore(state)
         self._past = np.array(state["past"], np.bool_).reshape(-1, self.of - 1)
 
-    def forget(self, keys: Ints) -> None:
-        super().forget(keys)
+    def evict(self, keys: Ints) -> None:
+        super().evict(keys)
         self._past[keys[keys < len(self._past)]] = False

@@ -112,14 +112,19 @@ class Deadman:
         """Somebody has seen the incident of this series."""
         return self.life.acknowledge(key, note)
 
-    def state(self) -> State:
-        return {"life": self.life.state(), "now": self._now, "seen": self._seen.copy(), "last": self._last.copy()}
+    def snapshot(self) -> State:
+        return {
+            "life": self.life.snapshot(),
+            "now": self._now,
+            "seen": self._seen.copy(),
+            "last": self._last.copy(),
+        }
 
     def restore(self, state: State) -> None:
         self.life.restore(state["life"])
         self._now = int(state["now"])
         self._seen, self._last = np.array(state["seen"], np.int64), np.array(state["last"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
-        self.life.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.life.evict(keys)
         self._seen[keys[keys < len(self._seen)]] = -1

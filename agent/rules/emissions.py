@@ -33,11 +33,11 @@ class Emissions:
         self._count[spots.key[begin]] += length
         return replace(rows, values={**rows.values, "emission": number})
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {"count": self._count.copy()}
 
     def restore(self, state: State) -> None:
         self._count = np.array(state["count"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         self._count[keys[keys < len(self._count)]] = 0

@@ -61,11 +61,11 @@ class Filter:
             return Verdict()
         return Verdict(raw=self._emissions.numbered(rows.take(self.where.holds(rows) & (rows.key >= 0))))
 
-    def state(self) -> State:
-        return {"emissions": self._emissions.state()}
+    def snapshot(self) -> State:
+        return {"emissions": self._emissions.snapshot()}
 
     def restore(self, state: State) -> None:
         self._emissions.restore(state["emissions"])
 
-    def forget(self, keys: Ints) -> None:
-        self._emissions.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._emissions.evict(keys)

@@ -136,7 +136,7 @@ class Having:
         self._last = newest
         self._place[newest.key] = np.arange(len(newest))
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         last = self._last
         kept: Any = None
         if last is not None:
@@ -148,7 +148,7 @@ class Having:
                 "texts": {name: text.tolist() for name, text in last.texts.items()},
                 "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
             }
-        return {"last": kept, "emissions": self._emissions.state()}
+        return {"last": kept, "emissions": self._emissions.snapshot()}
 
     def restore(self, state: State) -> None:
         self._emissions.restore(state["emissions"])
@@ -166,8 +166,8 @@ class Having:
         self._place = grown(self._place, int(key.max(initial=-1)) + 1, -1)
         self._place[key] = np.arange(len(key))
 
-    def forget(self, keys: Ints) -> None:
-        self._emissions.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._emissions.evict(keys)
         if self._last is not None:
             self._last = self._last.take(~np.isin(self._last.key, keys))
             self._place[:] = -1

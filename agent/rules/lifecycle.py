@@ -217,13 +217,13 @@ class Lifecycle:
         self._said.keep(key, dict(saved.get("said", {})))
         self._now, self._due = max(self._now, int(saved["sent"])), _NEVER
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: nothing that was seen lies after it. Ids stay, so does `started`."""
         for name in ("since", "resolved", "start", "end"):
             np.minimum(self._of[name], to, out=self._of[name])
 
-    def state(self) -> State:
-        own = {"now": self._now, "raises": self._raises.copy(), "said": self._said.state()}
+    def snapshot(self) -> State:
+        own = {"now": self._now, "raises": self._raises.copy(), "said": self._said.snapshot()}
         return own | {name: array.copy() for name, array in self._of.items()}
 
     def restore(self, state: State) -> None:
@@ -232,13 +232,13 @@ class Lifecycle:
         self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
         self._said.restore(state.get("said", {}))
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         keys = keys[keys < len(self._of["up"])]
         for name, (_, empty) in _COLUMNS.items():
             self._of[name][keys] = empty
         self._raises[keys] = _NEVER
         for key in keys.tolist():
-            self._said.forget(key)
+            self._said.evict(key)
 
     def _crossings(self, rows: Rows, runs: Runs, value: Floats, level: Ints | None) -> list[tuple[int, Transition]]:
         """Raises, resolves and escalations, each with its row."""
@@ -305,7 +305,7 @@ class Lifecycle:
     def _end(self, key: int, time: int) -> None:
         for name in ("firing", "acked", "flapping", "silent"):
             self._of[name][key] = False
-        self._said.forget(key)
+        self._said.evict(key)
         self._of["resolved"][key] = time
 
     def _woken(self, rows: Rows, runs: Runs, value: Floats) -> list[tuple[int, Transition]]:

@@ -215,9 +215,9 @@ class Pattern:
         at = np.array([match.at for match in matches])
         return Rows(table.key[first], table.start[first], table.end[last], at, values, now, texts, lists)
 
-    def state(self) -> State:
-        release = None if self._release is None else self._release.state()
-        return {"search": self._search.state(), "release": release, "emissions": self._emissions.state()}
+    def snapshot(self) -> State:
+        release = None if self._release is None else self._release.snapshot()
+        return {"search": self._search.snapshot(), "release": release, "emissions": self._emissions.snapshot()}
 
     def restore(self, state: State) -> None:
         self._search.restore(state["search"])
@@ -225,14 +225,14 @@ class Pattern:
             self._release.restore(state["release"])
         self._emissions.restore(state["emissions"])
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`."""
         if self._release is not None:
-            self._release.set_back(to)
+            self._release.on_clock_step(to)
 
-    def forget(self, keys: Ints) -> None:
-        self._search.forget(keys)
-        self._emissions.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._search.evict(keys)
+        self._emissions.evict(keys)
         if self._release is not None and self._release.waiting is not None:
             self._release.waiting = self._release.waiting.take(~np.isin(self._release.waiting.key, keys))
 

@@ -37,11 +37,11 @@ class Previous:
         self._value[keys], self._time[keys] = value[spots.last], time[spots.last]
         return before, when
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {"value": self._value.copy(), "time": self._time.copy()}
 
     def restore(self, state: State) -> None:
         self._value, self._time = np.array(state["value"], np.float64), np.array(state["time"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         self._value[keys[keys < len(self._value)]] = np.nan

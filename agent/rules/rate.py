@@ -61,13 +61,13 @@ class Rate(Threshold):
             rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
         return replace(rows, values={**rows.values, "rate": rate, "change": change})
 
-    def state(self) -> State:
-        return {**super().state(), "previous": self._previous.state()}
+    def snapshot(self) -> State:
+        return {**super().snapshot(), "previous": self._previous.snapshot()}
 
     def restore(self, state: State) -> None:
         super().restore(state)
         self._previous.restore(state["previous"])
 
-    def forget(self, keys: Ints) -> None:
-        super().forget(keys)
-        self._previous.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        super().evict(keys)
+        self._previous.evict(keys)

@@ -92,15 +92,15 @@ class Said:
         """Forget the series of which nothing is open."""
         known = self._page[: len(open_)] != _NOTHING
         for key in np.flatnonzero(known & ~open_[: len(known)]).tolist():
-            self.forget(key)
+            self.evict(key)
 
-    def forget(self, key: int) -> None:
+    def evict(self, key: int) -> None:
         """The incident is over, or the series is forgotten."""
         self._of.pop(key, None)
         if key < len(self._page):
             self._page[key] = _NOTHING
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {str(key): dict(self.of(key)) for key in np.flatnonzero(self._page != _NOTHING).tolist()}
 
     def restore(self, state: State) -> None:

@@ -80,14 +80,14 @@ class Stuck(Threshold):
         unchanged[spots.order] = (time - since) / 1e9
         return replace(rows, values={**rows.values, "unchanged": unchanged})
 
-    def state(self) -> State:
-        return {**super().state(), "previous": self._previous.state(), "since": self._since.copy()}
+    def snapshot(self) -> State:
+        return {**super().snapshot(), "previous": self._previous.snapshot(), "since": self._since.copy()}
 
     def restore(self, state: State) -> None:
         super().restore(state)
         self._previous.restore(state["previous"])
         self._since = np.array(state["since"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
-        super().forget(keys)
-        self._previous.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        super().evict(keys)
+        self._previous.evict(keys)

@@ -170,16 +170,16 @@ class Threshold:
         """Somebody has seen the incident of this series."""
         return self.life.acknowledge(key, note)
 
-    def state(self) -> State:
-        return {"life": self.life.state(), "emissions": self._emissions.state()}
+    def snapshot(self) -> State:
+        return {"life": self.life.snapshot(), "emissions": self._emissions.snapshot()}
 
     def restore(self, state: State) -> None:
         self.life.restore(state["life"])
         self._emissions.restore(state["emissions"])
 
-    def forget(self, keys: Ints) -> None:
-        self.life.forget(keys)
-        self._emissions.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.life.evict(keys)
+        self._emissions.evict(keys)
 
 
 def short(when: Expression) -> str:

@@ -163,12 +163,12 @@ class Aligned:
         """Windows refused to late readings of the last call, if `tell_late`."""
         return self.panes.lateness.rows
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "panes": self.panes.state(),
-            "horizon": self.horizon.state(),
+            "panes": self.panes.snapshot(),
+            "horizon": self.horizon.snapshot(),
             "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.state(),
+            "samples": None if self.samples is None else self.samples.snapshot(),
         }
 
     def restore(self, state: State) -> None:
@@ -178,15 +178,15 @@ class Aligned:
         if self.samples is not None:
             self.samples.restore(state["samples"])
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""
-        self.forget(self.horizon.set_back(to, len(self.panes.ring.newest)))
+        self.evict(self.horizon.on_clock_step(to, len(self.panes.ring.newest)))
 
-    def forget(self, keys: Ints) -> None:
-        self.panes.ring.forget(keys)
-        self.horizon.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.panes.ring.evict(keys)
+        self.horizon.evict(keys)
         if self.samples is not None:
-            self.samples.journal.forget(keys)
+            self.samples.journal.evict(keys)
 
 
 @dataclass(kw_only=True)

@@ -146,13 +146,13 @@ class CountWindow:
         end = np.ascontiguousarray(values.pop("\0end")).view(np.int64)
         return Rows(told.key, start, end, rows.at[told.position], values, rows.now)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "panes": self.panes.state(),
-            "horizon": self.panes.horizon.state(),
+            "panes": self.panes.snapshot(),
+            "horizon": self.panes.horizon.snapshot(),
             "number": self._number.copy(),
             "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.state(),
+            "samples": None if self.samples is None else self.samples.snapshot(),
         }
 
     def restore(self, state: State) -> None:
@@ -163,9 +163,9 @@ class CountWindow:
         if self.samples is not None:
             self.samples.restore(state["samples"])
 
-    def forget(self, keys: Ints) -> None:
-        self.panes.ring.forget(keys)
-        self.panes.horizon.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.panes.ring.evict(keys)
+        self.panes.horizon.evict(keys)
         self._number[keys[keys < len(self._number)]] = 0
         if self.samples is not None:
-            self.samples.journal.forget(keys)
+            self.samples.journal.evict(keys)

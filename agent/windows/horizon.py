@@ -76,13 +76,13 @@ class Horizon:
         """These have nothing left to close: the clock need not look at them until they are heard of again."""
         self.seen[who] = NEVER
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Start anew for these series."""
         if self.each:
             keys = keys[keys < len(self.at)]
             self.at[keys] = self.latest[keys] = self.seen[keys] = NEVER
 
-    def set_back(self, to: int, series: int) -> Ints:
+    def on_clock_step(self, to: int, series: int) -> Ints:
         """Of `series` series, those whose horizon lies after `to`: the clock was wrong, they start anew."""
         if self.each:
             return np.flatnonzero(self.at > to)
@@ -91,7 +91,7 @@ class Horizon:
         self.at[:] = self.latest[:] = self.seen[:] = NEVER
         return np.arange(series)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         used = np.flatnonzero(self.at > NEVER)
         some = used[-1] + 1 if len(used) else 0
         return {

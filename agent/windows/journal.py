@@ -90,11 +90,11 @@ class Journal:
         self._start[keys] = self._used + np.cumsum(room) - room
         self._used += need
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Drop the rows of these series."""
         self.count[keys[keys < len(self.count)]] = 0
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         everyone = np.flatnonzero(self.count > 0)
         _, columns = self.read(everyone)
         return {"keys": everyone, "number": self.count[everyone], "columns": columns, "dropped": self.dropped}

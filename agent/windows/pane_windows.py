@@ -62,9 +62,9 @@ class PaneWindows:
     lateness: Lateness
     arrived: int = 0
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "ring": self.ring.state(),
+            "ring": self.ring.snapshot(),
             "arrived": self.arrived,
             "late": self.lateness.counts.late,
             "late_partly": self.lateness.counts.late_partly,

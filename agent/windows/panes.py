@@ -174,13 +174,13 @@ class PaneRing:
         self.pane[slot] = pane
         self.data[:, slot] = partial
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Empty the panes of these series."""
         keys = keys[keys < len(self.newest)]
         self.newest[keys] = -1
         self.pane[((keys * self.slots)[:, None] + np.arange(self.slots)).ravel()] = -1
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """Only what is filled, so that it does not depend on how the arrays grew."""
         slot = np.flatnonzero(self.pane >= 0)
         used = np.flatnonzero(self.newest >= 0)

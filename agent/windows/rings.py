@@ -181,7 +181,7 @@ class Rings:
         self._slot = np.concatenate([self._slot, np.full(more, _NEVER)])
         self._absent = np.concatenate([self._absent, np.zeros(more, np.int64)])
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """What is in the rings."""
         return {
             "ring": self._ring.copy(),
@@ -202,7 +202,7 @@ class Rings:
         self._slot = np.array(state["slot"], np.int64)
         self._absent = np.array(state["absent"], np.int64)
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Empty the rings of these series."""
         keys = keys[(keys >= 0) & (keys < len(self._count))]
         self._count[keys] = 0

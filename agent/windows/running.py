@@ -101,11 +101,11 @@ class Running:
             length.append(len(mine))
         return Prefixes(of, length)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         collected = {
             name: [[key, list(of)] for key, of in lists.items()] for name, lists in self._collected.items()
         }
-        return {"window": self._window.state(), "collected": collected}
+        return {"window": self._window.snapshot(), "collected": collected}
 
     def restore(self, state: State) -> None:
         self._window.restore(state["window"])
@@ -113,8 +113,8 @@ class Running:
             name: {int(key): list(of) for key, of in lists} for name, lists in state["collected"].items()
         }
 
-    def forget(self, keys: Ints) -> None:
-        self._window.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._window.evict(keys)
         for lists in self._collected.values():
             for key in keys.tolist():
                 lists.pop(key, None)

@@ -153,8 +153,8 @@ class Samples:
                     share = 0.5 if item.function == "median" else item.share
                     values[item.name][part] = quantile(ascending, first, number, share)
 
-    def state(self) -> State:
-        return {"journal": self.journal.state(), "words": list(self._words), "texts": sorted(self._texts)}
+    def snapshot(self) -> State:
+        return {"journal": self.journal.snapshot(), "words": list(self._words), "texts": sorted(self._texts)}
 
     def restore(self, state: State) -> None:
         self.journal.restore(state["journal"])

@@ -239,10 +239,10 @@ class Session:
         values = results(self.layout, self.layout.load(partial), 1)
         return Rows(key, times[:, 0], times[:, 1] + self.gap, at, values, rows.now)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "journal": self.journal.state(),
-            "horizon": self.horizon.state(),
+            "journal": self.journal.snapshot(),
+            "horizon": self.horizon.snapshot(),
             "soonest": self._soonest,
             "arrived": self._arrived,
             "epoch": self._epoch,
@@ -260,10 +260,10 @@ class Session:
         self.counts = Counts(int(state["late"]))
         self.layout.overflows = int(state["overflows"])
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """As of aligned windows."""
-        self.forget(self.horizon.set_back(to, len(self.journal.count)))
+        self.evict(self.horizon.on_clock_step(to, len(self.journal.count)))
 
-    def forget(self, keys: Ints) -> None:
-        self.journal.forget(keys)
-        self.horizon.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.journal.evict(keys)
+        self.horizon.evict(keys)

@@ -121,7 +121,7 @@ class Sliding:
             rows = story.windows()
             told = Told(story.key[rows], story.time[rows], np.full(len(rows), -1), story.tidy(rows))
             order = np.lexsort((told.key, told.window))
-            self.journal.forget(who)
+            self.journal.evict(who)
             self._horizon[who] = _END
             return self._rows([told.take(order)], none, _END)
 
@@ -261,14 +261,14 @@ class Sliding:
             return found
         return with_columns(found, *self.samples.of(Asked(key, start, time + 1, arrived + position)))
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "journal": self.journal.state(),
+            "journal": self.journal.snapshot(),
             "horizon": self._horizon.copy(),
             "arrived": self._arrived,
             "refused": self.refused,
             "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.state(),
+            "samples": None if self.samples is None else self.samples.snapshot(),
         }
 
     def restore(self, state: State) -> None:
@@ -280,15 +280,15 @@ class Sliding:
         if self.samples is not None:
             self.samples.restore(state["samples"])
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """As of aligned windows."""
-        self.forget(np.flatnonzero(self._horizon > to))
+        self.evict(np.flatnonzero(self._horizon > to))
 
-    def forget(self, keys: Ints) -> None:
-        self.journal.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self.journal.evict(keys)
         self._horizon[keys[keys < len(self._horizon)]] = _NEVER
         if self.samples is not None:
-            self.samples.journal.forget(keys)
+            self.samples.journal.evict(keys)
 
 
 def _sorted(told: Told) -> Told:

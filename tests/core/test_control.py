@@ -87,7 +87,7 @@ def test_a_machine_that_is_offline_inhibits_its_other_alerts():
 def test_silences_are_kept_with_the_state():
     engine, other = engine_of(), engine_of()
     engine.process(command(0, verb="silence", id="night", seconds=3600.0))
-    other.restore(engine.state())
+    other.restore(engine.snapshot())
     assert changes(other.process(reading(95, 1))) == [("hot", "m", "raised", ("silenced",))]
 
 
@@ -108,7 +108,7 @@ def test_how_commands_are_batched_changes_nothing():
     assert at_once.alerts == [alert for decisions in one_by_one for alert in decisions.alerts]
     assert at_once.replies == [reply for decisions in one_by_one for reply in decisions.replies]
     assert at_once.silences == one_by_one[-1].silences == {"silences": []}
-    assert together.desk.state() == apart.desk.state()
+    assert together.desk.snapshot() == apart.desk.snapshot()
 
 
 def test_an_open_incident_is_not_forgotten_with_its_idle_series():

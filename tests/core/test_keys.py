@@ -39,14 +39,14 @@ def test_series_beyond_the_cap_are_refused_and_counted():
     table = KeyTable(cap=2)
     assert table.intern(batch(["a", "b", "c", "a", "c"]), 0).tolist() == [0, 1, -1, 0, -1]
     assert table.refused == 2
-    table.forget(np.array([0]))
+    table.evict(np.array([0]))
     assert table.intern(batch(["c", "a"]), 0).tolist() == [0, -1]
 
 
 def test_a_restored_table_goes_on_where_it_was():
     table, other = KeyTable(), KeyTable()
     table.intern(batch(["a", "b"]), 5)
-    other.restore(table.state())
+    other.restore(table.snapshot())
     assert other.intern(batch(["b", "z"]), 6).tolist() == [1, 2]
     assert other.idle(6).tolist() == [0]
 
@@ -67,4 +67,4 @@ def test_the_cut_changes_nothing(rows, data):
             for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
                 found += many.intern(whole.slice(start, stop), 1).tolist()
             assert found == expected
-            assert one.state()["names"] == many.state()["names"]
+            assert one.snapshot()["names"] == many.snapshot()["names"]

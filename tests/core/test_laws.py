@@ -43,7 +43,7 @@ def test_a_restored_engine_goes_on_exactly(name, stream, data):
     engine, resumed, straight = first.engine(), second.engine(), whole.engine()
     engine.process(before)
     straight.process(before)
-    resumed.restore(engine.state())
+    resumed.restore(engine.snapshot())
     assert said(resumed, second.identity, [after]) == said(straight, whole.identity, [after])
 
 

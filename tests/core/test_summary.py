@@ -36,7 +36,7 @@ def test_a_silent_machine_is_offline_and_a_restart_knows_it():
     assert told(summary, engine.process(tick(START + 20 * SECOND))) == [("m", "offline")]
     after = parts(tables)
     resumed, other = after.engine(), Summary(after.identity)
-    resumed.restore(engine.state())
+    resumed.restore(engine.snapshot())
     other.resume(resumed)
     back = other.update(resumed.process(reading(95, 30)).alerts)
     assert json.loads(back[-1].body)["open_count"] == 2

@@ -116,7 +116,7 @@ async def test_a_part_that_does_not_fit_starts_anew_by_itself(started, caplog, t
     fresh = compose(app.parts.settings)
     for name in unfit:  # nor is it half restored
         now, new = ({**app.engine.steps, **app.engine.rules}[name], {**fresh.steps, **fresh.rules}[name])
-        np.testing.assert_equal(now.state(), new.state())
+        np.testing.assert_equal(now.snapshot(), new.snapshot())
 
 
 async def test_positions_and_numbers_outlast_an_engine_that_does_not_fit(started, tmp_path):
@@ -146,7 +146,7 @@ KINDS = [
 @pytest.mark.parametrize("file", sorted(Path("config").glob("*.toml")), ids=str)
 def test_the_parts_of_each_example_are_restored(file):
     engine = compose(settings.load(file)).engine()
-    assert engine.restore(engine.state()) == {}
+    assert engine.restore(engine.snapshot()) == {}
 
 
 @pytest.mark.parametrize(("kind", "type_", "table"), KINDS, ids=[name for _, name, _ in KINDS])
@@ -155,7 +155,7 @@ def test_each_other_kind_is_restored(kind, type_, table):
     engine = Engine({"part": build(kind, "part", {"type": type_, **table})}, {}, Identity("s", "a"))
     for batch in readings(range(50)):
         engine.process(batch)
-    assert engine.restore(engine.state()) == {}
+    assert engine.restore(engine.snapshot()) == {}
 
 
 class Part:

@@ -131,7 +131,7 @@ def test_its_state_goes_on_exactly_where_it_was_taken(name):
     most = len(rows) * 5 // 8
     first, second = make(name), make(name)
     first.process(part(rows, 0, most))
-    second.restore(copy.deepcopy(first.state()))
+    second.restore(copy.deepcopy(first.snapshot()))
     rest = part(rows, most, len(rows))
     assert content([first.process(rest)]) == content([second.process(rest)])
 
@@ -159,7 +159,7 @@ def test_a_state_taken_earlier_is_not_changed_by_going_on(name):
     most = len(rows) * 5 // 8
     detector = make(name)
     detector.process(part(rows, 0, most))
-    taken = detector.state()
+    taken = detector.snapshot()
     kept = copy.deepcopy(taken)
     rest = part(rows, most, len(rows))
     detector.process(rest)
@@ -175,7 +175,7 @@ def test_a_forgotten_series_is_like_new_and_the_others_do_not_notice(name):
     used = make(name)
     used.process(rows)
     witness = copy.deepcopy(used)
-    used.forget(np.array([1, 700]))
+    used.evict(np.array([1, 700]))
     again, fresh, plain = used.process(later), make(name).process(later), witness.process(later)
     assert content([again.take(again.key == 1)]) == content([fresh.take(fresh.key == 1)])
     assert content([again.take(again.key != 1)]) == content([plain.take(plain.key != 1)])

@@ -98,7 +98,7 @@ def test_cuts_and_repeated_ticks_change_no_bit(seed):
         for piece in (pieces[0], no_rows(rows.now), *pieces[1:]):
             b.append(cut.process(replace(piece, now=rows.now)))
             other = Missing("x", rows=4)
-            other.restore(cut.state())
+            other.restore(cut.snapshot())
             cut = other
     assert content(a) == content(b)
     assert seed or any((out.at == -1).any() for out in a)  # the clock has told of some
@@ -153,7 +153,7 @@ def test_a_recording_with_a_gap_is_one_incident():
 def test_a_forgotten_series_is_new():
     detector = Missing("x")
     detector.process(stream([1.0] * 40))
-    detector.forget(np.array([0, 9]))
+    detector.evict(np.array([0, 9]))
     assert len(detector.process(no_rows(START + 10**6 * SECOND))) == 0
     assert np.isnan(detector.process(stream([1.0] * 10, now=START + 10**7 * SECOND)).values["score"]).all()
 
@@ -161,7 +161,7 @@ def test_a_forgotten_series_is_new():
 def test_a_clock_set_back_leaves_no_silence_unseen():
     detector = Missing("x")
     detector.process(stream([1.0] * 40))
-    detector.set_back(START - 3600 * SECOND)
+    detector.on_clock_step(START - 3600 * SECOND)
     later = table([0, 0], {"x": [1.0, 1.0]}, time=START + SECOND * np.array([-3599, -3589]))
     assert detector.process(later).values["score"].tolist() == pytest.approx([0.2, 2.0])
 

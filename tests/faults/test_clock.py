@@ -121,7 +121,7 @@ async def test_a_gateway_without_a_clock_boots_in_1970_until_it_is_told_the_time
     host.seconds(30, 95.0)
     assert host.said() == {(rule, "raised") for rule in EVERY}
     for _ in range(2):  # twice: what the first time left behind must not stop the clock for good
-        saved = host.engine.state()
+        saved = host.engine.snapshot()
         host = Host("final", BOOT)
         host.engine.restore(saved)
         host.clock.resume(host.engine.host_time)

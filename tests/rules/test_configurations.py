@@ -77,7 +77,7 @@ def messages(name, lines, sizes, restart):
         if batch is not None:
             sent += encode(engine.process(batch), engine, parts.identity, metrics=True)
         if restart:
-            checkpoint.save(restart, checkpoint.snapshot({"engine": engine.state()}))
+            checkpoint.save(restart, checkpoint.snapshot({"engine": engine.snapshot()}))
             saved = checkpoint.load(restart)
             parts = compose(load(CONFIG / f"{name}.toml"))
             engine = parts.engine()

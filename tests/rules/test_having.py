@@ -47,7 +47,7 @@ def test_a_collected_list_is_bounded():
 def test_rows_left_out_and_series_forgotten():
     step = Running(aggregates=["count(*)"], where=Expression.parse("v > 1"))
     assert step.process(rows_of([1, 2, 3])).values["count"].tolist() == [1, 2]
-    step.forget(np.array([0]))
+    step.evict(np.array([0]))
     assert step.process(rows_of([2])).values["count"].tolist() == [1]
     assert set(step.inputs()) == {"v"}
 
@@ -105,7 +105,7 @@ def told(pair, pieces, fresh, restart=False):
             columns = (raw.key.tolist(), raw.at.tolist(), raw.values["retract"].tolist(), m)
             found += list(zip(*columns, raw.lists["all"], raw.values["emission"].tolist(), strict=True))
         if restart:
-            states, pair = (step.state(), rule.state()), fresh()
+            states, pair = (step.snapshot(), rule.snapshot()), fresh()
             for part, state in zip(pair, states, strict=True):
                 part.restore(state)
     return found

@@ -107,7 +107,7 @@ def test_a_reading_without_the_value_is_no_sign_of_life_if_a_metric_is_named():
 def test_a_forgotten_series_is_not_missed():
     rule = Deadman(Duration("10s"))
     rule.process(rows_of([1], now=0))
-    rule.forget(np.array([0]))
+    rule.evict(np.array([0]))
     assert rule.process(rows_of([], now=50)).transitions == []
 
 
@@ -226,7 +226,7 @@ def test_cuts_and_restarts_change_nothing(batches, kind, data):
             part = pieces.process(rows.take(np.arange(low, high)))
             found += part.transitions
             raw += [] if part.raw is None else part.raw.values["emission"].tolist()
-            state, pieces = pieces.state(), KINDS[kind]()
+            state, pieces = pieces.snapshot(), KINDS[kind]()
             pieces.restore(state)
         assert found == verdict.transitions
         assert raw == ([] if verdict.raw is None else verdict.raw.values["emission"].tolist())

@@ -89,7 +89,7 @@ def test_cuts_and_restarts_change_nothing(made, configuration, data):
             part = slice(low, high)
             found += pieces.process(rows.take(np.arange(low, high)), drive[part], value[part], level[part])
             if data.draw(st.booleans()):
-                state = pieces.state()
+                state = pieces.snapshot()
                 pieces = Lifecycle(**configuration, severities=SEVERITIES)
                 pieces.restore(state)
         assert [item for item in found if item.value == item.value] == [
@@ -125,7 +125,7 @@ def test_what_the_clock_raises_says_what_the_last_row_said_and_keeps_it_over_res
     for time, push in ((1, 1), (6, 1)):
         life.process(*rows_of([(0, time, push, 0, 0)], time)[:3])
     again = Lifecycle(for_=10, every=50)
-    again.restore(orjson.loads(orjson.dumps(life.state(), option=orjson.OPT_SERIALIZE_NUMPY)))
+    again.restore(orjson.loads(orjson.dumps(life.snapshot(), option=orjson.OPT_SERIALIZE_NUMPY)))
     (raised,) = again.tick(30)
     assert (raised.change, raised.score, raised.at) == (Change.RAISED, 2.0, -1)
     assert raised.evidence == {"at": 6, "by": [{"share": 6 / 7}]}
@@ -192,7 +192,7 @@ def test_a_thousand_crossings_a_minute_are_a_few_messages():
 def test_a_forgotten_series_starts_anew():
     life = Lifecycle(flap_changes=2, flap_within=10)
     run(life, (0, 1))
-    life.forget(np.array([0, 99]))
+    life.evict(np.array([0, 99]))
     assert run(life, (5, -1), (6, 1)) == [("raised", 6)]
 
 
@@ -201,5 +201,5 @@ def test_a_restart_raises_nothing_twice_and_resolves_what_cleared(n):
     life = Lifecycle()
     run(life, *[(time, 1) for time in range(n)])
     again = Lifecycle()
-    again.restore(life.state())
+    again.restore(life.snapshot())
     assert run(again, (n, 1), (n + 1, -1)) == [("resolved", n + 1)]

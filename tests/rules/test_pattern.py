@@ -292,7 +292,7 @@ def told(pattern, pieces, fresh=None):
                 zip(*(column.tolist() for column in columns), raw.lists.get("l", [()] * len(raw)), strict=True)
             )
         if fresh is not None:
-            state, pattern = pattern.state(), fresh()
+            state, pattern = pattern.snapshot(), fresh()
             pattern.restore(state)
     return found
 

@@ -60,15 +60,15 @@ def test_it_is_a_dict_of_words(steps):
             said.keep(what, words_of(table([what], number), 0))
             naive[what] = words_of(table([what], number), 0)
         elif verb == "forget":
-            said.forget(what)
+            said.evict(what)
             naive.pop(what, None)
         elif verb == "open":
             said.drop_unless(np.isin(np.arange(41), list(what)))
             naive = {key: words for key, words in naive.items() if key in what}
         else:
-            state, said = said.state(), Said()
+            state, said = said.snapshot(), Said()
             said.restore(state)
-        assert said.state() == {str(key): naive[key] for key in sorted(naive)}
+        assert said.snapshot() == {str(key): naive[key] for key in sorted(naive)}
         assert sum(map(len, said._pages.values())) <= 8 * (41 + 1024)
 
 

@@ -145,6 +145,6 @@ def in_pieces(fresh, rows, data):
         part = rule.process(rows.take(np.arange(low, high)))
         found += part.transitions
         raw += told(part.raw)
-        state, rule = rule.state(), fresh()
+        state, rule = rule.snapshot(), fresh()
         rule.restore(state)
     return found, raw

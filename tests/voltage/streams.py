@@ -35,7 +35,7 @@ def run(operator, rows, cuts=(), save=False):
     parts = []
     for offset, piece in cut(rows, cuts):
         if save:
-            operator.restore(operator.state())
+            operator.restore(operator.snapshot())
         out = operator.process(piece)
         parts += [
             [int(out.key[i]), int(out.start[i]), int(out.end[i]), int(out.at[i]) + offset]

@@ -121,7 +121,7 @@ def test_forgetting_a_series_is_like_new():
     rows = stream(4)
     detector = TutorialKL("v", window=40, hop=10, bins=5)
     before = run(detector, rows)
-    detector.forget(np.array([0, 1, 2, 99]))
+    detector.evict(np.array([0, 1, 2, 99]))
     assert run(detector, rows) == before
     assert before
 

@@ -63,11 +63,11 @@ def test_a_restored_ring_goes_on_and_another_size_is_refused():
     first, second = Rings(20, 7), Rings(20, 7)
     (_, head), (offset, tail) = cut(rows, [150])
     got = taken(first, head)
-    second.restore(first.state())
+    second.restore(first.snapshot())
     got += [(at + offset, *rest) for at, *rest in taken(second, tail)]
     assert sorted(got) == whole
     with pytest.raises(ValueError, match="places"):
-        Rings(21, 7).restore(first.state())
+        Rings(21, 7).restore(first.snapshot())
     with pytest.raises(ValueError, match="1 or more"):
         Rings(0)
 
@@ -94,6 +94,6 @@ def test_a_window_of_readings_without_a_value_is_told(seed, cuts, size, share):
     for offset, piece in cut(rows, cuts):
         found = rings.gaps(piece, "v")
         got += [(int(at) + offset, int(key)) for at, key in zip(found.at, found.key, strict=True)]
-        rings.restore(rings.state())
+        rings.restore(rings.snapshot())
     assert got == expected
     assert len(Rings(100).gaps(rows, "other").key) == sum(np.count_nonzero(rows.key == k) >= 100 for k in range(3))

@@ -98,7 +98,7 @@ def test_forgetting_is_like_new():
     wave = machine(3000, np.random.default_rng(3))
     detector = Spectral("v", 1000, window=256, bands=8, learn=3)
     first = run(detector, stream(wave))
-    detector.forget(np.array([0, 5]))
+    detector.evict(np.array([0, 5]))
     assert run(detector, stream(wave)) == first
 
 

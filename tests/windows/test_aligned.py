@@ -89,7 +89,7 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
     for start, stop in itertools.pairwise(places):
         got += told(window.process(rows_of(readings[start:stop], at0=start)), STREAMED)
         again = make()
-        again.restore(window.state())
+        again.restore(window.snapshot())
         window = again
     got += told(window.finish(0), STREAMED)
     assert same_bytes(got, expected)
@@ -149,7 +149,7 @@ def test_aggregates_of_the_readings_themselves(data, readings, made):
     for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
         got += everything(window.process(rows_of(readings[start:stop], at0=start)))
         again = make()
-        again.restore(window.state())
+        again.restore(window.snapshot())
         window = again
     assert same_bytes(got + everything(window.finish(0)), rows)
 
@@ -251,7 +251,7 @@ def test_many_wide_windows_are_told_in_parts(monkeypatch):
 def test_forgotten_series_start_anew():
     window = Tumbling(metric="x", size=Duration("5s"))
     window.process(rows_of([(0, 1000 * MS, 1.0), (1, 1000 * MS, 1.0)]))
-    window.forget(np.array([0]))
+    window.evict(np.array([0]))
     out = window.process(rows_of([(0, 4000 * MS, 5.0), (0, 5000 * MS, 0.0), (1, 5000 * MS, 0.0)]))
     assert told(out, ["mean"]) == [(1, 0, 0, 5000 * MS, 5.0), (2, 1, 0, 5000 * MS, 1.0)]
 

@@ -127,7 +127,7 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, closing, grace, edge
     for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
         got += told(detector.process(rows_of(readings[start:stop], at0=start)), NAMES)
         again = make()
-        again.restore(detector.state())
+        again.restore(detector.snapshot())
         detector = again
     assert same_bytes(got + told(detector.finish(0), NAMES), expected)
     single, detector = [], make()

@@ -38,7 +38,7 @@ def check_cuts(make, readings, places, names=STREAMED):
     for start, stop in itertools.pairwise([0, *places, len(readings)]):
         got += told(window.process(rows_of(readings[start:stop], at0=start)), names)
         again = make()
-        again.restore(window.state())
+        again.restore(window.snapshot())
         window = again
     assert same_bytes(got + finished(window, names), expected)
     single, window = [], make()

@@ -99,7 +99,7 @@ class Lessons:
         waiting = np.flatnonzero(self.until != _OVER)
         self._all = int(waiting[0]) if len(waiting) else len(self.until)
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """These series learn anew."""
         keys = keys[keys < len(self.until)]
         self.until[keys], self.since[keys], self.number[keys] = _NEVER, _NEVER, 0
@@ -109,7 +109,7 @@ class Lessons:
             stay = ~np.isin(key, keys)
             self._keys, self._values = [key[stay]], [value[stay]]
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
             "until": self.until.copy(),
             "since": self.since.copy(),

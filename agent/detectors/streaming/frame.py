@@ -102,13 +102,13 @@ class Table:
         for name, array in part.items():
             self.arrays[name][keys] = array
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """These series are new again."""
         known = keys[keys < len(self)]
         for name, (_, _, fill) in self.shapes.items():
             self.arrays[name][known] = fill
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """Copies of all arrays."""
         return {name: array.copy() for name, array in self.arrays.items()}
 
@@ -345,14 +345,14 @@ class Streaming(ABC):
             texts={"reason": Text(REASONS, reason), **words},
         )
 
-    def state(self) -> State:
-        return self._table.state()
+    def snapshot(self) -> State:
+        return self._table.snapshot()
 
     def restore(self, state: State) -> None:
         self._table.restore(state)
 
-    def forget(self, keys: Ints) -> None:
-        self._table.forget(keys)
+    def evict(self, keys: Ints) -> None:
+        self._table.evict(keys)
 
     @property
     def bytes_a_series(self) -> int:

@@ -112,7 +112,7 @@ class Events:
     def __bool__(self) -> bool:
         return bool(self._of)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """What is known, as JSON has it."""
         return {str(key): asdict(event) for key, event in self._of.items()}
 
@@ -120,7 +120,7 @@ class Events:
         """Go on from `state`."""
         self._of = {int(key): Event(**event) for key, event in state.items()}
 
-    def forget(self, keys: list[int]) -> None:
+    def evict(self, keys: list[int]) -> None:
         """Of these series nothing is known."""
         for key in keys:
             self._of.pop(key, None)

@@ -111,7 +111,7 @@ class Learning:
         self._kept = np.concatenate([self._kept, np.zeros((more, self.learn, _KEPT))])
         self._limits = np.concatenate([self._limits, np.full((more, 3, _KEPT), np.nan)])
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         """What was seen and learned."""
         return {"seen": self._seen.copy(), "kept": self._kept.copy(), "limits": self._limits.copy()}
 
@@ -125,7 +125,7 @@ class Learning:
         self._seen = np.array(state["seen"], np.int64)
         self._kept, self._limits = kept, np.array(state["limits"], np.float64)
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """These series learn anew."""
         keys = keys[(keys >= 0) & (keys < len(self._seen))]
         self._seen[keys] = 0

@@ -82,7 +82,7 @@ class Release:
         table.at = np.full(len(table), -1)
         return table.take(np.argsort(table.end, kind="stable"))
 
-    def set_back(self, to: int) -> None:
+    def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: a watermark after it was wrong, and what waits for it."""
         if self.highest - self.delay > to:
             self.late += 0 if self.waiting is None else len(self.waiting)
@@ -97,8 +97,8 @@ class Release:
         table.at = np.full(len(table), -1)
         return table.take(np.argsort(table.end, kind="stable"))
 
-    def state(self) -> State:
-        waiting = self.waiting.state() if self.waiting is not None and len(self.waiting) else None
+    def snapshot(self) -> State:
+        waiting = self.waiting.snapshot() if self.waiting is not None and len(self.waiting) else None
         return {
             "late": self.late,
             "highest": self.highest,

@@ -129,9 +129,9 @@ class Search:
         table = old.joined(new)
         return table.take(np.argsort(table.key, kind="stable"))
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
-            "kept": self._kept.state() if self._kept is not None and len(self._kept) else None,
+            "kept": self._kept.snapshot() if self._kept is not None and len(self._kept) else None,
             "count": self._count.copy(),
             "bound": self._bound.copy(),
             "open": [
@@ -148,7 +148,7 @@ class Search:
             for key, time, fed, threads in state["open"]
         }
 
-    def forget(self, keys: Ints) -> None:
+    def evict(self, keys: Ints) -> None:
         """Forget these series."""
         if self._kept is not None:
             self._kept = self._kept.take(~np.isin(self._kept.key, keys))

@@ -87,7 +87,7 @@ class Table:
                 values[f"{place}.{name}"] = column
         return Rows(start, start, start, start, values, 0, texts)
 
-    def state(self) -> State:
+    def snapshot(self) -> State:
         return {
             "key": self.key.copy(),
             "number": self.number.copy(),
