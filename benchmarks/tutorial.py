@@ -23,7 +23,7 @@ import orjson
 from agent.alerts import Identity, Message
 from agent.components import build
 from agent.engine import Engine
-from agent.messages import encode
+from agent.runtime.messages import encode
 from agent.service import tune_garbage_collector
 from benchmarks.figures import emit
 

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.app import App
 from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
 from agent.engine import Decisions, Engine
+from agent.runtime.app import App
+from agent.runtime.data_watch import config_warnings
 from agent.service import Notifier, end_in_peace, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
-from agent.silence import doubts
 from sensors.batch import Batch
 from sensors.recording import Recorder, RecordingError
 
@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
-    for doubt in doubts(parts):
-        log.warning("configuration: %s", doubt)
+    for warning in config_warnings(parts):
+        log.warning("configuration: %s", warning)
     tune_garbage_collector()
     try:
         asyncio.run(serve(parts, arguments))

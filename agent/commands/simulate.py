@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.app import App
-from agent.broker import embedded_broker
 from agent.commands import add_config, number_or_max
 from agent.compose import compose
 from agent.engine import Decisions, Engine
-from agent.messages import encode
 from agent.notices import Lines
+from agent.runtime.app import App
+from agent.runtime.demo_broker import embedded_broker
+from agent.runtime.messages import encode
 from agent.service import log_to_stderr, tune_garbage_collector
 from agent.settings import Settings, load
 from sensors.batch import Batch

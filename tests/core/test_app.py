@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 
 from agent import checkpoint
-from agent.app import App
-from agent.clock import HostClock
 from agent.compose import compose
+from agent.runtime.app import App
+from agent.runtime.host_clock import HostClock
 from agent.settings import Settings
 from sensors.batch import Batch
 

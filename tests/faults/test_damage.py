@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from agent import checkpoint
-from agent.app import App
 from agent.compose import compose
+from agent.runtime.app import App
 from agent.settings import Settings
 from sensors.batch import Batch
 from tests.brokers import missing

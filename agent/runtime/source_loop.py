@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.backoff import Backoff
-from agent.clock import TOLERANCE, HostClock
+from agent.runtime.host_clock import TOLERANCE, HostClock
 from agent.service import Progress
 from sensors.batch import Batch, Naming, tick
 from sensors.source import Source, SourceError
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Reading:
+class SourceLoop:
     """Hands each batch of each source, named and with the steps of the host clock in it, to `take`.
 
     A source that fails is closed, and opened again after a jittered pause; the others do not notice. Where nothing

@@ -16,7 +16,7 @@ from agent.engine import Engine
 log = logging.getLogger(__name__)
 
 
-def doubts(parts: Parts) -> list[str]:
+def config_warnings(parts: Parts) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
     settings = parts.settings
     read = {
@@ -41,7 +41,7 @@ def doubts(parts: Parts) -> list[str]:
     return found
 
 
-class Silence:
+class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:

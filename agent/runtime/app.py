@@ -15,19 +15,19 @@ from typing import Any, Protocol
 
 from agent import checkpoint, health
 from agent.alerts import Kind, Message
-from agent.clock import HostClock
 from agent.compose import Parts, command_sources
 from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.engine import UNFIT, Decisions, Engine
-from agent.messages import encode
-from agent.notes import Notes
 from agent.outbox import Outbox
-from agent.reading import Reading, keeps_time, noted_step
-from agent.self_watch import SelfWatch
+from agent.runtime.data_watch import DataWatch
+from agent.runtime.host_clock import HostClock
+from agent.runtime.incident_journal import IncidentJournal
+from agent.runtime.machine_state import MachineState
+from agent.runtime.messages import encode
+from agent.runtime.self_monitor import SelfMonitor
+from agent.runtime.source_loop import SourceLoop, keeps_time, noted_step
 from agent.service import Progress, collect_young
-from agent.silence import Silence
-from agent.summary import Summary
 from sensors.batch import Batch
 from sensors.source import Positioned, Source
 
@@ -61,11 +61,11 @@ class App:
         self.engine = self.parts.engine()
         kinds = {name: sink.kinds for name, sink in self.parts.sinks.items()}
         self.outbox = self._outbox(kinds)
-        self.summary = Summary(self.parts.identity)
+        self.summary = MachineState(self.parts.identity)
         self.deliveries: dict[str, Delivery] = {}
         self._agent = self.parts.settings.agent
         self._appending: set[asyncio.Task[Any]] = set()
-        self._notes = Notes(self.parts.fingerprints)
+        self._notes = IncidentJournal(self.parts.fingerprints)
         self._behind: set[str] = set()  # sources that are read again from the check-point
         self._unsaved = ""  # why the last check-point could not be saved
         self._saving: set[asyncio.Future[None]] = set()
@@ -73,7 +73,7 @@ class App:
         self._one_save = asyncio.Lock()
         self._save_soon = asyncio.Event()
         self._commands: dict[str, Source] = {}
-        self._silence = Silence(self.parts, self.engine)
+        self._silence = DataWatch(self.parts, self.engine)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -133,12 +133,12 @@ class App:
 
     async def _watch(self) -> None:
         """Read all sources, save the state now and then, until every source has ended."""
-        reading = Reading(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
+        reading = SourceLoop(self.parts.sources, self.decide, self._agent.tick.seconds, self.progress, self.clock)
         reading.behind, reading.opened = self._behind, self._opened
         reading.ended = self._silence.ended
         async with asyncio.TaskGroup() as tasks:
             self._commands = command_sources(self.parts.sinks)
-            commands = Reading(self._commands, self._obey, 0, self.progress, self.clock)
+            commands = SourceLoop(self._commands, self._obey, 0, self.progress, self.clock)
             beside = [
                 tasks.create_task(self._save_now_and_then()),
                 tasks.create_task(self._report_now_and_then()),
@@ -152,7 +152,7 @@ class App:
     async def _watch_self(self) -> None:
         own = any(map(keeps_time, self.parts.sources.values()))
         now = (lambda: self.engine.host_time) if own else self.clock.wall
-        watch = SelfWatch(
+        watch = SelfMonitor(
             self._agent.name, lambda: self.outbox.failing or self._unsaved, now, self.decide if own else self._timed
         )
         patience = time.monotonic() + 10  # like the clock, it waits for sources that are read again
@@ -293,7 +293,7 @@ class App:
                 self.parts.renew()
                 self.engine = self.parts.engine()
                 positions, state = self._salvage(state), None
-                self._silence = Silence(self.parts, self.engine)
+                self._silence = DataWatch(self.parts, self.engine)
         sequence = None if state is None else int(state["engine"]["desk"]["sequence"])
         positions |= self._notes.resume(self.outbox.notes(), self.engine, sequence, self._behind, unfit)
         self._seek(positions)

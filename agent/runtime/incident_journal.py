@@ -31,7 +31,7 @@ _NONSENSE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, Ind
 
 
 @dataclass(slots=True)
-class Notes:
+class IncidentJournal:
     """The notes of one agent.
 
     Attributes:
@@ -39,7 +39,7 @@ class Notes:
     """
 
     prints: Mapping[str, str]
-    _uncovered: set[str] = field(default_factory=set)
+    _pending: set[str] = field(default_factory=set)
     _firing: set[str] = field(default_factory=set)
 
     def of(self, decisions: Decisions, source: str, positions: Mapping[str, Any]) -> dict[str, bytes | None]:
@@ -54,23 +54,23 @@ class Notes:
             sequence, now = int(saved["sequence"]), int(saved["now"])
         if decisions.silences is not None:
             notes["silences"] = orjson.dumps(decisions.silences)
-        self._uncovered |= notes.keys()
+        self._pending |= notes.keys()
         if sequence:
             notes["mark"] = orjson.dumps({"sequence": sequence, "now": now, "positions": positions})
         return notes
 
     def begin_save(self) -> set[str]:
         """The notes that a check-point of the present state will cover."""
-        covered, self._uncovered = self._uncovered, set()
+        covered, self._pending = self._pending, set()
         return covered
 
     def saved(self, covered: set[str]) -> dict[str, bytes | None]:
         """The check-point is safe: the notes to remove."""
-        return dict.fromkeys(covered - self._uncovered - self._firing)
+        return dict.fromkeys(covered - self._pending - self._firing)
 
     def not_saved(self, covered: set[str]) -> None:
         """The check-point could not be written."""
-        self._uncovered |= covered
+        self._pending |= covered
 
     def resume(
         self,
@@ -95,7 +95,7 @@ class Notes:
         again = set(replayed)
         for name, note in kept.items():
             if name == "silences" or name.startswith(_INCIDENT):
-                self._uncovered.add(name)
+                self._pending.add(name)
                 try:
                     self._adopt(
                         name, orjson.loads(note), engine, -1 if sequence is None else sequence, again, unfit
