@@ -19,5 +19,5 @@ The map, in the direction of the data:
     runtime/             the life of the agent: source loops, decisions -> messages, saving and resuming
     cli, commands/       the command line
     offline/             generate, calibrate, detect, evaluate, replay: the same `process`
-    service, terminal    systemd and the live view: they only look on
+    ops/                 systemd, log, health, live view: they only look on
 """

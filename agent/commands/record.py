@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from agent.commands import Commands, add_command, add_config, parts_of
+from agent.ops.logging import log_to_stderr
 from agent.runtime.source_loop import SourceLoop
-from agent.service import log_to_stderr
 from sensors.batch import Batch
 from sensors.units import Duration
 

@@ -16,9 +16,11 @@ from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
 from agent.engine import Decisions, Engine
+from agent.ops.logging import log_to_stderr
+from agent.ops.memory import tune_garbage_collector
+from agent.ops.systemd import Notifier, end_in_peace, feed_watchdog
 from agent.runtime.app import App
 from agent.runtime.data_watch import config_warnings
-from agent.service import Notifier, end_in_peace, feed_watchdog, log_to_stderr, tune_garbage_collector
 from agent.settings import unknown_variables
 from sensors.batch import Batch
 from sensors.recording import Recorder, RecordingError

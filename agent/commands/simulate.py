@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from agent.commands import add_config, number_or_max
 from agent.compose import compose
 from agent.engine import Decisions, Engine
-from agent.notices import Lines
+from agent.ops.alert_lines import LinePrinter
+from agent.ops.logging import log_to_stderr
+from agent.ops.memory import tune_garbage_collector
 from agent.runtime.app import App
 from agent.runtime.demo_broker import embedded_broker
 from agent.runtime.messages import encode
-from agent.service import log_to_stderr, tune_garbage_collector
 from agent.settings import Settings, load
 from sensors.batch import Batch
 from sensors.units import Duration
@@ -78,13 +79,13 @@ async def _simulate(arguments: argparse.Namespace, live: bool) -> None:
 async def _show(arguments: argparse.Namespace, live: bool, app: App, subscribe: str) -> None:
     """Show what is decided until cancelled."""
     if live:
-        from agent.terminal import View  # rich: only where there is a terminal
+        from agent.ops.live_view import LiveView  # rich: only where there is a terminal
 
-        view = View("agent --simulate", subscribe, counters=app.counters)
+        view = LiveView("agent --simulate", subscribe, counters=app.counters)
         app.lookers.append(view)
         await view.run()
         return
-    lines = JsonLines() if arguments.json else Lines(colour=sys.stdout.isatty())
+    lines = JsonLines() if arguments.json else LinePrinter(colour=sys.stdout.isatty())
     app.lookers.append(lines)
     if subscribe and not arguments.json:
         print(f"alerts from outside:  {subscribe}", flush=True)  # noqa: T201

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent import checkpoint, health
+from agent import checkpoint
 from agent.alerts import Kind, Message
 from agent.compose import Parts, command_sources
 from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.engine import UNFIT, Decisions, Engine
+from agent.ops import health
+from agent.ops.memory import collect_young
+from agent.ops.systemd import Progress
 from agent.outbox import Outbox
 from agent.runtime.data_watch import DataWatch
 from agent.runtime.host_clock import HostClock
@@ -27,7 +30,6 @@ from agent.runtime.machine_state import MachineState
 from agent.runtime.messages import encode
 from agent.runtime.self_monitor import SelfMonitor
 from agent.runtime.source_loop import SourceLoop, keeps_time, noted_step
-from agent.service import Progress, collect_young
 from sensors.batch import Batch
 from sensors.source import Positioned, Source
 

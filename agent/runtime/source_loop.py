@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.backoff import Backoff
+from agent.ops.systemd import Progress
 from agent.runtime.host_clock import TOLERANCE, HostClock
-from agent.service import Progress
 from sensors.batch import Batch, Naming, tick
 from sensors.source import Source, SourceError
 

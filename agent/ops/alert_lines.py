@@ -22,7 +22,7 @@ _SEVERITY_OF_TEXT = {"INFO": "info", "WARN": "warning", "ERROR": "critical", "FA
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class AlertLine:
     """What a line says of one transition. Times are ns since the epoch, UTC.
 
     Attributes:
@@ -47,8 +47,8 @@ class Notice:
     id: str = ""
 
     @classmethod
-    def of(cls, alert: Alert) -> Notice:
-        """The notice of an alert inside the agent."""
+    def of(cls, alert: Alert) -> AlertLine:
+        """The line of an alert inside the agent."""
         return cls(
             time=alert.time,
             change=str(alert.change),
@@ -65,8 +65,8 @@ class Notice:
         )
 
     @classmethod
-    def parse(cls, body: bytes) -> Notice:
-        """The notice of an alert event as it comes from a broker.
+    def parse(cls, body: bytes) -> AlertLine:
+        """The line of an alert event as it comes from a broker.
 
         Raises:
             ValueError: the body is no alert event.
@@ -118,7 +118,7 @@ class Notice:
         return f"{when}  {change} {self.what()}"
 
 
-class Lines:
+class LinePrinter:
     """Prints one line an event: what `--no-tui` shows. Looks on; keeps at most `waiting` lines unprinted.
 
     Args:
@@ -133,7 +133,7 @@ class Lines:
 
     def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
         """Note what was decided on the batch."""
-        for notice in notices(engine, decisions):
+        for notice in alert_lines(engine, decisions):
             self._lines.append(notice.line(self._colour))
             self._added += 1
 
@@ -145,15 +145,15 @@ class Lines:
         return [f"... {left_out} lines left out", *lines] if left_out else lines
 
 
-def notices(engine: Engine, decisions: Decisions) -> Iterator[Notice]:
+def alert_lines(engine: Engine, decisions: Decisions) -> Iterator[AlertLine]:
     """The transitions and the raw rows of a decision; of each raw rule at most its last 100 rows."""
     for alert in decisions.alerts:
-        yield Notice.of(alert)
+        yield AlertLine.of(alert)
     for name, rows in decisions.raw.items():
         label, table = engine.labels[name], engine.series(name)
         column = rows.values.get(label.metric)
         for row in range(max(0, len(rows) - 100), len(rows)):
-            yield Notice(
+            yield AlertLine(
                 time=int(rows.end[row]),
                 change="raw",
                 severity=label.severity,

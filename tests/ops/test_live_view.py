@@ -14,9 +14,9 @@ from rich.console import Console
 from agent.alerts import Alert, Change, Identity
 from agent.cloudevents import encode_alert
 from agent.engine import Decisions, Engine
-from agent.notices import Lines, Notice, ago, clock, duration, notices
+from agent.ops.alert_lines import AlertLine, LinePrinter, ago, alert_lines, clock, duration
+from agent.ops.live_view import LiveView
 from agent.rules import Verdict
-from agent.terminal import View
 from sensors.batch import Batch
 
 SECOND = 10**9
@@ -89,13 +89,13 @@ ALERT = Alert(
 RESOLVED = dataclasses.replace(ALERT, id="2", change=Change.RESOLVED, value=80.0, ended_at=NOON + 9 * SECOND)
 
 
-def _view(height: int = 30) -> tuple[View, io.StringIO]:
+def _view(height: int = 30) -> tuple[LiveView, io.StringIO]:
     stream = io.StringIO()
     console = Console(file=stream, width=120, height=height, force_terminal=True, color_system=None)
-    return View("agent", "mosquitto_sub -t x", lambda: {"sent": 7, "waiting": 0}, console), stream
+    return LiveView("agent", "mosquitto_sub -t x", lambda: {"sent": 7, "waiting": 0}, console), stream
 
 
-def _picture(view: View) -> str:
+def _picture(view: LiveView) -> str:
     with view.console.capture() as capture:
         view.console.print(view.draw())
     return capture.get()
@@ -162,7 +162,7 @@ def test_raw_rows_are_counted_and_listed():
 
 def test_a_name_cannot_command_the_terminal():
     evil = dataclasses.replace(ALERT, machine="\x1b[2J[red]", series=("\x1b[2J[red]",))
-    assert "\x1b" not in Notice.of(evil).line()
+    assert "\x1b" not in AlertLine.of(evil).line()
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0])
     view.update(engine, batch, _decide(engine, batch, [evil]))
@@ -183,7 +183,7 @@ async def test_the_view_draws_until_it_is_cancelled():
 
 
 def test_without_a_terminal_each_event_is_one_line():
-    lines = Lines()
+    lines = LinePrinter()
     engine, batch = _engine(), _batch([1.0, 2.0, 50.0])
     lines.update(engine, batch, _decide(engine, batch, [ALERT, RESOLVED]))
     raised, resolved, raw = lines.take()
@@ -195,7 +195,7 @@ def test_without_a_terminal_each_event_is_one_line():
 
 
 def test_lines_that_nobody_takes_are_bounded_and_counted():
-    lines = Lines(waiting=10)
+    lines = LinePrinter(waiting=10)
     engine = _engine()
     for _ in range(25):
         lines.update(engine, _batch([]), Decisions(alerts=[ALERT]))
@@ -206,12 +206,12 @@ def test_lines_that_nobody_takes_are_bounded_and_counted():
 
 def test_raw_rows_of_a_huge_batch_are_bounded():
     engine, batch = _engine(), _batch([50.0] * 5000)
-    assert len(list(notices(engine, engine.process(batch)))) == 100
+    assert len(list(alert_lines(engine, engine.process(batch)))) == 100
 
 
 def test_the_sentence_of_an_alert_is_what_a_person_reads():
     told = dataclasses.replace(ALERT, message="machine m2: mean t 90.6 °C >= 90 over 5 s")
-    assert Notice.of(told).line().endswith("CRITICAL raised    machine m2: mean t 90.6 °C >= 90 over 5 s")
+    assert AlertLine.of(told).line().endswith("CRITICAL raised    machine m2: mean t 90.6 °C >= 90 over 5 s")
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_the_sentence_of_an_alert_is_what_a_person_reads():
 )
 def test_an_event_from_a_broker_reads_the_same(alert):
     history, _ = encode_alert(alert, Identity("plant", "gateway"))
-    assert Notice.parse(history.body).line() == Notice.of(alert).line()
+    assert AlertLine.parse(history.body).line() == AlertLine.of(alert).line()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"data": 3}', b"\xff", b'{"data": {}, "time": "x"}'])
 def test_what_is_no_alert_event_is_refused(body):
     with pytest.raises(ValueError):  # noqa: PT011  several kinds, each with its own words
-        Notice.parse(body)
+        AlertLine.parse(body)
 
 
 def test_ages_and_durations_are_as_people_say_them():
@@ -238,5 +238,5 @@ def test_ages_and_durations_are_as_people_say_them():
         "2 d",
     ]
     assert (ago(10), ago(3 * SECOND), ago(-600 * SECOND)) == ("now", "3 s ago", "in 10 min")
-    assert Notice.of(ALERT).line(now=ALERT.time + 3 * SECOND).startswith("  3 s ago  CRITICAL")
-    assert "\x1b[1;31mCRITICAL raised" in Notice.of(ALERT).line(colour=True)
+    assert AlertLine.of(ALERT).line(now=ALERT.time + 3 * SECOND).startswith("  3 s ago  CRITICAL")
+    assert "\x1b[1;31mCRITICAL raised" in AlertLine.of(ALERT).line(colour=True)

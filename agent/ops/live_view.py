@@ -23,7 +23,7 @@ from rich.text import Text
 from agent.alerts import Change
 from agent.engine import Decisions, Engine
 from agent.keys import KeyTable
-from agent.notices import COLOURS, SEVERITIES, Notice, clock, duration, notices
+from agent.ops.alert_lines import COLOURS, SEVERITIES, AlertLine, alert_lines, clock, duration
 from agent.rows import Rows
 from sensors.batch import Batch, Floats
 
@@ -74,7 +74,7 @@ class _Column:
         return "".join(_BLOCKS[level] for level in ((past - low) / (high - low) * 7.99).astype(int).tolist())
 
 
-class View:
+class LiveView:
     """Draws what the engine decides.
 
     Args:
@@ -97,8 +97,8 @@ class View:
         self.console = console or Console()
         self._engine: Engine | None = None
         self._columns: dict[str, _Column] = {}
-        self._open: dict[str, Notice] = {}
-        self._alerts: deque[Notice] = deque(maxlen=50)
+        self._open: dict[str, AlertLine] = {}
+        self._alerts: deque[AlertLine] = deque(maxlen=50)
         self._raw: dict[str, int] = {}
         self._started = time.monotonic()
         self._samples = self._raised = 0
@@ -122,12 +122,12 @@ class View:
             if alert.change is Change.RESOLVED:
                 self._open.pop(alert.incident, None)
             else:
-                self._open[alert.incident] = Notice.of(alert)
+                self._open[alert.incident] = AlertLine.of(alert)
                 if len(self._open) > _OPEN_LIMIT:
                     self._open.pop(next(iter(self._open)))
         for name, rows in decisions.raw.items():
             self._raw[name] = self._raw.get(name, 0) + len(rows)
-        self._alerts.extend(notices(engine, decisions))
+        self._alerts.extend(alert_lines(engine, decisions))
 
     async def run(self) -> None:
         """Draw until cancelled; the last picture stays on the screen."""
@@ -178,26 +178,26 @@ class View:
         table.add_column("", no_wrap=True)
         table.add_column("state")
         shown, total = self._worst(columns, most)
-        for keys, row, notice in shown:
+        for keys, row, line in shown:
             own = [column for column in columns if column.table is keys]
             values = [column.value(row) if column.table is keys else "" for column in columns]
-            colour = COLOURS[notice.severity] if notice else "green"
-            state = f"{notice.severity}: {notice.rule} since {clock(notice.time)}" if notice else "ok"
+            colour = COLOURS[line.severity] if line else "green"
+            state = f"{line.severity}: {line.rule} since {clock(line.time)}" if line else "ok"
             curve = Text(own[0].curve(row), colour)
             table.add_row(_safe(" ".join(keys.name(row))), *values, curve, Text(state, colour))
         if total > len(shown):
             table.add_row(Text(f"... and {total - len(shown):,} more", "dim"))
         return table
 
-    def _worst(self, columns: list[_Column], most: int) -> tuple[list[tuple[KeyTable, int, Notice | None]], int]:
+    def _worst(self, columns: list[_Column], most: int) -> tuple[list[tuple[KeyTable, int, AlertLine | None]], int]:
         """At most `most` series, those with the worst open incident first, and how many there are."""
-        worst: dict[str, Notice] = {}
-        for notice in self._open.values():
-            known = worst.get(notice.machine)
-            if known is None or SEVERITIES.index(notice.severity) > SEVERITIES.index(known.severity):
-                worst[notice.machine] = notice
-        chosen: list[tuple[KeyTable, int, Notice | None]] = []
-        calm: list[tuple[KeyTable, int, Notice | None]] = []
+        worst: dict[str, AlertLine] = {}
+        for line in self._open.values():
+            known = worst.get(line.machine)
+            if known is None or SEVERITIES.index(line.severity) > SEVERITIES.index(known.severity):
+                worst[line.machine] = line
+        chosen: list[tuple[KeyTable, int, AlertLine | None]] = []
+        calm: list[tuple[KeyTable, int, AlertLine | None]] = []
         total = 0
         for keys in {id(column.table): column.table for column in columns}.values():
             seen = np.zeros(len(keys.names), np.bool_)
@@ -220,9 +220,9 @@ class View:
         if not self._alerts:
             return Text("no alerts so far", "dim")
         table = Table(box=None, pad_edge=False, show_header=False)
-        for notice in reversed(list(self._alerts)[-most:]):
-            change = Text(f"{notice.severity.upper()} {notice.change}", f"bold {notice.colour}")
-            table.add_row(clock(notice.time), change, Text(notice.what()))
+        for line in reversed(list(self._alerts)[-most:]):
+            change = Text(f"{line.severity.upper()} {line.change}", f"bold {line.colour}")
+            table.add_row(clock(line.time), change, Text(line.what()))
         return table
 
 
