@@ -75,7 +75,7 @@ def started(tmp_path):
 
 async def resumed(app):
     async with app.outbox:
-        app._resume()
+        app.resume()
     return app
 
 
