@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from agent.compose import Parts, command_sources
 from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.ops import health
+from agent.ops.counters import Stats, losses
 from agent.ops.memory import collect_young
 from agent.ops.observers import Observation, Observers
 from agent.ops.systemd import Progress
@@ -27,6 +28,9 @@ from agent.runtime.self_monitor import SelfMonitor
 from agent.runtime.source_loop import SourceLoop, keeps_time, noted_step
 from sensors.batch import Batch
 from sensors.source import Source
+
+MOST_SHOWN = 5
+"""Counters of what was lost that the live view shows: the largest."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class App:
         store = CheckpointFile(self._agent.state / "engine.checkpoint")
         self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store)
         self._own_time = any(map(keeps_time, parts.sources.values()))
-        self._data_watch = DataWatch(parts, self.engine)
+        self._data_watch = DataWatch(parts, self.engine, self.stats)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -89,7 +93,7 @@ class App:
     def resume(self) -> None:
         """Go on from what was saved."""
         self.engine = self.checkpointer.resume()
-        self._data_watch = DataWatch(self.parts, self.engine)
+        self._data_watch = DataWatch(self.parts, self.engine, self.stats)
         if self.engine.host_time and not self._own_time:
             self.clock.resume(self.engine.host_time)
         self.publisher.resume(self.engine)
@@ -172,21 +176,32 @@ class App:
             self._data_watch.look_closely()
             report = health.report(
                 self.parts,
-                self._commands,
+                self._sources(),
                 self.engine,
                 self.outbox,
                 self.deliveries,
+                self.stats(),
                 time.monotonic() - started,
                 self.clock.steps,
             )
             await self.outbox.append([health.message(report)])
 
+    def _sources(self) -> Mapping[str, Source]:
+        return {**self.parts.sources, **self._commands}
+
+    def stats(self) -> Stats:
+        """What each part has counted."""
+        return health.stats(self._sources(), self.engine, self.outbox, self.deliveries, self.observers)
+
     def counters(self) -> dict[str, int]:
-        """What is sent and what waits, for the live view."""
+        """What is sent, what waits and what was lost, for the live view."""
         confirmed = self.outbox.counters.confirmed
-        return {name: confirmed[name] for name in self.deliveries} | {
-            f"{name} waiting": self.outbox.behind(name) for name in self.deliveries
-        }
+        lost = sorted(losses(self.stats()), key=lambda loss: -loss[2])
+        return (
+            {name: confirmed[name] for name in self.deliveries}
+            | {f"{name} waiting": self.outbox.behind(name) for name in self.deliveries}
+            | {f"{part} {name}": count for part, name, count in lost[:MOST_SHOWN]}
+        )
 
     def status(self) -> str:
         """One line for `systemctl status`."""
