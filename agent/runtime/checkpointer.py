@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """What is saved.
+    """What was saved, as far as it is known: it may be damaged, or of another version.
 
     Attributes:
         engine: its snapshot.
@@ -38,9 +38,15 @@ class SavedState:
         positions: where the sources stood, by name.
     """
 
-    engine: dict[str, Any]
-    fingerprints: Mapping[str, str]
-    positions: Mapping[str, Mapping[str, Any]]
+    engine: Any
+    fingerprints: Any
+    positions: Any
+
+    def check(self) -> None:
+        """Raise TypeError where there is no name for what should have one."""
+        for part in (self.engine, self.fingerprints, self.positions):
+            if not isinstance(part, Mapping):
+                raise TypeError(f"no state of an agent: {part!r:.60}")
 
     @property
     def sequence(self) -> int:
@@ -89,16 +95,11 @@ class CheckpointFile:
         if not isinstance(state, Mapping):
             self.quarantine("it is no state of an agent")
             return None
-        return SavedState(*(_mapping(state.get(name)) for name in ("engine", "prints", "positions")))
+        return SavedState(state.get("engine"), state.get("prints"), state.get("positions"))
 
     def quarantine(self, reason: str) -> None:
         """Rename it."""
         checkpoint.put_aside(self.path, reason)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """Nothing, where there should be names: then the engine refuses it, and what else there is can be kept."""
-    return dict(value) if isinstance(value, Mapping) else {}
 
 
 class Checkpointer:
@@ -215,8 +216,7 @@ class Checkpointer:
                 self.replayed.clear()
                 self._parts.renew()
                 self.engine = self._parts.engine()
-                self._salvage(state)
-                where, state = state.positions, None
+                where, state = self._salvage(state), None
         sequence = None if state is None else state.sequence
         at_last_alert = self._journal.resume(self._outbox.notes(), self.engine, sequence, self.replayed, unfit)
         self._seek({**where, **at_last_alert})
@@ -224,6 +224,7 @@ class Checkpointer:
 
     def _restore(self, state: SavedState) -> set[str]:
         """Go on from this state; the names of the parts it does not fit, though their configuration is the same."""
+        state.check()
         same = {name: state.fingerprints.get(name) == mark for name, mark in self._parts.fingerprints.items()}
         unfit = self.engine.restore(state.engine, only=same)
         for name in (name for name, fits in same.items() if not fits):
@@ -234,10 +235,11 @@ class Checkpointer:
         log.info("resumed from the checkpoint, after alert %d", state.sequence)
         return set(unfit)
 
-    def _salvage(self, state: SavedState) -> None:
-        """Of a state that cannot be gone on from, number and time: no id is given twice."""
+    def _salvage(self, state: SavedState) -> Mapping[str, Any]:
+        """Of a state that cannot be gone on from, number and time: no id is given twice; and the positions."""
         with contextlib.suppress(*UNFIT):
             self.engine.go_on(state.sequence, int(state.engine["now"]))
+        return state.positions if isinstance(state.positions, Mapping) else {}
 
     def _seek(self, where: Mapping[str, Any]) -> None:
         for name, position in where.items():
