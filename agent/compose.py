@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.alerts import Identity
-from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
 from agent.control import COMMANDS, SELF
 from agent.engine import Engine, Limits, Step
@@ -19,7 +18,6 @@ from agent.self_watch import RULES
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
-from sensors.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,10 @@ def compose(settings: Settings) -> Parts:
     ]
     steps = windows | detectors
     _check_on(settings, problems)
-    problems += _check_columns(steps, rules, sources if len(sources) == len(settings.source) else {})
-    sinks = {name: _signed(sink, identity) for name, sink in sinks.items()}
+    givers = sources if len(sources) == len(settings.source) else {}
+    for kind, readers in (("window", windows), ("detector", detectors), ("rule", rules)):
+        problems += _check_columns(kind, readers, steps, givers)
+    sinks = {name: sink.signed(identity) for name, sink in sinks.items()}
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
     parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
@@ -126,8 +126,8 @@ def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> d
 def _check_on(settings: Settings, problems: list[str]) -> None:
     """Each `on` names a step or source."""
     known = [*settings.window, *settings.detector, *settings.source, SELF]
-    for kind in ("window", "detector", "rule"):
-        for name, table in getattr(settings, kind).items():
+    for kind, tables in (("window", settings.window), ("detector", settings.detector), ("rule", settings.rule)):
+        for name, table in tables.items():
             on = table.get("on", "")
             if on and on not in known:
                 problems.append(
@@ -136,25 +136,21 @@ def _check_on(settings: Settings, problems: list[str]) -> None:
 
 
 def _check_columns(
-    steps: Mapping[str, Step], rules: Mapping[str, Rule], sources: Mapping[str, Source]
+    kind: str, parts: Mapping[str, Any], steps: Mapping[str, Any], sources: Mapping[str, Source]
 ) -> list[str]:
-    """Each column a step or rule names is one that what it reads gives, where that is known beforehand."""
+    """Each column a part names is one that what it reads gives, where that is known beforehand."""
     problems = []
-    for kind, parts in (("step", steps), ("rule", rules)):
-        for name, part in parts.items():
-            above = steps.get(part.on)
-            given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
-            needed: Callable[[], Any] | None = getattr(part, "inputs", None)
-            if not given or needed is None:
-                continue
-            known = given | {"start", "end"}
-            word = kind if kind == "rule" else "window" if hasattr(part, "aggregates") else "detector"
-            problems += [
-                f"{word}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)
-            ]
-            if above is not None:
-                numbers = known - {*getattr(above, "texts", ())}
-                problems += [f"{word}.{name}{problem}" for problem in _texts(part, numbers)]
+    for name, part in parts.items():
+        above = steps.get(part.on)
+        given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
+        needed: Callable[[], Any] | None = getattr(part, "inputs", None)
+        if not given or needed is None:
+            continue
+        known = given | {"start", "end"}
+        problems += [f"{kind}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)]
+        if above is not None:
+            numbers = known - {*getattr(above, "texts", ())}
+            problems += [f"{kind}.{name}{problem}" for problem in _texts(part, numbers)]
     return problems
 
 
@@ -162,8 +158,7 @@ def _columns(givers: Iterable[Any]) -> set[str]:
     """All columns that these give; none where one of them does not know."""
     found: set[str] = set()
     for giver in givers:
-        outputs = getattr(giver, "outputs", None) or getattr(getattr(giver, "codec", None), "outputs", None)
-        columns = None if outputs is None else outputs()
+        columns = giver.outputs()
         if columns is None:
             return set()
         found |= set(columns)
@@ -201,34 +196,7 @@ def _conditions(part: Any) -> Iterator[tuple[str, Expression]]:
             yield from ((f"{key}.{name}", item) for name, item in value.items() if isinstance(item, Expression))
 
 
-def _signed(sink: Any, identity: Identity) -> Any:
-    """The sink with site and agent filled in where it has fields for them."""
-    fields = {field.name for field in dataclasses.fields(sink) if field.init}
-    mine = {"site": identity.site, "agent": identity.agent}
-    return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
-
-
 def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
-    """A source of commands for each MQTT sink that takes them: `<base>/cmd/<verb>`, JSON."""
-    sources: dict[str, Source] = {}
-    for name, sink in sinks.items():
-        if not getattr(sink, "commands", False):
-            continue
-        from sensors.mqtt import MqttSource  # aiomqtt is imported only where there is such a sink
-
-        mqtt: Any = sink
-        sources[f"commands of {name}"] = MqttSource(
-            url=mqtt.url,
-            topic=f"{mqtt.base}/cmd/+",
-            codec=CommandCodec(),
-            machine_level=-1,
-            user=mqtt.user,
-            password_file=mqtt.password_file,
-            tls=mqtt.tls,
-            client_id=f"{mqtt.client_id or mqtt.base.replace('/', '-')}-commands",
-            session=Duration("0s"),
-            protocol=mqtt.protocol,
-            keepalive=mqtt.keepalive,
-            waiting=100,
-        )
-    return sources
+    """A source of commands for each sink that takes them."""
+    sources = {f"commands of {name}": sink.command_source() for name, sink in sinks.items()}
+    return {name: source for name, source in sources.items() if source is not None}

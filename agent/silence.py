@@ -34,10 +34,10 @@ def doubts(parts: Parts) -> list[str]:
     if not parts.sources:
         found.append("there is no source; nothing is read")
     for name, source in parts.sources.items():
-        path = getattr(source, "path", None)
-        if isinstance(path, Path) and not path.exists():
-            beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
-            found.append(f"source.{name}.path: {path} is not there{beside}")
+        for path in source.files():
+            if not path.exists():
+                beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
+                found.append(f"source.{name}.path: {path} is not there{beside}")
     return found
 
 
