@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.alerts import Identity
-from agent.components import ConfigError, build, nearest
+from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.control import COMMANDS, SELF
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
+from agent.plugins import from_files
 from agent.rules import Rule
 from agent.self_watch import RULES
 from agent.settings import Settings, Table
@@ -27,6 +28,8 @@ class Parts:
     Attributes:
         fingerprints: name of a step or rule -> hash of its configuration and of all it stands on; a saved state
             fits only where it is the same.
+        outside: parts that are not built in, also those within others.
+        warnings: what is right but will not be in the next release.
     """
 
     settings: Settings
@@ -36,6 +39,8 @@ class Parts:
     rules: dict[str, Rule]
     sinks: dict[str, Sink]
     fingerprints: dict[str, str]
+    outside: tuple[Made, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def renew(self) -> None:
         """Windows, detectors and rules as they were made, without what they have seen."""
@@ -56,15 +61,16 @@ def compose(settings: Settings) -> Parts:
     Raises:
         ConfigError: with every problem found, each with its key path.
     """
-    problems: list[str] = []
+    files, problems = from_files(settings.plugins.paths, REGISTRY)
+    registry = Registry(files)
     identity = Identity(settings.agent.site, settings.agent.name)
-    sources = _build_all("source", settings.source, problems)
-    windows = _build_all("window", settings.window, problems)
-    detectors = _build_all("detector", settings.detector, problems)
+    sources = _build_all(registry, "source", settings.source, problems)
+    windows = _build_all(registry, "window", settings.window, problems)
+    detectors = _build_all(registry, "detector", settings.detector, problems)
     names = [*settings.window, *settings.detector, *settings.source]
-    broken = {*settings.detector} - {*detectors}
-    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors, {*names, SELF} - broken), problems)
-    sinks = _build_all("sink", settings.sink, problems)
+    known = {*names, SELF} - ({*settings.detector} - {*detectors})
+    rules = _build_all(registry, "rule", _with_usual_limits(_rules(settings), detectors, known), problems)
+    sinks = _build_all(registry, "sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
@@ -81,7 +87,8 @@ def compose(settings: Settings) -> Parts:
     sinks = {name: sink.signed(identity) for name, sink in sinks.items()}
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
-    parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
+    outside, warnings = tuple(registry.made), tuple(registry.warnings)
+    parts = Parts(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
     if not problems:
         try:
             parts.engine()
@@ -113,11 +120,11 @@ def _with_usual_limits(
     return completed
 
 
-def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
+def _build_all(registry: Registry, kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
     made = {}
     for name, table in tables.items():
         try:
-            made[name] = build(kind, f"{kind}.{name}", table)
+            made[name] = registry.build(kind, f"{kind}.{name}", table)
         except ConfigError as error:
             problems += error.problems
     return made

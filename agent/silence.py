@@ -24,7 +24,8 @@ def doubts(parts: Parts) -> list[str]:
         for tables in (settings.window, settings.detector, settings.rule)
         for table in tables.values()
     }
-    found = [
+    found = [*parts.warnings]
+    found += [
         f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
         for name in settings.detector
         if name not in read

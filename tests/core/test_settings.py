@@ -7,7 +7,7 @@ import pytest
 
 from agent.components import ConfigError
 from agent.compose import compose
-from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
+from agent.settings import AgentSettings, OutboxSettings, PluginSettings, load, unknown_variables
 from agent.silence import doubts
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -80,7 +80,7 @@ def test_variables_that_change_nothing_are_found():
 
 def test_every_setting_has_a_line_in_the_example():
     text = (CONFIG / "agent.toml").read_text()
-    known = set(AgentSettings.model_fields) | set(OutboxSettings.model_fields)
+    known = {name for table in (AgentSettings, OutboxSettings, PluginSettings) for name in table.model_fields}
     assert set(re.findall(r"^(\w+) = ", text, re.MULTILINE)) == known
 
 
@@ -89,6 +89,7 @@ def test_the_example_shows_the_defaults(monkeypatch):
     settings = load(CONFIG / "agent.toml")
     assert settings.agent == AgentSettings(name="gateway-1")
     assert settings.outbox == OutboxSettings()
+    assert settings.plugins == PluginSettings()
 
 
 def test_a_rule_with_the_name_of_a_window_is_refused(tmp_path):
