@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent.alerts import Identity
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.control import COMMANDS, SELF
+from agent.core.operator import Operator
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
@@ -69,7 +70,7 @@ def compose(settings: Settings) -> Parts:
     detectors = _build_all(registry, "detector", settings.detector, problems)
     names = [*settings.window, *settings.detector, *settings.source]
     known = {*names, SELF} - ({*settings.detector} - {*detectors})
-    rules = _build_all(registry, "rule", _with_usual_limits(_rules(settings), detectors, known), problems)
+    rules = _build_all(registry, "rule", _with_default_limits(_rules(settings), detectors, known), problems)
     sinks = _build_all(registry, "sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -103,10 +104,10 @@ def _rules(settings: Settings) -> dict[str, Table]:
     return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
 
 
-def _with_usual_limits(
+def _with_default_limits(
     rules: Mapping[str, Table], detectors: Mapping[str, Any], known: set[str]
 ) -> dict[str, Table]:
-    """The rules, those that only say which detector they look at completed by its usual limit.
+    """The rules, those that only say which detector they look at completed by its default limit.
 
     What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
     could be made).
@@ -114,7 +115,7 @@ def _with_usual_limits(
     completed = dict(rules)
     for name, table in rules.items():
         on = str(table.get("on", ""))
-        limit = 1.0 if on and on not in known else getattr(detectors.get(on), "usual_limit", None)
+        limit = 1.0 if on and on not in known else detectors[on].default_limit if on in detectors else None
         if limit is not None and table.get("type", "threshold") == "threshold" and "when" not in table:
             completed[name] = {**table, "when": f"score >= {limit:g}"}
     return completed
@@ -150,13 +151,14 @@ def _check_columns(
     for name, part in parts.items():
         above = steps.get(part.on)
         given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
-        needed: Callable[[], Any] | None = getattr(part, "inputs", None)
-        if not given or needed is None:
+        if not given:
             continue
         known = given | {"start", "end"}
-        problems += [f"{kind}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)]
+        problems += [
+            f"{kind}.{name}{_unknown(part, column, known)}" for column in sorted(set(part.inputs()) - known)
+        ]
         if above is not None:
-            numbers = known - {*getattr(above, "texts", ())}
+            numbers = known - ({*above.texts} if isinstance(above, Operator) else set())
             problems += [f"{kind}.{name}{problem}" for problem in _texts(part, numbers)]
     return problems
 
