@@ -46,7 +46,7 @@ def it_keeps_the_protocol(subject: Subject) -> None:
 
 
 def it_is_documented(subject: Subject) -> None:
-    is_documented("codec", subject.make)
+    is_documented(subject.make)
 
 
 def the_stream_has_rows(subject: Subject) -> None:

@@ -45,7 +45,7 @@ async def it_keeps_the_protocol(subject: Subject) -> None:
 
 
 async def it_is_documented(subject: Subject) -> None:
-    is_documented("sink", subject.make)
+    is_documented(subject.make)
 
 
 async def making_one_has_no_effect(subject: Subject) -> None:

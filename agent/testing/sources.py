@@ -49,7 +49,7 @@ async def it_keeps_the_protocol(subject: Subject) -> None:
 
 
 async def it_is_documented(subject: Subject) -> None:
-    is_documented("source", subject.make)
+    is_documented(subject.make)
 
 
 async def making_one_has_no_effect(subject: Subject) -> None:

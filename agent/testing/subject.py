@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from agent.checks import base_of, hooks, problems_of
+from agent.checks import hooks, problems_of
 from agent.trials import trial
 
 S = TypeVar("S")
@@ -61,13 +61,13 @@ def keeps_the_protocol(kind: str, make: Callable[[], Any]) -> None:
         raise AssertionError(f"{type(part).__name__} {problem}")
 
 
-def is_documented(kind: str, make: Callable[[], Any]) -> None:
+def is_documented(make: Callable[[], Any]) -> None:
     """Its docstring says what it is, and what each field means."""
     part = make()
-    stop = base_of(kind).__mro__
-    text = "\n".join(inspect.getdoc(cls) or "" for cls in type(part).__mro__ if cls not in stop)
+    text = "\n".join(vars(cls).get("__doc__") or "" for cls in type(part).__mro__)
     holds(vars(type(part)).get("__doc__"), f"{type(part).__name__} has no docstring")
     for item in dataclasses.fields(part):
         if item.init:
-            explained = re.search(rf"^\s*(\w+, )*{item.name}(, \w+)*:", text, re.MULTILINE)
+            name = item.name.rstrip("_")
+            explained = re.search(rf"^\s*(\w+, )*{name}_?(, \w+)*:|`{name}`", text, re.MULTILINE)
             holds(explained, f"{type(part).__name__}.{item.name} is not explained under `Attributes:`")
