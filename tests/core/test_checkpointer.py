@@ -12,6 +12,7 @@ from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.settings import Settings
 from sensors.batch import Batch
+from sensors.source import Positioned
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -70,7 +71,7 @@ class MemoryStore:
         self.events.append(reason)
 
 
-class Offsets:
+class Offsets(Positioned):
     """A source with a position."""
 
     def __init__(self, events):

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from agent.control import Command, command_batch
-from agent.self_watch import disk_batch
+from agent.runtime.self_monitor import disk_batch
 from sensors.batch import Batch, Text, tick
 from sensors.units import SECOND
 from sensors.waveform import FAULTS, Course, hold, synthesise

@@ -15,7 +15,7 @@ import scipy
 
 from agent import checkpoint, settings
 from agent.compose import Parts, compose
-from agent.messages import encode
+from agent.runtime.messages import encode
 from sensors.batch import Batch
 from sensors.recording import batches
 
