@@ -25,7 +25,7 @@ from agent.runtime.host_clock import HostClock
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.self_monitor import SelfMonitor
-from agent.runtime.source_loop import SourceLoop, keeps_time, noted_step
+from agent.runtime.source_loop import SourceLoop, noted_step
 from sensors.batch import Batch
 from sensors.source import Source
 
@@ -62,7 +62,7 @@ class App:
         self.publisher = Publisher(self.outbox, parts.identity, journal, parts.sources, self._agent.metrics)
         store = CheckpointFile(self._agent.state / "engine.checkpoint")
         self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store)
-        self._own_time = any(map(keeps_time, parts.sources.values()))
+        self._own_time = any(source.keeps_time for source in parts.sources.values())
         self._data_watch = DataWatch(parts, self.engine, self.stats)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -83,6 +83,15 @@ class Offsets(Positioned):
     def seek(self, position):
         self.at = position
 
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc):
+        pass
+
+    async def __anext__(self):
+        raise StopAsyncIteration
+
     async def commit(self, position):
         self.events.append(("commit", position))
 
