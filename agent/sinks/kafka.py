@@ -62,9 +62,10 @@ class KafkaSink(Sink):
         alerts, raw, states, metrics: topics. `states` should be compacted: an ended state is a tombstone.
         compression: of batches; snappy, lz4 and zstd need the package cramjam.
         idempotent: let the broker drop repeats of a batch.
-        security, sasl, user, password_file, tls: see `sensors.kafka_security`.
+        secure, sasl, user, password_file, tls: see `sensors.kafka_security`.
         timeout: bound of each wait for the broker.
         max_body: longest body, bytes; longer ones are dead-lettered.
+        batch_bytes: largest batch for one partition.
         kinds: the classes of message it takes.
     """
 
