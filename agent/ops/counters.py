@@ -53,6 +53,9 @@ COUNTERS: Mapping[str, Counter] = {
     "refused": Counter("readings refused for coming too late", _GRACE),
     "dropped": Counter("readings dropped, there being no room for more", _ROOM),
     "overflowed": Counter("what was given up, there being no room for more", _ROOM),
+    "overflows": Counter(
+        "results whose sum was beyond all numbers; they are missing", "filter such values out with `where`"
+    ),
     "source.rows": Counter("readings"),
     "source.frames_ok": Counter("frames whose rows were handed over"),
     "source.frames_bad": Counter(
