@@ -131,6 +131,8 @@ Each part counts what it sees, and above all what it could not use. The topic `h
 `counters`, by part: `{"window.mean_5s": {"late": 3}, "source.line": {"rows": 9000, ...}, ...}`; the live view shows
 those that mean loss. When one of these is no longer zero, the log says so once, with what to do.
 
+Where a part knows which series it was, `worst_series` in the report names the ten it happened to most often.
+
 A name without a kind is a counter of windows, detectors and rules.
 
 | counter | counts | if it is not zero |
