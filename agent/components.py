@@ -211,6 +211,8 @@ class Registry:
             part = checks.construct(cls, arguments)
         except ValueError as error:
             raise ConfigError([f"{path}: {error}"]) from error
+        except checks.BrokenPartError as error:
+            raise ConfigError([f"{path}: {word} {error}"]) from error
         problems = checks.hooks(kind, part)
         if problems:
             raise ConfigError([f"{path}: {word} {problem}" for problem in problems])
