@@ -16,8 +16,12 @@ import typing
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from agent.core.files import ColumnsFile, FromFile
+from agent.files import read_columns, read_text
 
 REGISTRY: dict[str, dict[str, str]] = {
     "source": {
@@ -203,6 +207,15 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
         return _inside(nested, path, value)
+    file = _file(hint)
+    if file is not None:
+        named, (table, _, key) = _value(str, value, path), path.rpartition(".")
+        try:
+            return (
+                None if not named else read_columns(Path(named)) if file is ColumnsFile else read_text(named, key)
+            )
+        except ValueError as error:
+            raise ConfigError([f"{table}: {error}"]) from error
     item = _nested_item(hint)
     if item is not None:
         if not isinstance(value, list | tuple):
@@ -253,6 +266,12 @@ def _nested(hint: Any) -> str | None:
         if kind is not None:
             return kind
     return None
+
+
+def _file(hint: Any) -> type[FromFile] | None:
+    """What a field wants to get of the file that its value names; None where it is no file."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, FromFile)), None)
 
 
 def _plain(item: Any) -> str:

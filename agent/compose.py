@@ -65,7 +65,7 @@ def compose(settings: Settings) -> Parts:
     detectors = _build_all("detector", settings.detector, problems)
     names = [*settings.window, *settings.detector, *settings.source]
     broken = {*settings.detector} - {*detectors}
-    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors, {*names, SELF} - broken), problems)
+    rules = _build_all("rule", _with_default_limits(_rules(settings), detectors, {*names, SELF} - broken), problems)
     sinks = _build_all("sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -96,10 +96,10 @@ def _rules(settings: Settings) -> dict[str, Table]:
     return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
 
 
-def _with_usual_limits(
+def _with_default_limits(
     rules: Mapping[str, Table], detectors: Mapping[str, Any], known: set[str]
 ) -> dict[str, Table]:
-    """The rules, those that only say which detector they look at completed by its usual limit.
+    """The rules, those that only say which detector they look at completed by its default limit.
 
     What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
     could be made).
@@ -107,7 +107,7 @@ def _with_usual_limits(
     completed = dict(rules)
     for name, table in rules.items():
         on = str(table.get("on", ""))
-        limit = 1.0 if on and on not in known else getattr(detectors.get(on), "usual_limit", None)
+        limit = 1.0 if on and on not in known else getattr(detectors.get(on), "default_limit", None)
         if limit is not None and table.get("type", "threshold") == "threshold" and "when" not in table:
             completed[name] = {**table, "when": f"score >= {limit:g}"}
     return completed

@@ -8,14 +8,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agent.core.files import FromFile
+from agent.core.series import Stateful
 from agent.settings import Table
 
 
 def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, str]:
     """Name of a step or rule -> hash of its configuration and of all it stands on.
 
-    A step's hash has the state versions in it, too, its own and those of the steps it reads, whose numbers it has
-    learnt; a rule's only its own: its open incidents stay when a detector below begins anew. Versions of 1 leave the
+    A step's hash has the state versions in it, too, and what was in the files that it names, its own and those of the
+    steps it reads, whose numbers it has learnt; a rule's only its own: its open incidents stay when a detector below
+    begins anew. Versions of 1 leave the
     hash as it was before there were versions.
 
     Args:
@@ -33,8 +36,17 @@ def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: M
         parts = [rules.get(name)] if name in rules else [steps.get(link) for link in chain]
         versions = [state_versions(part) for part in parts]
         text += json.dumps(versions, sort_keys=True) if any(versions) else ""
+        text += "".join(digest for part in parts for digest in _files(part))
         prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return prints
+
+
+def _files(part: Any) -> list[str]:
+    """Digests of the files that a part was made of."""
+    values = (
+        [getattr(part, item.name) for item in dataclasses.fields(part) if item.init] if part is not None else []
+    )
+    return [value.digest for value in values if isinstance(value, FromFile)]
 
 
 def state_versions(part: Any) -> dict[str, int]:
@@ -43,6 +55,8 @@ def state_versions(part: Any) -> dict[str, int]:
     Raise a class's `state_version` (1 where it says none) with each change after which a state that was saved before
     has another shape or its numbers another meaning.
     """
+    if isinstance(part, Stateful):
+        return part.versions()
     version = int(getattr(type(part), "state_version", 1))
     versions = {type(part).__name__: version} if version != 1 else {}
     fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.files import ColumnsFile
+from agent.core.operator import Operator
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.detectors.waves.samples import load_normal
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076
+
+NORMAL = ("normal_wave", "reference")
+"""Columns that hold the normal wave, if a file has one of them."""
 
 _CODES = np.full(max(WORDS) + 1, -1, np.int32)  # Reason -> place of its words
 _CODES[list(WORDS)] = np.arange(len(WORDS))
@@ -25,7 +28,7 @@ _MISSING = int(_CODES[Reason.MISSING])
 
 
 @dataclass(slots=True)
-class TutorialKL:
+class TutorialKL(Operator):
     """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
 
     Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise, phase. The scale of
@@ -49,10 +52,10 @@ class TutorialKL:
     hop: int = 100
     bins: int = 50
     threshold: float = TUTORIAL_THRESHOLD
-    reference: str = ""
+    reference: ColumnsFile | None = None
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    finds: ClassVar = dict.fromkeys(
+    explains: ClassVar = dict.fromkeys(
         ("score", "anomaly"), Finding("is distributed unlike the normal wave", "is distributed as usual again")
     )
 
@@ -67,8 +70,8 @@ class TutorialKL:
             raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
         self._rings = Rings(self.window, self.hop)
         self._learned = np.empty((0, self.bins))
-        if self.reference:
-            self.fit(load_normal(Path(self.reference), self.metric)[: self.window])
+        if self.reference is not None:
+            self.fit(self.reference.first((*NORMAL, self.metric))[: self.window])
 
     @property
     def size(self) -> int:
@@ -87,12 +90,7 @@ class TutorialKL:
         self._shared = densities(counts, widths)[0]
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return (*_COLUMNS, *self.texts)
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""

@@ -109,7 +109,7 @@ when = "mean >= 90"
 SOURCE = '[source.line]\ntype = "tcp"\nport = 1\n'
 
 
-def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
+def test_who_only_names_the_metric_gets_auto_and_its_default_limit(tmp_path):
     text = SOURCE + '[detector.any]\nmetric = "pressure"\n[rule.strange]\non = "any"\n'
     parts = compose(load(write(tmp_path, text)))
     assert type(parts.steps["any"]).__name__ == "Auto"
@@ -117,7 +117,7 @@ def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
     assert not [doubt for doubt in doubts(parts) if doubt.startswith("detector")]
 
 
-def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
+def test_a_detector_without_a_default_limit_wants_a_condition(tmp_path):
     text = (
         SOURCE
         + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\nstep = "10s"\n[rule.strange]\non = "drift"\n'

@@ -62,8 +62,8 @@ def test_it_says_what_scale_and_offset_do_in_its_docstring_and_in_the_docs(name)
     assert list(line) == stated
 
 
-def test_it_has_a_usual_limit_that_the_docs_name_or_a_reason_for_none(name):
-    limit = getattr(make(name), "usual_limit", None)
+def test_it_has_a_default_limit_that_the_docs_name_or_a_reason_for_none(name):
+    limit = make(name).default_limit
     assert (limit is None) == bool(CASES[name].no_limit)
     row = re.search(rf"^\| `{name}` \| [^|]* \| ([^|]*) \| [^|]* \|$", DETECTION.read_text(), re.M)
     if limit is not None and row is not None:
