@@ -16,10 +16,13 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from agent import checks
+from agent.core.files import ColumnsFile, FromFile
+from agent.files import read_columns, read_text
 from agent.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -266,6 +269,15 @@ class Registry:
             if not isinstance(value, Mapping):
                 raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
             return self._inside(nested, path, value)
+        file = _file(hint)
+        if file is not None:
+            named, (table, _, key) = self._value(str, value, path), path.rpartition(".")
+            try:
+                if not named:
+                    return None
+                return read_columns(Path(named)) if file is ColumnsFile else read_text(named, key)
+            except ValueError as error:
+                raise ConfigError([f"{table}: {error}"]) from error
         item = _nested_item(hint)
         if item is not None:
             if not isinstance(value, list | tuple):
@@ -343,7 +355,7 @@ def _unreadable(cls: Any) -> list[str]:
         return [f"has a field whose type is not known: {error}; import it where the class is written"]
     problems = []
     for name in fields:
-        if _nested(hints[name]) is None and _nested_item(hints[name]) is None:
+        if (_nested(hints[name]) or _nested_item(hints[name]) or _file(hints[name])) is None:
             try:
                 TypeAdapter(hints[name])
             except (PydanticSchemaGenerationError, PydanticUserError):
@@ -367,6 +379,12 @@ def _nested(hint: Any) -> str | None:
             if base.__name__ in _NESTED:
                 return _NESTED[base.__name__]
     return None
+
+
+def _file(hint: Any) -> type[FromFile] | None:
+    """What a field wants to get of the file that its value names; None where it is no file."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, FromFile)), None)
 
 
 def _plain(item: Any) -> str:

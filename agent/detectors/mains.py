@@ -7,11 +7,11 @@ largest distance of a measure from its normal range: 1 is at the limit. See `mea
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.files import TextFile
 from agent.core.operator import Operator
 from agent.detectors.histograms.windowed import judge_windows, measurable
 from agent.detectors.waves.disturbance import NAMES, UNITS, name_disturbances
@@ -53,7 +53,7 @@ class Mains(Operator):
         nominal: frequency of the sine, Hz; at most a quarter of the sampling rate.
         window: samples in a window; 0 = one second, at least ten periods. Three periods is the least.
         hop: samples between windows; 0 = a period.
-        model: file that `agent calibrate --model` or `WaveModel.save` wrote; empty = learn it from each series.
+        model: file that `agent calibrate --model` wrote; empty = learn it from each series.
         learn: windows, one after the other, from which a series without a model learns.
         level_tolerance: such a series tolerates at least this deviation of the voltage, share.
         frequency_tolerance: and this one of the frequency, share; 0.004 = 200 mHz at 50 Hz.
@@ -70,7 +70,7 @@ class Mains(Operator):
     nominal: float = 50.0
     window: int = 0
     hop: int = 0
-    model: str = ""
+    model: TextFile | None = None
     learn: int = 60
     level_tolerance: float = 0.1
     frequency_tolerance: float = 0.004
@@ -115,8 +115,8 @@ class Mains(Operator):
             self.frequency_tolerance,
             self.sag,
         )
-        if self.model:
-            self.use(WaveModel.load(Path(self.model)))
+        if self.model is not None:
+            self.use(WaveModel.of_file(self.model))
 
     @property
     def size(self) -> int:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.files import ColumnsFile
 from agent.core.operator import Operator
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.detectors.waves.samples import load_normal
 from agent.findings import Finding
 from agent.rows import Rows, State
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076
+
+NORMAL = ("normal_wave", "reference")
+"""Columns that hold the normal wave, if a file has one of them."""
 
 _CODES = np.full(max(WORDS) + 1, -1, np.int32)  # Reason -> place of its words
 _CODES[list(WORDS)] = np.arange(len(WORDS))
@@ -50,7 +52,7 @@ class TutorialKL(Operator):
     hop: int = 100
     bins: int = 50
     threshold: float = TUTORIAL_THRESHOLD
-    reference: str = ""
+    reference: ColumnsFile | None = None
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     explains: ClassVar = dict.fromkeys(
@@ -68,8 +70,8 @@ class TutorialKL(Operator):
             raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
         self._rings = Rings(self.window, self.hop)
         self._learned = np.empty((0, self.bins))
-        if self.reference:
-            self.fit(load_normal(Path(self.reference), self.metric)[: self.window])
+        if self.reference is not None:
+            self.fit(self.reference.first((*NORMAL, self.metric))[: self.window])
 
     @property
     def size(self) -> int:
