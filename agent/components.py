@@ -94,7 +94,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec", "Operator": "detector", "Streaming": "detector"}
+_NESTED = {"Codec": "codec", "Operator": "detector"}
 """Class -> kind of the table that a field annotated with it, or with one below it, holds."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
