@@ -17,6 +17,8 @@ The map, in the direction of the data:
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic
     components, settings, compose   configuration -> objects
+    api                  all that a part of your own imports; plugins, checks, trials: where it is found, and its faults
+    testing/             the contract of each kind of part, shipped
     reading, app         every source for as long as it lasts; the life of the agent
     cli, commands/       the command line
     offline/             generate, calibrate, detect, evaluate, replay: the same `process`
