@@ -9,13 +9,12 @@ from typing import Any
 
 from agent.alerts import Identity
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
-from agent.control import COMMANDS, SELF
+from agent.control import COMMANDS, SELF, SELF_RULES
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
 from agent.plugins import from_files
 from agent.rules import Rule
-from agent.self_watch import RULES
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
@@ -100,7 +99,7 @@ def compose(settings: Settings) -> Parts:
 
 
 def _rules(settings: Settings) -> dict[str, Table]:
-    return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
+    return {**settings.rule, **{name: rule for name, rule in SELF_RULES.items() if name not in settings.rule}}
 
 
 def _with_default_limits(

@@ -120,6 +120,7 @@ class KeyTable:
 
     def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
+        self.names = list(self.names)  # whoever holds the list of before still reads the right names there
         for row in rows.tolist():
             name = self.names[row]
             if name is not None:

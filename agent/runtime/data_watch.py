@@ -6,17 +6,19 @@ It only looks on, and says each thing once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agent.components import nearest
 from agent.compose import Parts
 from agent.engine import Engine
+from agent.ops.counters import Stats, about, losses
+from agent.ops.health import worst_series
 
 log = logging.getLogger(__name__)
 
 
-def doubts(parts: Parts) -> list[str]:
+def config_warnings(parts: Parts) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
     settings = parts.settings
     read = {
@@ -42,25 +44,40 @@ def doubts(parts: Parts) -> list[str]:
     return found
 
 
-class Silence:
+class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:
         parts: of the configuration.
         engine: notes which columns have not come.
+        stats: what each part has counted.
     """
 
-    def __init__(self, parts: Parts, engine: Engine) -> None:
-        self._parts, self._engine = parts, engine
+    def __init__(self, parts: Parts, engine: Engine, stats: Callable[[], Stats]) -> None:
+        self._parts, self._engine, self._stats = parts, engine, stats
         self._running = set(parts.sources)
         self._said: set[tuple[str, ...]] = set()
 
     def look(self) -> None:
-        """At short intervals: the first frames that could not be read."""
+        """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
             counters = self._parts.sources[name].counters
             if counters.frames_bad or counters.values_bad:
                 self._say(("faults", name), f"source {name}: {counters.faults()}")
+        fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
+        worst = worst_series(self._engine) if fresh else {}
+        for part, name, count in fresh:
+            kind, _, rest = part.partition(".")
+            counter = about(part, name)
+            which = next(iter(worst.get(part, {}).get(name, ())), "")
+            said = f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
+            self._say(("lost", part, name), f"{said} ({counter.counts}); {counter.advice}")
+
+    def _is_news(self, part: str, name: str, count: int) -> bool:
+        """Whether it has not been said, neither here nor, with more to it, by the part itself."""
+        kind, _, rest = part.partition(".")
+        faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
+        return ("lost", part, name) not in self._said and not faults and kind != "observer"
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""

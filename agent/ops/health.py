@@ -13,10 +13,19 @@ import orjson
 
 from agent.alerts import Message
 from agent.compose import Parts
+from agent.core.operator import Operator
 from agent.delivery import Delivery
 from agent.engine import Engine
+from agent.ops.counters import Stats
+from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
-from sensors.source import Source
+from agent.outbox.counters import OutboxCounters
+from sensors.source import Counters, Source
+
+MOST_SERIES = 10
+"""Series that the report names for a counter."""
+Worst = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Part -> counter -> name of a series -> how often, the worst first."""
 
 
 def version_of_agent() -> str:
@@ -29,15 +38,15 @@ def version_of_agent() -> str:
 
 def report(
     parts: Parts,
-    commands: Mapping[str, Source],
+    sources: Mapping[str, Source],
     engine: Engine,
     outbox: Outbox,
     deliveries: Mapping[str, Delivery],
+    counters: Stats,
     uptime: float,
     clock_steps: int,
 ) -> dict[str, Any]:
     """Counters of everything between the sources (of readings and of commands) and the sinks. Plain JSON."""
-    sources = {**parts.sources, **commands}
     return {
         "uptime_s": round(uptime, 1),
         "version": version_of_agent(),
@@ -66,7 +75,53 @@ def report(
             }
             for name, delivery in deliveries.items()
         },
+        "counters": counters,
+        "worst_series": worst_series(engine),
     }
+
+
+def stats(
+    sources: Mapping[str, Source],
+    engine: Engine,
+    outbox: Outbox,
+    deliveries: Mapping[str, Delivery],
+    observers: Observers,
+) -> Stats:
+    """Every counter of every part; `agent.ops.counters` says what each means."""
+    return {
+        **engine.stats(),
+        **{f"source.{name}": _numbers(source.counters) for name, source in sources.items()},
+        "outbox": _numbers(outbox.counters) | {"dropped": outbox.counters.dropped.total()},
+        **{
+            f"sink.{name}": {
+                "sent": delivery.sent,
+                "waiting": outbox.behind(name),
+                "reconnects": delivery.reconnects,
+            }
+            for name, delivery in deliveries.items()
+        },
+        **{f"observer.{name}": _numbers(counters) for name, counters in observers.counters().items()},
+    }
+
+
+def worst_series(engine: Engine) -> Worst:
+    """Of each counter that is known by series, those that it concerns most."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for name, step in engine.steps.items():
+        if not isinstance(step, Operator):
+            continue
+        for counter, counts in step.stats_by_series().items():
+            worst = counts.worst(MOST_SERIES)
+            if worst:
+                names = {" ".join(engine.series(name).name(key)): count for key, count in worst.items()}
+                found.setdefault(f"{step.kind}.{name}", {})[counter] = names
+    return found
+
+
+def _numbers(counters: Counters | OutboxCounters | ObserverCounters) -> dict[str, int]:
+    """Those of its fields that are a number."""
+    fields = ((field.name, getattr(counters, field.name)) for field in dataclasses.fields(counters))
+    return {name: value for name, value in fields if isinstance(value, int)}
 
 
 def message(report: Mapping[str, Any]) -> Message:
