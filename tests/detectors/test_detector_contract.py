@@ -41,16 +41,10 @@ def described(cls):
     return "\n".join(inspect.getdoc(c) or "" for c in cls.__mro__[:-1] if c.__module__.startswith("agent"))
 
 
-NOT_YET = pytest.mark.xfail(strict=False, reason="what these keep of windows is not named in `remembers` yet")
-MOVED = ("series_go_on_exactly_elsewhere", "a_snapshot_is_all_series_extracted")
-
-
 @pytest.mark.parametrize(
     "check",
     [
-        pytest.param(
-            check, id=f"{name}-{check}", marks=[NOT_YET] if CASES[name].windows and check.name in MOVED else []
-        )
+        pytest.param(check, id=f"{name}-{check}")
         for name in NAMES
         for check in check_detector(lambda name=name: make(name), lambda seed, name=name: rows_for(name, seed=seed))
     ],
