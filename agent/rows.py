@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,8 @@ from sensors.batch import Floats, Ints, Text
 
 State = dict[str, Any]
 """What an operator remembers: names -> arrays, numbers, strings, lists and dicts of these (no objects)."""
+
+_ABOUT_KEY = ("series", "grid")  # what is in a memo about the series of the rows alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,12 @@ class Rows:
             texts={name: Text(text.words, text.codes.take(chosen)) for name, text in self.texts.items()},
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
+
+    def with_values(self, **columns: Floats) -> Rows:
+        """The same rows with columns of numbers more, or in place of those of the same name."""
+        rows = replace(self, values={**self.values, **columns})
+        rows.memo.update((name, self.memo[name]) for name in _ABOUT_KEY if name in self.memo)
+        return rows
 
     def then(self, more: Rows) -> Rows:
         """These rows, then more; a column that only one of them has is missing in the rows of the other."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.detectors.waves.samples import check_labels, load_columns, number
+from agent.files import check_labels, load_columns, number
 from agent.rows import Rows
 from sensors.batch import Floats, Ints
 from sensors.times import NANOSECONDS

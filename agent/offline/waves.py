@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.detectors.mains import Mains
 from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.waves.samples import check_labels, load_columns, load_texts
+from agent.files import check_labels, load_columns, load_texts
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
 from agent.rows import Rows, no_rows

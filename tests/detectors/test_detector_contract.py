@@ -41,18 +41,14 @@ def described(cls):
     return "\n".join(inspect.getdoc(c) or "" for c in cls.__mro__[:-1] if c.__module__.startswith("agent"))
 
 
-NOT_YET = ("series_go_on_exactly_elsewhere", "a_snapshot_is_all_series_extracted")
-
-
-def contract(name):
-    """The checks that are shipped; of those that stand on windows some wait until windows declare their state."""
-    for check in check_detector(lambda: make(name), lambda seed: rows_for(name, seed=seed)):
-        waits = CASES[name].windows and check.name in NOT_YET
-        marks = [pytest.mark.xfail(strict=False, reason="windows do not declare their state yet")] if waits else []
-        yield pytest.param(check, id=f"{name}-{check}", marks=marks)
-
-
-@pytest.mark.parametrize("check", [param for name in NAMES for param in contract(name)])
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=f"{name}-{check}")
+        for name in NAMES
+        for check in check_detector(lambda name=name: make(name), lambda seed, name=name: rows_for(name, seed=seed))
+    ],
+)
 def test_contract(check):
     check()
 
