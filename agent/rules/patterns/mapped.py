@@ -99,7 +99,8 @@ class Compiler:
             self.kinds.setdefault(name, None)  # numbers or texts, as the rows have them
         else:
             self._check(node, own, text, None)
-        return self.function(node)
+        function = self.function(node)
+        return lambda m: x + 0.0 if type(x := function(m)) is float else x  # a zero is told without a sign
 
     def reference(self, name: str) -> tuple[int, str]:
         """The step (or the slot of the match) and the column that a name means."""
