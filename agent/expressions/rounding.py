@@ -17,15 +17,13 @@ def round_half_even(x: Floats, digits: int) -> Floats:
     `np.round` multiplies first, and the product may be rounded onto a tie that the exact value is not on, as with
     1.005 and two digits. Here the error of the product (Dekker 1971) decides those cases.
 
-    A zero comes out without a sign.
-
     Args:
         x: `(n,)`; NaN and infinity stay.
         digits: decimals; negative rounds to tens, hundreds and so on.
     """
     if len(x) < _FEW or not 0 <= digits <= 22:  # beyond, the power of ten is no exact double
         return np.array(
-            [round(value, digits) + 0.0 if np.isfinite(value) else value for value in x.tolist()], dtype=float
+            [round(value, digits) if np.isfinite(value) else value for value in x.tolist()], dtype=float
         )
     power = 10.0**digits
     with np.errstate(over="ignore", invalid="ignore"):
@@ -38,7 +36,6 @@ def round_half_even(x: Floats, digits: int) -> Floats:
             floor, error = np.floor(scaled[tie]), _product_error(x[tie], power, scaled[tie])
             result[tie] = np.where(error > 0, floor + 1, np.where(error < 0, floor, result[tie]))
         result /= power
-        result += 0.0
     return np.where(np.abs(scaled) < _WHOLE, result, x) if beyond else result
 
 

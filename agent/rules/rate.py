@@ -58,7 +58,7 @@ class Rate(Threshold):
         elapsed[spots.order] = rows.end[spots.order] - when
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a jump beyond all numbers is infinite
             change[spots.order] = value[spots.order] - before
-            rate = np.where(elapsed > 0, change / (elapsed / int(self.per)) + 0.0, np.nan)
+            rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
         return replace(rows, values={**rows.values, "rate": rate, "change": change})
 
     def state(self) -> State:

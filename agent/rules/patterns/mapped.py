@@ -99,8 +99,7 @@ class Compiler:
             self.kinds.setdefault(name, None)  # numbers or texts, as the rows have them
         else:
             self._check(node, own, text, None)
-        function = self.function(node)
-        return lambda m: x + 0.0 if type(x := function(m)) is float else x  # a zero is told without a sign
+        return self.function(node)
 
     def reference(self, name: str) -> tuple[int, str]:
         """The step (or the slot of the match) and the column that a name means."""
