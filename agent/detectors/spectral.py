@@ -151,7 +151,7 @@ class Spectral(Operator):
         parts = p * np.log(p / q)
         width = ((self.high or self.sampling_rate / 2) - self.low) / self.bands
         moved = self.low + width * (np.argmax(np.abs(p - q), axis=1) + 0.5)
-        values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1), 0.0), np.nan)
+        values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1) + 0.0, 0.0), np.nan)
         values[whole, 4] = np.where(ready, moved, np.nan)
         return values, why[:, None]
 
