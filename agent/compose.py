@@ -11,7 +11,8 @@ from agent.alerts import Identity
 from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
 from agent.control import COMMANDS, SELF
-from agent.engine import Engine, Limits, Step
+from agent.core.operator import Operator as Step
+from agent.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
 from agent.rules import Rule

@@ -139,7 +139,10 @@ def _saved(last: Rows) -> State:
         "end": last.end.copy(),
         "values": {name: column.copy() for name, column in last.values.items()},
         "texts": {name: text.tolist() for name, text in last.texts.items()},
-        "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
+        "lists": {
+            name: [list(value) if isinstance(value, tuple) else value for value in column]
+            for name, column in last.lists.items()
+        },
     }
 
 
@@ -152,7 +155,7 @@ def _loaded(state: State) -> Rows:
         key, start, end, np.full(len(key), -1),
         {name: np.array(column, np.float64) for name, column in state["values"].items()}, 0,
         {name: _text(words) for name, words in state["texts"].items()},
-        {name: [tuple(value) for value in column] for name, column in state["lists"].items()},
+        {name: [tuple(value) if isinstance(value, list) else value for value in column] for name, column in state["lists"].items()},
     )  # fmt: skip
 
 

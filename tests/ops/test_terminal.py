@@ -13,9 +13,10 @@ from rich.console import Console
 
 from agent.alerts import Alert, Change, Identity
 from agent.cloudevents import encode_alert
+from agent.core.operator import Operator
 from agent.engine import Decisions, Engine
 from agent.notices import Lines, Notice, ago, clock, duration, notices
-from agent.rules import Verdict
+from agent.rules import Rule, Verdict
 from agent.terminal import View
 from sensors.batch import Batch
 
@@ -24,18 +25,19 @@ NOON = 1_700_000_000 * SECOND
 
 
 @dataclasses.dataclass
-class Double:
+class Double(Operator):
     """A step: twice the reading."""
 
     on: str = ""
     by: tuple[str, ...] = ("machine",)
+    metric: str = "t"
 
     def process(self, rows):
         return dataclasses.replace(rows, values={"mean": rows.values["t"] * 2})
 
 
 @dataclasses.dataclass
-class Hot:
+class Hot(Rule):
     """A raw rule: doubled readings of 90 and more."""
 
     on: str = "double"
