@@ -13,21 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.series import Stateful
 from agent.expressions import Expression
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows import block
 from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
-from agent.windows.lateness import Counts, Lateness
+from agent.windows.lateness import Lateness
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
 from agent.windows.search import spread
 from agent.windows.sight import Column, Sight, columns, cut, event_time
-from agent.windows.table import PaneTable, Told, Turns, final_rows, ledger_of, together
+from agent.windows.table import PaneTable, RunningPartials, Told, Turns, final_rows, ledger_of, together
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 
@@ -35,9 +36,9 @@ _NOTHING = np.zeros(0)
 _CELLS = 1 << 20
 
 
-@dataclass(slots=True, kw_only=True)
-class PaneWindows:
-    """The panes of all series and the windows over them.
+@dataclass(kw_only=True)
+class PaneWindows(Stateful):
+    """The panes of all series and the windows over them. The horizon is remembered by whoever shares it with this.
 
     Attributes:
         geometry: which windows there are.
@@ -48,7 +49,11 @@ class PaneWindows:
         where: readings for which this does not hold are left out.
         resolution: of time stamps, ns.
         lateness: what was refused.
+        arrived: readings so far, a number for the next one; only its order within a series matters.
     """
+
+    remembers: ClassVar = {"": "lateness", "ring": "ring"}
+    shared: ClassVar = {"arrived": ("arrived", max)}
 
     geometry: Geometry
     layout: Partials
@@ -61,21 +66,6 @@ class PaneWindows:
     resolution: int
     lateness: Lateness
     arrived: int = 0
-
-    def snapshot(self) -> State:
-        return {
-            "ring": self.ring.snapshot(),
-            "arrived": self.arrived,
-            "late": self.lateness.counts.late,
-            "late_partly": self.lateness.counts.late_partly,
-        }
-
-    def restore(self, state: State) -> None:
-        self.ring.restore(state["ring"])
-        self.ring.grow(len(self.horizon.at) if self.horizon.each else 0)
-        self.horizon.grow(len(self.ring.newest))
-        self.arrived = int(state["arrived"])
-        self.lateness.counts = Counts(int(state["late"]), int(state["late_partly"]))
 
     def close(self, who: Ints, at: Ints) -> Iterator[Told]:
         """Close the windows of these series that end by the horizons `at`."""
@@ -261,13 +251,13 @@ class PaneWindows:
         else:
             if position is None:
                 position = np.arange(len(segments.pane))
-            running = self.layout.running(carry, readings)
-            partial = running.take(segments.first + segments.length - 1, axis=1)
-            running, carry = self.layout.load(running), self.layout.load(carry)
+            after = self.layout.running(carry, readings)
+            partial = after.take(segments.first + segments.length - 1, axis=1)
+            running = RunningPartials(self.layout.load(after), position, self.layout.load(carry))
             if not self.current:
-                yield from self._finals(turns, segments, partial, (running, position, carry))
+                yield from self._finals(turns, segments, partial, running)
             else:
-                yield self._currents(segments, partial, (running, position, carry), closed, trusted)
+                yield self._currents(segments, partial, running, closed, trusted)
         self.ring.write(segments.key, segments.panes, slot, segments.tails, partial)
 
     def _finals(
@@ -275,7 +265,7 @@ class PaneWindows:
         turns: Turns | None,
         segments: block.Segments | None = None,
         partial: Floats | None = None,
-        story: tuple[Floats, Ints, Floats] | None = None,
+        running: RunningPartials | None = None,
     ) -> Iterator[Told]:
         """Windows that close in the block, over panes of the ring and of the block."""
         if turns is None:
@@ -294,11 +284,11 @@ class PaneWindows:
         ledger = None
         if segments is not None and partial is not None:
             mine = np.arange(len(segments.key))
-            if story is None and turns.series is not None:
+            if running is None and turns.series is not None:
                 before, after = turns.bounds(segments.key)
                 mine = np.flatnonzero(after > before)
-            elif story is not None:
-                ledger = ledger_of(segments, story, carried)
+            elif running is not None:
+                ledger = ledger_of(segments, running, carried)
             key = np.concatenate((segments.key[mine], key))
             pane = np.concatenate((segments.panes[mine], pane))
             carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
@@ -321,7 +311,7 @@ class PaneWindows:
         self,
         segments: block.Segments,
         partial: Floats,
-        story: tuple[Floats, Ints, Floats],
+        running: RunningPartials,
         closed: Ints | None,
         trusted: bool,
     ) -> Told:
@@ -337,10 +327,10 @@ class PaneWindows:
             self.layout.neutral,
         )
         if trusted and isinstance(self.geometry, Hops):
-            return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, story[0], story[1])
-        ledger = ledger_of(segments, story, carried)
+            return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, running)
+        ledger = ledger_of(segments, running, carried)
         table = PaneTable(*panes, ledger)
-        return current_rows(table, ledger, self.geometry, self.layout, segments, story[1], closed)
+        return current_rows(table, ledger, self.geometry, self.layout, segments, running.position, closed)
 
     def _readings(
         self, values: dict[str, Column], time: Ints, position: Ints | None, segments: block.Segments
