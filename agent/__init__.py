@@ -16,7 +16,7 @@ The map, in the direction of the data:
     cursor, delivery     where each sink stands in it, and the loop that keeps a sink supplied
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic
-    components, settings, compose   configuration -> objects
+    components, settings, compose   configuration -> objects; `files` reads those that it names
     reading, app         every source for as long as it lasts; the life of the agent
     cli, commands/       the command line
     offline/             generate, calibrate, detect, evaluate, replay: the same `process`

@@ -43,9 +43,8 @@ def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: M
 
 def _files(part: Any) -> list[str]:
     """Digests of the files that a part was made of."""
-    values = (
-        [getattr(part, item.name) for item in dataclasses.fields(part) if item.init] if part is not None else []
-    )
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    values = [getattr(part, field.name) for field in fields if field.init]
     return [value.digest for value in values if isinstance(value, FromFile)]
 
 

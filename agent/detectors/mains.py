@@ -22,7 +22,7 @@ from agent.detectors.waves.model import BLOCK, SAG, WaveModel
 from agent.detectors.waves.power import COLUMNS, power_figures
 from agent.detectors.waves.sine import follow
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND
@@ -38,7 +38,7 @@ LEVEL, OFFSET = MEASURES.index("level"), MEASURES.index("offset")
 LEARNING, GAP, RATE, INFINITE, NO_SINE = range(5)
 
 
-@dataclass(slots=True)
+@dataclass
 class Mains(Operator):
     """Disturbances of a sine at a known frequency, in the words of IEEE 1159.
 
@@ -84,6 +84,7 @@ class Mains(Operator):
     _learning: Learning = field(init=False, repr=False)
     _events: Events = field(init=False, repr=False)
 
+    remembers: ClassVar = {"rings": "_rings", "learning": "_learning", "events": "_events"}
     texts: ClassVar = ("reason", "disturbance")
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
@@ -240,23 +241,6 @@ class Mains(Operator):
             return self._shared, np.full(len(key), -1, np.int32)
         model, state = self._learning.models(key, measures)
         return model, np.choose(state, [-1, LEARNING, NO_SINE]).astype(np.int32)
-
-    def snapshot(self) -> State:
-        return {
-            "rings": self._rings.snapshot(),
-            "learning": self._learning.snapshot(),
-            "events": self._events.snapshot(),
-        }
-
-    def restore(self, state: State) -> None:
-        self._rings.restore(state["rings"])
-        self._learning.restore(state["learning"])
-        self._events.restore(state["events"])
-
-    def evict(self, keys: Ints) -> None:
-        self._rings.evict(keys)
-        self._learning.evict(keys)
-        self._events.evict(keys.tolist())
 
 
 def _window(row: dict[str, float], what: int) -> dict[str, object]:
