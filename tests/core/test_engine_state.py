@@ -50,12 +50,14 @@ def engine(name=""):
         rules = {"r": build("rule", "r", {"type": "threshold", "on": "d", "when": limit, "metric": "score"})}
         return Engine({"d": make(name)}, rules, IDENTITY, Limits(ahead=None))
     steps = {
-        kind: build("window", kind, {k: v for k, v in table.items()} | {"type": kind, "metric": "x", **_mean(kind)})
+        kind: build("window", kind, table | {"type": kind, "metric": "x", **_mean(kind)})
         for kind, table in WINDOWS.items()
     }
     rules = {f"r {kind}": build("rule", kind, {"type": kind} | table) for kind, table in RULES.items()}
     for kind in WINDOWS:
-        rules[f"on {kind}"] = build("rule", kind, {"type": "threshold", "on": kind, "when": "mean > 1", "every": "6s"})
+        rules[f"on {kind}"] = build(
+            "rule", kind, {"type": "threshold", "on": kind, "when": "mean > 1", "every": "6s"}
+        )
     return Engine(steps, rules, IDENTITY, Limits(idle=20 * SECOND))
 
 
@@ -149,7 +151,7 @@ def test_more_series_than_there_is_room_for_are_refused_before_anything_changes(
     told(one, stream(3), MACHINES, finish=False)
     small.tables["machine",].cap = 2
     before = small.snapshot()
-    with pytest.raises(ValueError, match="machine: 4 series more than the 0 there are .* raise it, or take fewer"):
+    with pytest.raises(ValueError, match=r"machine: 4 series more than the 0 there are .* raise it, or take fewer"):
         small.merge(one.extract(one.series_of(MACHINES)))
     np.testing.assert_equal(small.snapshot(), before)
 
@@ -199,6 +201,7 @@ def test_every_part_of_the_registry_is_in_a_test_here_and_moves():
     for part in (*engine().steps.values(), *(engine(name).steps["d"] for name in CASES)):
         assert isinstance(part, Operator)
     assert all(isinstance(rule, Rule) for rule in engine().rules.values())
+    assert all(part.versions() == {} for part in (*engine().steps.values(), *engine().rules.values()))
 
 
 def test_stats_name_every_part_and_its_counters():
