@@ -134,7 +134,8 @@ class Session(Window):
             return self._block(rows, start, middle) + self._block(rows, middle, stop)
         horizon = self.horizon
         highest = int(key.max())
-        self.grow(highest + 1)
+        if highest >= self._epoch.series:
+            self.grow(highest + 1)
         common = None
         if not horizon.each:
             horizon.heard(np.zeros(1, np.int64), time.max(), rows.now)

@@ -114,7 +114,9 @@ class Sliding(Window):
         key, time = key[position], time[position]
         if len(key) == 0:
             return []
-        self.grow(int(key.max()) + 1)
+        highest = int(key.max())
+        if highest >= self.horizon.series:
+            self.grow(highest + 1)
         try:
             s = block.by_series(key, time, self.horizon, None)
         except block.TooWideError:
