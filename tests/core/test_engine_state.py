@@ -8,7 +8,7 @@ import pytest
 from agent.messages import encode
 
 from agent.alerts import Identity
-from agent.components import REGISTRY, build, keys_of
+from agent.components import REGISTRY, Registry, build
 from agent.control import Command, command_batch
 from agent.core.operator import Operator
 from agent.engine import Engine, Limits
@@ -62,7 +62,7 @@ def engine(name=""):
 
 
 def _mean(kind):
-    return {"aggregates": ["mean", "count"]} if "aggregates" in keys_of("window", kind) else {}
+    return {"aggregates": ["mean", "count"]} if "aggregates" in Registry().keys_of("window", kind) else {}
 
 
 def stream(seed, name="", batches=14):
