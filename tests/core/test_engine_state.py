@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from agent.messages import encode
+from agent.runtime.messages import encode
 
 from agent.alerts import Identity
 from agent.components import REGISTRY, Registry, build
