@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from agent.runtime.messages import encode
 
 from agent.alerts import Identity
 from agent.components import REGISTRY, Registry, build
@@ -13,6 +12,7 @@ from agent.control import Command, command_batch
 from agent.core.operator import Operator
 from agent.engine import Engine, Limits
 from agent.rules import Rule
+from agent.runtime.messages import encode
 from sensors.batch import Batch, Text
 from tests.detectors.detector_cases import CASES, make, rows_for
 
