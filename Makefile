@@ -8,7 +8,7 @@
 #   make chaos         break everything on purpose, count what is lost   (CHAOS_ARGS="--seconds 60 --kafka HOST:PORT")
 #   make bench-peers   the programs we compare ourselves with, in .venv-peers
 #   make test-flink    the SQL of `agent rules to-flink`, run by real Flink on the conformance inputs (needs Java 11 or 17)
-#   make docs          write docs/configuration.md from the code
+#   make docs          write docs/configuration.md and docs/counters.md from the code
 #   make lock          refresh requirements/*.txt from pyproject.toml
 
 SHELL := /bin/sh

@@ -11,14 +11,13 @@ The map, in the direction of the data:
     engine               puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
     expressions/         the language of conditions: parsed once, evaluated over whole columns
     alerts, cloudevents  what an alert is, its id for ever; how it is written for subscribers
-    messages             decisions -> what goes out
     outbox/, database    the durable log: an alert is safe once `append` returns
     cursor, delivery     where each sink stands in it, and the loop that keeps a sink supplied
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     checkpoint           the engine's state on disk, atomic
     components, settings, compose   configuration -> objects
-    reading, app         every source for as long as it lasts; the life of the agent
+    runtime/             the life of the agent: source loops, decisions -> messages, saving and resuming
     cli, commands/       the command line
     offline/             generate, calibrate, detect, evaluate, replay: the same `process`
-    service, terminal    systemd and the live view: they only look on
+    ops/                 systemd, log, health, live view: they only look on
 """

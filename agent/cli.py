@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.components import ConfigError
-from agent.memory import keep_freed_memory
-from agent.service import survive_early_signals
+from agent.ops.memory import keep_freed_memory
+from agent.ops.systemd import survive_early_signals
 
 EX_CONFIG = 78  # sysexits.h: systemd does not restart on it (RestartPreventExitStatus)
 

@@ -10,12 +10,11 @@ from typing import Any
 from agent.alerts import Identity
 from agent.command_codec import CommandCodec
 from agent.components import ConfigError, build, nearest
-from agent.control import COMMANDS, SELF
+from agent.control import COMMANDS, SELF, SELF_RULES
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
 from agent.rules import Rule
-from agent.self_watch import RULES
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
@@ -93,7 +92,7 @@ def compose(settings: Settings) -> Parts:
 
 
 def _rules(settings: Settings) -> dict[str, Table]:
-    return {**settings.rule, **{name: rule for name, rule in RULES.items() if name not in settings.rule}}
+    return {**settings.rule, **{name: rule for name, rule in SELF_RULES.items() if name not in settings.rule}}
 
 
 def _with_usual_limits(

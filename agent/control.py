@@ -27,6 +27,15 @@ COMMANDS = "commands"
 """Name of the source whose batches are commands."""
 SELF = "self"
 """Name of the source whose batches tell of the agent itself; only rules with `on = "self"` see them."""
+SELF_RULES = {
+    "agent_disk": {
+        "on": SELF,
+        "when": "disk_failing >= 1",
+        "signal": "disk",
+        "severity": "critical",
+    }
+}
+"""Rules of every agent; a table `[rule.agent_disk]` in the configuration replaces the one of its name."""
 VERBS = ("ack", "silence", "unsilence")
 MOST_SILENCES = 1000
 MOST_SECONDS = 366 * 86400.0

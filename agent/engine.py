@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from agent.alerts import Alert, Identity
 from agent.control import COMMANDS, SELF, Reply, commands_of
+from agent.core.operator import Operator as StatefulStep
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
 from agent.rows import Operator, Rows, State, no_rows
@@ -289,6 +290,19 @@ class Engine:
     def series(self, name: str) -> KeyTable:
         """The key table of a step or rule, to turn its keys into names."""
         return self._table_of[name]
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Every counter by part: `{"engine": {"readings": 9, ...}, "window.mean": {"late": 3}, "rule.hot": {}, ...}`.
+
+        Key tables are parts, too: `{"keys.machine": {"refused": 0, "evicted": 2, "series": 17}}`.
+        """
+        steps = {name: step for name, step in self.steps.items() if isinstance(step, StatefulStep)}
+        return (
+            {"engine": asdict(self.counts)}
+            | {f"{step.kind}.{name}": step.stats() for name, step in steps.items()}
+            | {f"rule.{name}": rule.stats() for name, rule in self.rules.items() if isinstance(rule, Rule)}
+            | {f"keys.{'/'.join(by)}": table.stats() for by, table in self.tables.items()}
+        )
 
     def snapshot(self) -> State:
         """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""

@@ -28,6 +28,7 @@ class KeyTable:
     Attributes:
         by: columns that make the key; `"machine"` is the machine, others are text columns or numbers (as text).
         cap: most series kept; rows of further series are refused and counted in `refused`.
+        evicted: series whose rows were freed.
         names: key of each row of state; None where the row is free again.
         seen: `(len(names),)` engine time at which each key was last seen, ns.
     """
@@ -36,6 +37,7 @@ class KeyTable:
     cap: int = 100_000
     names: list[Name | None] = field(default_factory=list)
     refused: int = 0
+    evicted: int = 0
     seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     _index: dict[Name, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
@@ -118,18 +120,24 @@ class KeyTable:
 
     def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
+        self.names = list(self.names)  # whoever holds the list of before still reads the right names there
         for row in rows.tolist():
             name = self.names[row]
             if name is not None:
                 del self._index[name]
                 self.names[row] = None
                 self._free.append(row)
+                self.evicted += 1
         self._columns = ()
 
     def name(self, row: int) -> Name:
         """The key of a row of state."""
         name = self.names[row]
         return name if name is not None else ("",) * len(self.by)
+
+    def stats(self) -> dict[str, int]:
+        """What it has counted, and how many series there are."""
+        return {"refused": self.refused, "evicted": self.evicted, "series": len(self._index)}
 
     def snapshot(self) -> State:
         return {

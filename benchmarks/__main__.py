@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from agent.memory import keep_freed_memory
+from agent.ops.memory import keep_freed_memory
 
 BENCHMARKS = {
     "engine": "benchmarks.engine",

@@ -24,7 +24,7 @@ import orjson
 from agent.components import build
 from agent.compose import compose
 from agent.offline.to_flink import to_flink
-from agent.service import tune_garbage_collector
+from agent.ops.memory import tune_garbage_collector
 from agent.settings import Settings
 from benchmarks.figures import emit
 from sensors.simulated.orders import CUSTOMERS, PROHIBITED, TOPPINGS

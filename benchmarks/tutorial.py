@@ -23,8 +23,8 @@ import orjson
 from agent.alerts import Identity, Message
 from agent.components import build
 from agent.engine import Engine
-from agent.messages import encode
-from agent.service import tune_garbage_collector
+from agent.ops.memory import tune_garbage_collector
+from agent.runtime.messages import encode
 from benchmarks.figures import emit
 
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"

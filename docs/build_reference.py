@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the classes a configuration can name: `python docs/build_reference.py`.
+"""Writes docs/configuration.md and docs/counters.md from the code: `python docs/build_reference.py`.
 
 The words are those of the docstrings; a test fails when the page is not what this would write.
 """
@@ -18,10 +18,12 @@ from pydantic import BaseModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent.components import REGISTRY
+from agent.ops import counters
 from agent.settings import AgentSettings, OutboxSettings
 from sensors.units import Duration
 
 PAGE = Path(__file__).with_name("configuration.md")
+COUNTERS = Path(__file__).with_name("counters.md")
 HEAD = """# Configuration
 
 <!-- written by `python docs/build_reference.py` from the code; change the docstrings there -->
@@ -113,3 +115,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    COUNTERS.write_text(counters.page())

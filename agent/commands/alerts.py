@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.commands import Commands, add_command
-from agent.notices import Notice
+from agent.ops.alert_lines import AlertLine
 from sensors.security import Tls, read_secret
 from sensors.units import Duration
 
@@ -142,7 +142,7 @@ async def _list(broker: Broker, arguments: argparse.Namespace) -> int:
             print(body.decode())  # noqa: T201
             continue
         try:
-            print(Notice.parse(body).line(colour=sys.stdout.isatty()))  # noqa: T201
+            print(AlertLine.parse(body).line(colour=sys.stdout.isatty()))  # noqa: T201
         except ValueError as error:
             print(f"not an alert: {error}", file=sys.stderr)  # noqa: T201
     if not found and not arguments.json:

@@ -9,8 +9,8 @@ import sys
 
 from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
+from agent.runtime.data_watch import config_warnings
 from agent.settings import unknown_variables
-from agent.silence import doubts
 
 _EXAMPLES = """  agent check -c config/serial.toml
   agent check -c config/serial.toml --json | jq .problems"""
@@ -45,7 +45,7 @@ def check(arguments: argparse.Namespace) -> int:
             "sources": list(parts.sources), "windows": list(parts.settings.window),
             "detectors": list(parts.settings.detector), "rules": list(parts.settings.rule), "sinks": list(parts.sinks),
         }  # fmt: skip
-        warnings += [f"{arguments.config}: {warning}" for warning in doubts(parts)]
+        warnings += [f"{arguments.config}: {warning}" for warning in config_warnings(parts)]
     if arguments.json:
         print(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **summary}))  # noqa: T201
         return 78 if problems else 0

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from agent.commands import Commands, add_command, add_config, parts_of
-from agent.reading import Reading
-from agent.service import log_to_stderr
+from agent.ops.logging import log_to_stderr
+from agent.runtime.source_loop import SourceLoop
 from sensors.batch import Batch
 from sensors.units import Duration
 
@@ -68,7 +68,7 @@ async def _record(arguments: argparse.Namespace) -> str:
             rows += len(batch)
             recorder.write(batch)
 
-        reading = asyncio.create_task(Reading(parts.sources, keep, parts.settings.agent.tick.seconds).run())
+        reading = asyncio.create_task(SourceLoop(parts.sources, keep, parts.settings.agent.tick.seconds).run())
         stopping = asyncio.create_task(stop.wait())
         limit = None if arguments.duration is None else arguments.duration.seconds
         await asyncio.wait([reading, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)

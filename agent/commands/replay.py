@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from agent.commands import Commands, add_command, add_config, number_or_max, parts_of
-from agent.messages import encode
+from agent.runtime.messages import encode
 from sensors.source import SourceError
 
 _EXAMPLES = """  agent replay monday.rec -c config/temperature.toml            alerts as JSON lines

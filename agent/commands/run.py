@@ -8,19 +8,19 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.app import App
 from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.compose import Parts
-from agent.engine import Decisions, Engine
-from agent.service import Notifier, end_in_peace, feed_watchdog, log_to_stderr, tune_garbage_collector
+from agent.ops.logging import log_to_stderr
+from agent.ops.memory import tune_garbage_collector
+from agent.ops.observers import Observation, WhenFull
+from agent.ops.systemd import Notifier, end_in_peace, feed_watchdog
+from agent.runtime.app import App
+from agent.runtime.data_watch import config_warnings
 from agent.settings import unknown_variables
-from agent.silence import doubts
-from sensors.batch import Batch
 from sensors.recording import Recorder, RecordingError
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
-    for doubt in doubts(parts):
-        log.warning("configuration: %s", doubt)
+    for warning in config_warnings(parts):
+        log.warning("configuration: %s", warning)
     tune_garbage_collector()
     try:
         asyncio.run(serve(parts, arguments))
-    except RecordingError as error:  # opening or closing it; while it runs, see Keeping
+    except (
+        RecordingError
+    ) as error:  # opening or closing it; while it runs, the recording ends and the agent goes on
         log.error("%s", error)
         return 1
     finally:
@@ -70,7 +72,7 @@ async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
     try:
         if arguments.record is not None:
             with Recorder(arguments.record) as recorder:
-                app.lookers.append(Keeping(recorder.write))
+                app.observers.add("recording", Recording(recorder), WhenFull.END)
                 await app.run(stop)
         else:
             await app.run(stop)
@@ -78,22 +80,15 @@ async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
         feeding.cancel()
 
 
-@dataclass(slots=True)
-class Keeping:
-    """Looks on and hands each batch, as it was decided on, to the recorder, as long as it can write."""
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Hands each batch, as it was decided on, to the recorder. An observer."""
 
-    write: Callable[[Batch], None]
-    failed: bool = False
+    recorder: Recorder
 
-    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
+    def update(self, observation: Observation) -> None:
         """Keep the batch."""
-        if self.failed:
-            return
-        try:
-            self.write(batch)
-        except RecordingError as error:
-            self.failed = True
-            log.error("the recording ends here: %s", error)
+        self.recorder.write(observation.batch)
 
 
 def _stop(stop: asyncio.Event, notifier: Notifier) -> None:

@@ -7,20 +7,20 @@ import asyncio
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.app import App
-from agent.broker import embedded_broker
 from agent.commands import add_config, number_or_max
 from agent.compose import compose
-from agent.engine import Decisions, Engine
-from agent.messages import encode
-from agent.notices import Lines
-from agent.service import log_to_stderr, tune_garbage_collector
+from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
+from agent.ops.logging import log_to_stderr
+from agent.ops.memory import tune_garbage_collector
+from agent.ops.observers import Observation, WhenFull
+from agent.runtime.app import App
+from agent.runtime.demo_broker import embedded_broker
 from agent.settings import Settings, load
-from sensors.batch import Batch
 from sensors.units import Duration
 
 PRESET = Path(__file__).parent.parent / "presets" / "simulate.toml"
@@ -67,56 +67,37 @@ async def _simulate(arguments: argparse.Namespace, live: bool) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with asyncio.TaskGroup() as tasks:
-            showing = tasks.create_task(_show(arguments, live, app, _subscribe_line(settings)))
-            await asyncio.sleep(0)
-            await app.run(stop)
-            await asyncio.sleep(0)
-            showing.cancel()
+        subscribe = _subscribe_line(settings)
+        if live:
+            await _run_with_view(app, stop, subscribe)
+        else:
+            await _run_with_lines(app, stop, "" if arguments.json else subscribe, as_json=arguments.json)
 
 
-async def _show(arguments: argparse.Namespace, live: bool, app: App, subscribe: str) -> None:
-    """Show what is decided until cancelled."""
-    if live:
-        from agent.terminal import View  # rich: only where there is a terminal
+async def _run_with_view(app: App, stop: asyncio.Event, subscribe: str) -> None:
+    from agent.ops.live_view import LiveView  # rich: only where there is a terminal
 
-        view = View("agent --simulate", subscribe, counters=app.counters)
-        app.lookers.append(view)
-        await view.run()
-        return
-    lines = JsonLines() if arguments.json else Lines(colour=sys.stdout.isatty())
-    app.lookers.append(lines)
-    if subscribe and not arguments.json:
+    view = LiveView("agent --simulate", subscribe, counters=app.counters)
+    app.observers.add("live view", view)
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(view.run())
+        await app.run(stop)
+        await asyncio.sleep(0)
+        showing.cancel()
+
+
+async def _run_with_lines(app: App, stop: asyncio.Event, subscribe: str, as_json: bool) -> None:
+    def people(observation: Observation) -> Iterator[str]:
+        return (line.line(colour) for line in alert_lines(observation))
+
+    colour, loop = sys.stdout.isatty(), asyncio.get_running_loop()
+    printer = LinePrinter(json_lines if as_json else people, lambda: loop.call_soon_threadsafe(stop.set))
+    app.observers.add("lines", printer, WhenFull.WAIT)
+    if subscribe:
         print(f"alerts from outside:  {subscribe}", flush=True)  # noqa: T201
-    try:
-        while True:
-            await asyncio.sleep(0.1)
-            _print(lines.take())
-    finally:
-        _print(lines.take())
-
-
-def _print(lines: list[str]) -> None:
-    if lines:
-        print("\n".join(lines), flush=True)  # noqa: T201
-
-
-class JsonLines:
-    """The alerts as JSON lines, as subscribers get them."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
-        """Note what was decided on the batch."""
-        for message in encode(decisions, engine, engine.identity, metrics=False):
-            if message.kind in ("alert", "raw"):
-                self._lines.append(message.body.decode())
-
-    def take(self) -> list[str]:
-        """The lines since the last call."""
-        lines, self._lines = self._lines, []
-        return lines
+    await app.run(stop)
+    if printer.error is not None:
+        raise printer.error
 
 
 def _subscribe_line(settings: Settings) -> str:

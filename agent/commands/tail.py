@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from agent.commands import Commands, add_command
-from agent.notices import Notice
+from agent.ops.alert_lines import AlertLine
 
 _EXAMPLES = """  agent tail                                        everything on the broker of this computer
   agent tail --broker mqtt://broker.plant:1883 --site plant-1
@@ -100,16 +100,16 @@ class Printer:
         if not body:
             return
         try:
-            notice = Notice.parse(body)
+            event = AlertLine.parse(body)
         except ValueError as error:
             print(f"not understood ({error})", file=sys.stderr)  # noqa: T201
             return
-        if notice.id in self._seen:
+        if event.id in self._seen:
             return
-        self._seen[notice.id] = None
+        self._seen[event.id] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         if self._left is not None:
             self._left -= 1
-        line = body.decode() if self._as_json else notice.line(self._colour, now=time.time_ns())
+        line = body.decode() if self._as_json else event.line(self._colour, now=time.time_ns())
         print(line, flush=True)  # noqa: T201

@@ -29,6 +29,9 @@ class Operator(Stateful, ABC):
     by: tuple[str, ...]
     metric: str
 
+    kind: ClassVar[str] = "detector"
+    """Of which table of the configuration it is: `window` or `detector`; as `stats` of the engine call it."""
+
     default_limit: ClassVar[float | None] = None
     """Of a detector: the score from which a rule without `when` raises; None = there is no usual one."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from agent.alerts import Change, Flag, Severity
-from agent.rows import Rows, State
+from agent.core.series import State, Stateful
+from agent.rows import Rows
 from sensors.batch import Ints
 
 
@@ -75,58 +77,77 @@ class Life(Protocol):
     def on_clock_step(self, to: int) -> None: ...
 
 
-class Rule(Protocol):
-    """A condition with its life cycle. Dataclass fields are configuration, state starts in `__post_init__`.
+class Rule(Stateful, ABC):
+    """A condition with its life cycle: all that the engine may ask of a rule, with what holds where it says nothing.
+
+    Dataclass fields are configuration; state starts in `__post_init__` and is declared by `remembers` and `shared`
+    (see `agent.core.series`).
 
     Attributes:
         on: name of the window or detector whose rows it judges; empty = the readings themselves.
         by: columns of the grouping its rows come in.
-        type: the word of the registry, such as `threshold`.
         signal: the measured quantity, such as `Temperature_C`; part of topic and alert key. Empty: that of the
             window or detector it reads, else the metric.
         metric: the column whose value an alert carries, such as `mean`.
         unit: of the signal, may be empty.
         severity: the lowest it raises with.
-        raise_limit: the condition as text; `clear_limit` likewise, may be empty.
-        limit: short form of the condition for people, such as `>= 90`; may be empty.
+        life: the state machines of its incidents; None of a rule without incidents.
+        inhibits: alerts of other rules about a machine of which it fires carry the flag `inhibited`.
+        every: how often a firing incident is sent again, ns; 0 = never.
+        payload: of raw events: a whole CloudEvent, or the bare number.
     """
 
-    on: str
+    on: str  # annotations only: a value here would become the default of the subclass' field
     by: tuple[str, ...]
+    signal: str
+    metric: str
+    unit: str
+    severity: Severity
+
+    life: Life | None = None
+    inhibits: bool = False
+    every: int = 0
+    payload: Literal["event", "value"] = "event"
+
+    type: ClassVar[str]
+    """The word of the registry, such as `threshold`."""
+
+    tells_metric: ClassVar[bool] = False
+    """Whether `value` is the very number in the column `metric`, not what the rule makes of it: then what a detector
+    says of its column holds for the alert."""
 
     @property
-    def type(self) -> str: ...
+    @abstractmethod
+    def raise_limit(self) -> str:
+        """The condition as text."""
 
     @property
-    def signal(self) -> str: ...
+    def clear_limit(self) -> str:
+        """The condition that ends it, as text; may be empty."""
+        return ""
 
     @property
-    def metric(self) -> str: ...
+    def limit(self) -> str:
+        """Short form of the condition for people, such as `>= 90`; may be empty."""
+        return ""
 
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def severity(self) -> Severity: ...
-
-    @property
-    def raise_limit(self) -> str: ...
-
-    @property
-    def clear_limit(self) -> str: ...
-
-    @property
-    def limit(self) -> str: ...
-
-    @property
-    def life(self) -> Life | None:
-        """The state machines of its incidents; None of a rule without incidents."""
-
+    @abstractmethod
     def process(self, rows: Rows) -> Verdict:
         """Judge the rows, in order; `rows.now` moves the clock first, even if there are no rows."""
 
-    def snapshot(self) -> State: ...
+    def finish(self, now: int) -> Verdict:
+        """The input has ended: what waits is judged."""
+        return Verdict()
 
-    def restore(self, state: State) -> None: ...
+    def on_clock_step(self, to: int) -> None:
+        """The host's clock was set back to `to`, ns: nothing that was seen lies after it."""
+        if self.life is not None:
+            self.life.on_clock_step(to)
 
-    def evict(self, keys: Ints) -> None: ...
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        return (self.metric,) if self.metric else ()
+
+    def stats(self) -> dict[str, int]:
+        """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
+        return {}

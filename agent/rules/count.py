@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.rules.grouped import Bools, Grouped, grown
+from agent.rows import Rows
+from agent.rules.grouped import Bools, Grouped
 from agent.rules.threshold import Threshold
 from sensors.batch import Ints
 
@@ -30,13 +32,14 @@ class Count(Threshold):
     of: int = 5
 
     type = "count"
+    remembers: ClassVar = {**Threshold.remembers, "": "_past"}
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.of <= 1000:
             raise ValueError(f"least, of: {self.least} of {self.of} rows cannot be; 1 <= least <= of <= 1000")
         super().__post_init__()
         self._held = Expression.parse(f"held >= {self.least}")
-        self._past = np.zeros((0, self.of - 1), np.bool_)  # what the last rows said, the youngest last
+        self._past = SeriesState(past=Field(np.bool_, False, (self.of - 1,)))  # of the last rows, the youngest last
 
     @property
     def raise_limit(self) -> str:
@@ -71,7 +74,8 @@ class Count(Threshold):
     def _counted(self, spots: Grouped, said: Bools) -> Ints:
         """How many of the last `of` rows of its series said yes, at each spot."""
         past = self.of - 1
-        self._past = grown(self._past, int(spots.key[-1]) + 1, False)
+        self._past.grow(int(spots.key[-1]) + 1)
+        kept = self._past["past"]
         begin = np.flatnonzero(spots.first)
         length = np.diff(np.append(begin, len(spots)))
         keys = spots.key[begin]
@@ -79,10 +83,10 @@ class Count(Threshold):
         place = np.arange(len(spots)) + np.repeat(np.arange(1, len(keys) + 1) * past, length)
         line = np.zeros(len(spots) + len(keys) * past, np.int64)
         line[place] = said
-        line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = self._past[keys]
+        line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = kept[keys]
         total = np.append(0, np.cumsum(line))
         ends = place[spots.last] + 1
-        self._past[keys] = line[(ends - past)[:, None] + np.arange(past)] > 0
+        kept[keys] = line[(ends - past)[:, None] + np.arange(past)] > 0
         counted: Ints = total[place + 1] - total[place - past]
         return counted
 
@@ -90,14 +94,3 @@ class Count(Threshold):
         holds = self._held.holds(rows)
         clears = ~holds if self.clear is None else self.clear.holds(rows)
         return np.where(holds, 1, np.where(clears, -1, 0)), np.ones(len(rows), np.bool_)
-
-    def snapshot(self) -> State:
-        return {**super().snapshot(), "past": self._past.copy()}
-
-    def restore(self, state: State) -> None:
-        super().restore(state)
-        self._past = np.array(state["past"], np.bool_).reshape(-1, self.of - 1)
-
-    def evict(self, keys: Ints) -> None:
-        super().evict(keys)
-        self._past[keys[keys < len(self._past)]] = False

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from agent.alerts import Severity
-from agent.rows import Rows, State
-from agent.rules import Transition, Verdict
-from agent.rules.grouped import grown
+from agent.core.series import Field, SeriesState
+from agent.rows import Rows
+from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle
-from sensors.batch import Ints
 from sensors.units import Duration
 
 NEVER = Duration(0)
 
 
 @dataclass
-class Deadman:
+class Deadman(Rule):
     """Raises when no row of a series has come for `after`, by the clock; resolves with the next row.
 
     A series is watched from its first row on. The value of an alert is the silence in seconds.
@@ -48,11 +48,13 @@ class Deadman:
     type = "deadman"
     unit = "s"
     clear_limit = "a row comes"
+    remembers: ClassVar = {"life": "life", "": "_state"}
+    shared: ClassVar = {"now": ("_now", max)}
 
     def __post_init__(self) -> None:
         if self.after <= 0:
             raise ValueError("after: a silence must be longer than 0")
-        self.life = Lifecycle(
+        self.life: Lifecycle = Lifecycle(
             cooldown=self.cooldown,
             every=self.every,
             flap_changes=self.flap_changes,
@@ -60,8 +62,10 @@ class Deadman:
             severities=(self.severity,),
         )
         self._now = -(2**62)
-        self._seen = np.zeros(0, np.int64)  # host time of the last row, -1 = not watched
-        self._last = np.zeros(0, np.int64)  # event time of the last row
+        self._state = SeriesState(
+            seen=Field(np.int64, -1),  # host time of the last row, -1 = not watched
+            last=Field(np.int64),  # event time of the last row
+        )
 
     @property
     def raise_limit(self) -> str:
@@ -73,10 +77,6 @@ class Deadman:
         """For people."""
         return f">= {self.after.seconds:g} s"
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,) if self.metric else ()
-
     def process(self, rows: Rows) -> Verdict:
         found = self._silent(rows.now)
         keep = rows.key >= 0
@@ -85,10 +85,9 @@ class Deadman:
         rows = rows if keep.all() else rows.take(keep)
         if len(rows) == 0:
             return Verdict(found)
-        size = int(rows.key.max()) + 1
-        self._seen, self._last = grown(self._seen, size, -1), grown(self._last, size, 0)
-        self._seen[rows.key] = rows.now
-        self._last[rows.key] = rows.end
+        self._state.grow(int(rows.key.max()) + 1)
+        self._state["seen"][rows.key] = rows.now
+        self._state["last"][rows.key] = rows.end
         back = rows.take(np.isin(rows.key, self.life.firing()))
         found += self.life.process(back, np.full(len(back), -1), np.zeros(len(back)))
         return Verdict(found)
@@ -98,33 +97,14 @@ class Deadman:
         if now <= self._now:
             return []
         self._now = now
-        silent = (self._seen >= 0) & (now - self._seen >= self.after)
+        seen = self._state["seen"]
+        silent = (seen >= 0) & (now - seen >= self.after)
         silent[self.life.firing()] = False
         keys = np.flatnonzero(silent)
         if len(keys) == 0:
             return self.life.tick(now)
-        start = self._last[keys]
+        self.touch(keys)
+        start = self._state["last"][keys]
         at = np.full(len(keys), -1)
         rows = Rows(keys, start, start + int(self.after), at, {}, now)
-        return self.life.process(rows, np.ones(len(keys), np.int64), (now - self._seen[keys]) / 1e9)
-
-    def acknowledge(self, key: int, note: str = "") -> list[Transition]:
-        """Somebody has seen the incident of this series."""
-        return self.life.acknowledge(key, note)
-
-    def snapshot(self) -> State:
-        return {
-            "life": self.life.snapshot(),
-            "now": self._now,
-            "seen": self._seen.copy(),
-            "last": self._last.copy(),
-        }
-
-    def restore(self, state: State) -> None:
-        self.life.restore(state["life"])
-        self._now = int(state["now"])
-        self._seen, self._last = np.array(state["seen"], np.int64), np.array(state["last"], np.int64)
-
-    def evict(self, keys: Ints) -> None:
-        self.life.evict(keys)
-        self._seen[keys[keys < len(self._seen)]] = -1
+        return self.life.process(rows, np.ones(len(keys), np.int64), (now - seen[keys]) / 1e9)

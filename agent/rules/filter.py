@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from agent.alerts import Severity
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.rules import Verdict
+from agent.rows import Rows
+from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.threshold import short
-from sensors.batch import Ints
 
 
 @dataclass
-class Filter:
+class Filter(Rule):
     """WHERE and HAVING of SQL: rows for which `where` is true; unknown is not true.
 
     Attributes:
@@ -34,8 +34,7 @@ class Filter:
     severity: Severity = "info"
 
     type = "filter"
-    clear_limit = ""
-    life = None
+    remembers: ClassVar = {"emissions": "_emissions"}
 
     def __post_init__(self) -> None:
         self.where.condition()
@@ -60,12 +59,3 @@ class Filter:
         if len(rows) == 0:
             return Verdict()
         return Verdict(raw=self._emissions.numbered(rows.take(self.where.holds(rows) & (rows.key >= 0))))
-
-    def snapshot(self) -> State:
-        return {"emissions": self._emissions.snapshot()}
-
-    def restore(self, state: State) -> None:
-        self._emissions.restore(state["emissions"])
-
-    def evict(self, keys: Ints) -> None:
-        self._emissions.evict(keys)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.alerts import Severity
+from agent.core.series import State
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.rules import Verdict
+from agent.rows import Rows
+from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
-from agent.rules.grouped import Grouped, grown
+from agent.rules.grouped import Grouped
+from agent.rules.series_rows import SeriesRows
 from agent.rules.threshold import short
 from sensors.batch import Ints, Text
 
 
 @dataclass
-class Having:
+class Having(Rule):
     """Takes back the row of a series that passed before, and tells the new one if it passes.
 
     As Flink does it for a running aggregate: each raw row has a column `retract`, 1 for a row that does not hold any
@@ -45,15 +47,13 @@ class Having:
     severity: Severity = "info"
 
     type = "having"
-    life = None
-    clear_limit = ""
+    remembers: ClassVar = {"last": "_last", "emissions": "_emissions"}
 
     def __post_init__(self) -> None:
         self.when.condition()
         self.metric = self.metric or next(iter(self.when.numbers), "")
         self._emissions = Emissions()
-        self._last: Rows | None = None  # the last row of each series, in order of `_place`
-        self._place = np.zeros(0, np.int64)  # of each series in `_last`, -1 = none
+        self._last: SeriesRows[Rows] = SeriesRows(_saved, _loaded)  # the last row of each series
 
     @property
     def raise_limit(self) -> str:
@@ -74,10 +74,12 @@ class Having:
             rows = rows.take(rows.key >= 0)
         if len(rows) == 0:
             return Verdict()
-        self._place = grown(self._place, int(rows.key.max()) + 1, -1)
         spots = Grouped.of(rows.key)
-        known = self._place[spots.key[spots.first]]
-        old = None if self._last is None else self._last.take(known[known >= 0])
+        last, place = self._last.rows, np.full(max(self._last.series, int(spots.key[-1]) + 1), -1)
+        if last is not None:
+            place[last.key] = np.arange(len(last))
+        known = place[spots.key[spots.first]]
+        old = None if last is None else last.take(known[known >= 0])
         table = rows if old is None or len(old) == 0 else old.then(rows)
         shift = len(table) - len(rows)
         before = np.empty(len(rows), np.int64)  # place in the table of the row before, -1 = none
@@ -97,7 +99,12 @@ class Having:
         chosen = picked >= 0
         out = replace(self._told(table.take(picked[chosen])), at=rows.at[owner[chosen]])
         out = replace(out, values={**out.values, "retract": retract[chosen]})
-        self._remember(rows, spots)
+        newest = rows.take(np.sort(spots.order[spots.last]))
+        if last is not None:
+            others = np.ones(len(last), np.bool_)
+            others[known[known >= 0]] = False
+            newest = last.take(others).then(newest)
+        self._last.rows = newest
         return Verdict(raw=self._emissions.numbered(out))
 
     def _told(self, rows: Rows, more: tuple[str, ...] = ()) -> Rows:
@@ -125,53 +132,29 @@ class Having:
                 same[i] = values[int(here[i])] == values[int(before[i])]
         return same
 
-    def _remember(self, rows: Rows, spots: Grouped) -> None:
-        """Keep the last row of each series."""
-        newest = rows.take(np.sort(spots.order[spots.last]))
-        if self._last is not None:
-            others = np.ones(len(self._last), np.bool_)
-            gone = self._place[newest.key]
-            others[gone[gone >= 0]] = False
-            newest = self._last.take(others).then(newest)
-        self._last = newest
-        self._place[newest.key] = np.arange(len(newest))
 
-    def snapshot(self) -> State:
-        last = self._last
-        kept: Any = None
-        if last is not None:
-            kept = {
-                "key": last.key.copy(),
-                "start": last.start.copy(),
-                "end": last.end.copy(),
-                "values": {name: column.copy() for name, column in last.values.items()},
-                "texts": {name: text.tolist() for name, text in last.texts.items()},
-                "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
-            }
-        return {"last": kept, "emissions": self._emissions.snapshot()}
+def _saved(last: Rows) -> State:
+    return {
+        "key": last.key.copy(),
+        "start": last.start.copy(),
+        "end": last.end.copy(),
+        "values": {name: column.copy() for name, column in last.values.items()},
+        "texts": {name: text.tolist() for name, text in last.texts.items()},
+        "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
+    }
 
-    def restore(self, state: State) -> None:
-        self._emissions.restore(state["emissions"])
-        self._last, self._place = None, np.zeros(0, np.int64)
-        kept = state["last"]
-        if kept is None:
-            return
-        key, start, end = (np.array(kept[name], np.int64) for name in ("key", "start", "end"))
-        self._last = Rows(
-            key, start, end, np.full(len(key), -1),
-            {name: np.array(column, np.float64) for name, column in kept["values"].items()}, 0,
-            {name: _text(words) for name, words in kept["texts"].items()},
-            {name: [tuple(value) for value in column] for name, column in kept["lists"].items()},
-        )  # fmt: skip
-        self._place = grown(self._place, int(key.max(initial=-1)) + 1, -1)
-        self._place[key] = np.arange(len(key))
 
-    def evict(self, keys: Ints) -> None:
-        self._emissions.evict(keys)
-        if self._last is not None:
-            self._last = self._last.take(~np.isin(self._last.key, keys))
-            self._place[:] = -1
-            self._place[self._last.key] = np.arange(len(self._last))
+def _loaded(state: State) -> Rows:
+    key, start, end = (np.array(state[name], np.int64) for name in ("key", "start", "end"))
+    columns = [start, end, *state["values"].values(), *state["texts"].values(), *state["lists"].values()]
+    if any(len(column) != len(key) for column in columns):
+        raise ValueError("the last rows have columns of different lengths")
+    return Rows(
+        key, start, end, np.full(len(key), -1),
+        {name: np.array(column, np.float64) for name, column in state["values"].items()}, 0,
+        {name: _text(words) for name, words in state["texts"].items()},
+        {name: [tuple(value) for value in column] for name, column in state["lists"].items()},
+    )  # fmt: skip
 
 
 def _text(strings: list[str | None]) -> Text:

@@ -17,17 +17,17 @@ way, which may say the opposite, is waited for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.alerts import Change, Flag, Severity
-from agent.rows import Rows, State
+from agent.core.series import Field, SeriesState, State, Stateful
+from agent.rows import Rows
 from agent.rules import Transition
-from agent.rules.grouped import grown
 from agent.rules.runs import Runs
 from agent.rules.said import Said, words_of
 from sensors.batch import Floats, Ints
@@ -35,28 +35,28 @@ from sensors.batch import Floats, Ints
 Bools = npt.NDArray[np.bool_]
 _NEVER = -(2**62)
 _FOREVER = 2**62
-_COLUMNS: dict[str, tuple[Any, Any]] = {
-    "up": (np.bool_, False),  # direction of the present run
-    "since": (np.int64, 0),  # event time at which it began
-    "firing": (np.bool_, False),
-    "started": (np.int64, 0),  # of the incident: event time of the first row for which the condition held
-    "incident": (np.int64, 0),
-    "level": (np.int64, 0),
-    "resolved": (np.int64, _NEVER),  # event time of the last resolve
-    "silent": (np.bool_, False),  # frozen for want of data
-    "acked": (np.bool_, False),
-    "flapping": (np.bool_, False),
-    "repeat": (np.int64, 0),
-    "sent": (np.int64, 0),  # host time of the last transition
-    "seen": (np.int64, 0),  # host time of the last row
-    "start": (np.int64, 0),  # of the last row, as are `end` and `value`
-    "end": (np.int64, 0),
-    "value": (np.float64, np.nan),
+_COLUMNS: dict[str, Field] = {
+    "up": Field(np.bool_),  # direction of the present run
+    "since": Field(np.int64),  # event time at which it began
+    "firing": Field(np.bool_),
+    "started": Field(np.int64),  # of the incident: event time of the first row for which the condition held
+    "incident": Field(np.int64),
+    "level": Field(np.int64),
+    "resolved": Field(np.int64, _NEVER),  # event time of the last resolve
+    "silent": Field(np.bool_),  # frozen for want of data
+    "acked": Field(np.bool_),
+    "flapping": Field(np.bool_),
+    "repeat": Field(np.int64),
+    "sent": Field(np.int64),  # host time of the last transition
+    "seen": Field(np.int64),  # host time of the last row
+    "start": Field(np.int64),  # of the last row, as are `end` and `value`
+    "end": Field(np.int64),
+    "value": Field(np.float64, np.nan),
 }
 
 
-@dataclass(slots=True)
-class Lifecycle:
+@dataclass
+class Lifecycle(Stateful):
     """State machines of one rule, one a series.
 
     Attributes:
@@ -78,15 +78,15 @@ class Lifecycle:
     flap_changes: int = 0
     flap_within: int = 0
     severities: tuple[Severity, ...] = ("warning",)
-    _now: int = _NEVER
-    _due: int = _NEVER  # before this time the clock completes nothing; a lower bound
-    _of: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    _raises: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    _said: Said = field(default_factory=Said)
+
+    remembers: ClassVar = {"": "_of", "said": "_said"}
+    shared: ClassVar = {"now": ("_now", max)}
 
     def __post_init__(self) -> None:
-        self._of = {name: np.zeros(0, dtype) for name, (dtype, _) in _COLUMNS.items()}
-        self._raises = np.zeros((0, self.flap_changes), np.int64)
+        self._now = _NEVER
+        self._due = _NEVER  # before this time the clock completes nothing; a lower bound
+        self._of = SeriesState(**_COLUMNS, raises=Field(np.int64, _NEVER, (self.flap_changes,)))
+        self._said = Said()
 
     def process(self, rows: Rows, drive: Ints, value: Floats, level: Ints | None = None) -> list[Transition]:
         """Move the clock to `rows.now`, then judge the rows.
@@ -103,7 +103,7 @@ class Lifecycle:
         found = self.tick(rows.now)
         if len(rows) == 0:
             return found
-        self._grow(int(rows.key.max()) + 1)
+        self._of.grow(int(rows.key.max()) + 1)
         if level is not None:
             level = np.where(drive > 0, level, 0)
         if self._steady(rows, drive, value, level):
@@ -118,7 +118,7 @@ class Lifecycle:
 
     def _steady(self, rows: Rows, drive: Ints, value: Floats, level: Ints | None) -> bool:
         """Whether no row changes anything: what is quiet stays quiet, what fires goes on firing."""
-        of, key = self._of, rows.key
+        of, key = self._of.arrays, rows.key
         up, firing = of["up"][key], of["firing"][key]
         goes_on = up & firing & (drive >= 0) & ~of["silent"][key]
         if level is not None:
@@ -137,7 +137,7 @@ class Lifecycle:
         self._now = now
         if now < self._due:
             return []
-        of = self._of
+        of = self._of.arrays
         if not (of["up"] | of["firing"]).any():
             self._due = _FOREVER
             return []
@@ -161,13 +161,15 @@ class Lifecycle:
         if self.every:
             again = of["firing"] & awake & ~clearing & ~of["acked"] & (now - of["sent"] >= self.every)
             due += [(int(of["end"][key]), key, Change.UPDATED) for key in np.flatnonzero(again).tolist()]
+        if due:
+            self.touch(np.array([key for _, key, _ in due]))
         told = [self._by_clock(change, key, time) for time, key, change in sorted(due)]
         self._due = self._next_due(np.flatnonzero(of["up"] | of["firing"]))
         return told
 
     def _next_due(self, keys: Ints) -> int:
         """Host time at which the clock completes something for one of these series; the conditions are `tick`'s."""
-        of = self._of
+        of = self._of.arrays
         keys = keys[(of["up"][keys] | of["firing"][keys]) & ~of["silent"][keys]]
         if len(keys) == 0:
             return _FOREVER
@@ -185,14 +187,16 @@ class Lifecycle:
 
     def acknowledge(self, key: int, note: str = "") -> list[Transition]:
         """Somebody has seen the incident of this series; nothing if it does not fire or is acknowledged already."""
-        if key >= len(self._of["up"]) or not self._of["firing"][key] or self._of["acked"][key]:
+        if key >= len(self._of) or not self._of["firing"][key] or self._of["acked"][key]:
             return []
+        self.touch(np.array([key]))
         self._of["acked"][key] = True
         event = self._transition(Change.ACKED, key, -1, int(self._of["end"][key]), *self._last(key))
         return [replace(event, note=note, **self._said.evidence(key))]
 
     def tell(self, change: Change, key: int, note: str = "") -> Transition:
         """Tell an incident that fires once more: it is silenced, or a silence has ended."""
+        self.touch(np.array([key]))
         self._of["repeat"][key] += 1
         event = self._transition(change, key, -1, int(self._of["end"][key]), *self._last(key))
         return replace(event, note=note, **self._said.evidence(key))
@@ -203,46 +207,47 @@ class Lifecycle:
 
     def incident(self, key: int) -> State:
         """What is remembered of one series, plain JSON; `adopt` goes on from it."""
-        raises = self._raises[key].tolist() if key < len(self._raises) else []
-        columns = {name: array[key].item() for name, array in self._of.items()}
-        return {"raises": raises, "said": self._said.of(key), **columns}
+        columns = {name: self._of[name][key].item() for name in _COLUMNS}
+        return {"raises": self._of["raises"][key].tolist(), "said": self._said.of(key), **columns}
 
     def adopt(self, key: int, saved: State) -> None:
         """Go on with one series as `incident` had it; the clock goes on from the latest."""
-        self._grow(key + 1)
+        self.touch(np.array([key]))
+        self._of.grow(key + 1)
         for name in _COLUMNS:
             self._of[name][key] = saved[name]
         if len(saved["raises"]) == self.flap_changes:
-            self._raises[key] = saved["raises"]
-        self._said.keep(key, dict(saved.get("said", {})))
+            self._of["raises"][key] = saved["raises"]
+        self._said.drop(key)
+        if saved.get("said"):
+            self._said.keep(key, dict(saved["said"]))
         self._now, self._due = max(self._now, int(saved["sent"])), _NEVER
 
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: nothing that was seen lies after it. Ids stay, so does `started`."""
-        for name in ("since", "resolved", "start", "end"):
-            np.minimum(self._of[name], to, out=self._of[name])
-
-    def snapshot(self) -> State:
-        own = {"now": self._now, "raises": self._raises.copy(), "said": self._said.snapshot()}
-        return own | {name: array.copy() for name, array in self._of.items()}
+        times = [self._of[name] for name in ("since", "resolved", "start", "end")]
+        self.touch(np.flatnonzero(np.any([time > to for time in times], axis=0)))
+        for time in times:
+            np.minimum(time, to, out=time)
 
     def restore(self, state: State) -> None:
-        self._now, self._due = int(state["now"]), _NEVER
-        self._of = {name: np.array(state[name], dtype) for name, (dtype, _) in _COLUMNS.items()}
-        self._raises = np.array(state["raises"], np.int64).reshape(len(self._of["up"]), self.flap_changes)
-        self._said.restore(state.get("said", {}))
+        super().restore(self._upgraded(state))
+        self._due = _NEVER
 
-    def evict(self, keys: Ints) -> None:
-        keys = keys[keys < len(self._of["up"])]
-        for name, (_, empty) in _COLUMNS.items():
-            self._of[name][keys] = empty
-        self._raises[keys] = _NEVER
-        for key in keys.tolist():
-            self._said.evict(key)
+    def merge(self, keys: Ints, state: State) -> None:
+        super().merge(keys, self._upgraded(state))
+        self._due = _NEVER
+
+    def _upgraded(self, state: State) -> State:
+        """As it is saved today; before 2026 nothing was kept of what rows had said."""
+        level = np.asarray(state["level"])
+        if level.size and not 0 <= level.min() <= level.max() < len(self.severities):
+            raise ValueError(f"incidents of a severity beyond the {len(self.severities)} of this rule")
+        return {"said": {}, **state}
 
     def _crossings(self, rows: Rows, runs: Runs, value: Floats, level: Ints | None) -> list[tuple[int, Transition]]:
         """Raises, resolves and escalations, each with its row."""
-        of = self._of
+        of = self._of.arrays
         wait = np.where(runs.up, self.for_, self.hold)
         complete = runs.first_reaching(runs.begun + wait)
         interesting = complete >= 0
@@ -293,19 +298,20 @@ class Lifecycle:
         return max(self.hold, self.flap_within) if self._of["flapping"][key] else self.hold
 
     def _begin(self, key: int, started: int, time: int, level: int) -> None:
-        of = self._of
+        of = self._of.arrays
         of["firing"][key], of["started"][key], of["level"][key] = True, started, level
         of["incident"][key] += 1
         of["repeat"][key] = 0
         if self.flap_changes:
-            if time - self._raises[key, 0] < self.flap_within:
+            raises = of["raises"]
+            if time - raises[key, 0] < self.flap_within:
                 of["flapping"][key] = True
-            self._raises[key] = [*self._raises[key, 1:], time]
+            raises[key] = [*raises[key, 1:], time]
 
     def _end(self, key: int, time: int) -> None:
         for name in ("firing", "acked", "flapping", "silent"):
             self._of[name][key] = False
-        self._said.evict(key)
+        self._said.drop(key)
         self._of["resolved"][key] = time
 
     def _woken(self, rows: Rows, runs: Runs, value: Floats) -> list[tuple[int, Transition]]:
@@ -322,7 +328,7 @@ class Lifecycle:
         """Keep the last run and the last row of each series."""
         last = runs.last_of_key
         keys, row = runs.key[last], runs.order[runs.stop[last] - 1]
-        of = self._of
+        of = self._of.arrays
         of["up"][keys], of["since"][keys] = runs.up[last], runs.begun[last]
         of["seen"][keys] = rows.now
         if level is not None:  # the clock may raise what is pending
@@ -342,7 +348,7 @@ class Lifecycle:
         return replace(transition, **words)
 
     def _by_clock(self, change: Change, key: int, time: int) -> Transition:
-        of = self._of
+        of = self._of.arrays
         match change:
             case Change.RAISED:
                 self._begin(key, int(of["since"][key]), time, int(of["level"][key]))
@@ -363,7 +369,7 @@ class Lifecycle:
     def _transition(
         self, change: Change, key: int, at: int, time: int, value: float, start: int, end: int
     ) -> Transition:
-        of = self._of
+        of = self._of.arrays
         of["sent"][key] = self._now
         flags: list[Flag] = []
         if of["acked"][key]:
@@ -385,10 +391,3 @@ class Lifecycle:
             repeat=int(of["repeat"][key]),
             flags=tuple(flags),
         )
-
-    def _grow(self, size: int) -> None:
-        if size <= len(self._of["up"]):
-            return
-        for name, (_, empty) in _COLUMNS.items():
-            self._of[name] = grown(self._of[name], size, empty)
-        self._raises = grown(self._raises, size, _NEVER)

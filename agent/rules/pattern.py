@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ from agent.alerts import Severity
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.expressions.syntax import ExpressionError, Truth
-from agent.rows import Rows, State
-from agent.rules import Verdict
+from agent.rows import Rows
+from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.patterns.mapped import Compiler, Function, Mapped
 from agent.rules.patterns.matcher import Matcher, Thread
@@ -40,7 +40,7 @@ _AFTER = re.compile(r"(?:skip\s+)?(?:(past last|to next)(?:\s+row)?|to (first|la
 
 
 @dataclass
-class Pattern:
+class Pattern(Rule):
     """Tells each match of the steps as an event with the measures.
 
     Attributes:
@@ -76,8 +76,7 @@ class Pattern:
     severity: Severity = "warning"
 
     type = "pattern"
-    life = None
-    clear_limit = ""
+    remembers: ClassVar = {"search": "_search", "release": "_release", "emissions": "_emissions"}
 
     def __post_init__(self) -> None:
         steps = parse_steps(self.steps)
@@ -139,6 +138,10 @@ class Pattern:
     def late(self) -> int:
         """Rows dropped because they came too late."""
         return 0 if self._release is None else self._release.late
+
+    def stats(self) -> dict[str, int]:
+        """Rows dropped because they came too late, and starts given up because they could go on in too many ways."""
+        return {"late": self.late, "overflowed": self._search.matcher.overflows}
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
@@ -215,26 +218,10 @@ class Pattern:
         at = np.array([match.at for match in matches])
         return Rows(table.key[first], table.start[first], table.end[last], at, values, now, texts, lists)
 
-    def snapshot(self) -> State:
-        release = None if self._release is None else self._release.snapshot()
-        return {"search": self._search.snapshot(), "release": release, "emissions": self._emissions.snapshot()}
-
-    def restore(self, state: State) -> None:
-        self._search.restore(state["search"])
-        if self._release is not None and state["release"] is not None:
-            self._release.restore(state["release"])
-        self._emissions.restore(state["emissions"])
-
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`."""
         if self._release is not None:
             self._release.on_clock_step(to)
-
-    def evict(self, keys: Ints) -> None:
-        self._search.evict(keys)
-        self._emissions.evict(keys)
-        if self._release is not None and self._release.waiting is not None:
-            self._release.waiting = self._release.waiting.take(~np.isin(self._release.waiting.key, keys))
 
 
 def _alike(rows: Rows, other: Rows) -> Rows:

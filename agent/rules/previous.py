@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from agent.rows import State
-from agent.rules.grouped import Grouped, grown
+from agent.core.series import Field, SeriesState, Stateful
+from agent.rules.grouped import Grouped
 from sensors.batch import Floats, Ints
 
 
-@dataclass(slots=True)
-class Previous:
+class Previous(Stateful):
     """Last value and time of each series."""
 
-    _value: Floats = field(default_factory=lambda: np.zeros(0))
-    _time: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    remembers: ClassVar = {"": "_last"}
+
+    def __init__(self) -> None:
+        self._last = SeriesState(value=Field(np.float64, np.nan), time=Field(np.int64))
 
     def of(self, spots: Grouped, value: Floats, time: Ints) -> tuple[Floats, Ints]:
         """Value and time of the row before, at each spot; NaN and 0 where there is none.
@@ -28,20 +29,11 @@ class Previous:
         """
         if len(spots) == 0:
             return np.zeros(0), np.zeros(0, np.int64)
-        size = int(spots.key[-1]) + 1
-        self._value, self._time = grown(self._value, size, np.nan), grown(self._time, size, 0)
+        self._last.grow(int(spots.key[-1]) + 1)
+        last_value, last_time = self._last["value"], self._last["time"]
         value, time = value[spots.order], time[spots.order]
-        before = np.where(spots.first, self._value[spots.key], np.append(np.nan, value[:-1]))
-        when = np.where(spots.first, self._time[spots.key], np.append(0, time[:-1]))
+        before = np.where(spots.first, last_value[spots.key], np.append(np.nan, value[:-1]))
+        when = np.where(spots.first, last_time[spots.key], np.append(0, time[:-1]))
         keys = spots.key[spots.last]
-        self._value[keys], self._time[keys] = value[spots.last], time[spots.last]
+        last_value[keys], last_time[keys] = value[spots.last], time[spots.last]
         return before, when
-
-    def snapshot(self) -> State:
-        return {"value": self._value.copy(), "time": self._time.copy()}
-
-    def restore(self, state: State) -> None:
-        self._value, self._time = np.array(state["value"], np.float64), np.array(state["time"], np.int64)
-
-    def evict(self, keys: Ints) -> None:
-        self._value[keys[keys < len(self._value)]] = np.nan

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.rules.grouped import Grouped
 from agent.rules.previous import Previous
 from agent.rules.threshold import Threshold
-from sensors.batch import Ints
 from sensors.units import Duration
 
 SECOND = Duration("1s")
@@ -32,6 +32,8 @@ class Rate(Threshold):
     per: Duration = SECOND
 
     type = "rate"
+    tells_metric = False
+    remembers: ClassVar = {**Threshold.remembers, "previous": "_previous"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,14 +62,3 @@ class Rate(Threshold):
             change[spots.order] = value[spots.order] - before
             rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
         return replace(rows, values={**rows.values, "rate": rate, "change": change})
-
-    def snapshot(self) -> State:
-        return {**super().snapshot(), "previous": self._previous.snapshot()}
-
-    def restore(self, state: State) -> None:
-        super().restore(state)
-        self._previous.restore(state["previous"])
-
-    def evict(self, keys: Ints) -> None:
-        super().evict(keys)
-        self._previous.evict(keys)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.rows import Rows, State
-from agent.rules.grouped import grown
+from agent.core.series import Field, SeriesState, State, Stateful
+from agent.rows import Rows
 from sensors.batch import Ints
 
 Words = dict[str, Any]
@@ -35,26 +34,41 @@ _FEW = 8  # rows whose words are made at once
 _PAGE = 64  # what a page costs beside its rows, in rows
 
 
-@dataclass(slots=True)
-class Said:
+class Said(Stateful):
     """By series, what the row said that raised its incident, or the last one of a run that may raise by the clock.
 
     Of many rows at once only their table (a page) and their places in it are kept: most runs end without an alert, so
     their words are made when somebody asks. Pages are bounded: the oldest are made words when they get too many.
+
+    A leaf: only words are saved.
     """
 
-    _of: dict[int, Words] = field(default_factory=dict)
-    _pages: dict[int, Rows] = field(default_factory=dict)
-    _page: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    _row: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    _last: int = 0
-    _weight: int = 0
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._of: dict[int, Words] = {}
+        self._pages: dict[int, Rows] = {}
+        self._place = SeriesState(page=Field(np.int64, _NOTHING), row=Field(np.int64))
+        self._last = 0
+        self._weight = 0
+
+    @property
+    def series(self) -> int:
+        return self._place.series
+
+    @property
+    def bytes_a_series(self) -> int:
+        return self._place.bytes_a_series
+
+    def grow(self, size: int) -> None:
+        self._place.grow(size)
 
     def keep(self, key: int, words: Words) -> None:
         """Remember it until the incident is over."""
-        self._grow(key + 1)
+        self.grow(key + 1)
         self._of[key] = words
-        self._page[key] = _WORDS
+        self._place["page"][key] = _WORDS
 
     def keep_rows(self, rows: Rows, keys: Ints, row: Ints) -> None:
         """Remember what these rows of a table say.
@@ -68,20 +82,20 @@ class Said:
             for key, at in zip(keys.tolist(), row.tolist(), strict=True):
                 self.keep(key, words_of(rows, at))
             return
-        self._grow(int(keys.max()) + 1)
+        self.grow(int(keys.max()) + 1)
         self._last += 1
         self._pages[self._last] = rows
-        self._page[keys], self._row[keys] = self._last, row
+        self._place["page"][keys], self._place["row"][keys] = self._last, row
         self._weight += len(rows) + _PAGE
-        if self._weight > 8 * (len(self._page) + 1024):
+        if self._weight > 8 * (self.series + 1024):
             self._tidy()
 
     def of(self, key: int) -> Words:
         """Nothing if it is not known."""
-        page = int(self._page[key]) if key < len(self._page) else _NOTHING
+        page = int(self._place["page"][key]) if key < self.series else _NOTHING
         if page <= _WORDS:
             return self._of[key] if page == _WORDS else {}
-        return words_of(self._pages[page], int(self._row[key]))
+        return words_of(self._pages[page], int(self._place["row"][key]))
 
     def evidence(self, key: int) -> Words:
         """Of it only what the incident is about; figures of a row long past would mislead."""
@@ -90,40 +104,48 @@ class Said:
 
     def drop_unless(self, open_: npt.NDArray[np.bool_]) -> None:
         """Forget the series of which nothing is open."""
-        known = self._page[: len(open_)] != _NOTHING
+        known = self._place["page"][: len(open_)] != _NOTHING
         for key in np.flatnonzero(known & ~open_[: len(known)]).tolist():
-            self.evict(key)
+            self.drop(key)
 
-    def evict(self, key: int) -> None:
-        """The incident is over, or the series is forgotten."""
+    def drop(self, key: int) -> None:
+        """The incident is over."""
         self._of.pop(key, None)
-        if key < len(self._page):
-            self._page[key] = _NOTHING
+        if key < self.series:
+            self._place["page"][key] = _NOTHING
+
+    def evict(self, keys: Ints) -> None:
+        for key in keys.tolist():
+            self._of.pop(key, None)
+        self._place.evict(keys)
 
     def snapshot(self) -> State:
-        return {str(key): dict(self.of(key)) for key in np.flatnonzero(self._page != _NOTHING).tolist()}
+        return self.extract(np.arange(self.series))
+
+    def extract(self, keys: Ints) -> State:
+        known = np.flatnonzero(keys < self.series)
+        known = known[self._place["page"][keys[known]] != _NOTHING]
+        return {str(place): dict(self.of(int(keys[place]))) for place in known.tolist()}
 
     def restore(self, state: State) -> None:
-        self._of, self._pages, self._weight = {}, {}, 0
-        self._page = np.full(0, _NOTHING)
-        for key, words in state.items():
-            self.keep(int(key), dict(words))
+        self._clear()
+        self.merge(np.arange(1 + max(map(int, state), default=-1)), state)
+
+    def merge(self, keys: Ints, state: State) -> None:
+        for place, words in state.items():
+            self.keep(int(keys[int(place)]), dict(words))
 
     def _tidy(self) -> None:
         """Drop the pages no series is on any more, then the oldest until half of what is allowed is left."""
-        used = set(np.unique(self._page).tolist())
+        used = set(np.unique(self._place["page"]).tolist())
         self._pages = {number: rows for number, rows in self._pages.items() if number in used}
         self._weight = sum(len(rows) + _PAGE for rows in self._pages.values())
         for number in list(self._pages):
-            if self._weight <= 4 * (len(self._page) + 1024):
+            if self._weight <= 4 * (self.series + 1024):
                 break
-            for key in np.flatnonzero(self._page == number).tolist():
+            for key in np.flatnonzero(self._place["page"] == number).tolist():
                 self.keep(key, self.of(key))
             self._weight -= len(self._pages.pop(number)) + _PAGE
-
-    def _grow(self, size: int) -> None:
-        if size > len(self._page):
-            self._page, self._row = grown(self._page, size, _NOTHING), grown(self._row, size, 0)
 
 
 def _evidence(rows: Rows, row: int) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.rules.grouped import Grouped, grown
+from agent.rows import Rows
+from agent.rules.grouped import Grouped
 from agent.rules.previous import Previous
 from agent.rules.threshold import Threshold
-from sensors.batch import Ints
 from sensors.units import Duration
 
 
@@ -35,6 +36,8 @@ class Stuck(Threshold):
     tolerance: float = 0.0
 
     type = "stuck"
+    tells_metric = False
+    remembers: ClassVar = {**Threshold.remembers, "previous": "_previous", "": "_state"}
 
     def __post_init__(self) -> None:
         if self.after <= 0:
@@ -44,7 +47,7 @@ class Stuck(Threshold):
         self.when = Expression.parse(f"unchanged >= {self.after.seconds!r}")
         super().__post_init__()
         self._previous = Previous()
-        self._since = np.zeros(0, np.int64)  # event time of the first row of the present value
+        self._state = SeriesState(since=Field(np.int64))  # event time of the first row of the present value
 
     @property
     def limit(self) -> str:
@@ -69,25 +72,14 @@ class Stuck(Threshold):
         with np.errstate(invalid="ignore", over="ignore"):
             step = np.abs(value[spots.order] - before)
         same = (step <= self.tolerance) | (value[spots.order] == before)  # infinity minus infinity is no number
-        self._since = grown(self._since, int(spots.key[-1]) + 1, 0)
+        self._state.grow(int(spots.key[-1]) + 1)
+        first = self._state["since"]
         time = rows.end[spots.order]
         position = np.arange(len(spots))
         start = np.maximum.accumulate(np.where(~same | spots.first, position, 0))
         carried = spots.first[start] & same[start]
-        since = np.where(carried, self._since[spots.key], time[start])
-        self._since[spots.key[spots.last]] = since[spots.last]
+        since = np.where(carried, first[spots.key], time[start])
+        first[spots.key[spots.last]] = since[spots.last]
         unchanged = np.empty(len(rows))
         unchanged[spots.order] = (time - since) / 1e9
         return replace(rows, values={**rows.values, "unchanged": unchanged})
-
-    def snapshot(self) -> State:
-        return {**super().snapshot(), "previous": self._previous.snapshot(), "since": self._since.copy()}
-
-    def restore(self, state: State) -> None:
-        super().restore(state)
-        self._previous.restore(state["previous"])
-        self._since = np.array(state["since"], np.int64)
-
-    def evict(self, keys: Ints) -> None:
-        super().evict(keys)
-        self._previous.evict(keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from agent.alerts import Severity
 from agent.expressions import Expression
 from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import Comparison, Negative, Number
-from agent.rows import Rows, State
-from agent.rules import Transition, Verdict
+from agent.rows import Rows
+from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.lifecycle import Lifecycle
 from sensors.batch import Ints
@@ -25,7 +25,7 @@ ORDER: tuple[Severity, ...] = ("info", "warning", "critical", "fatal")
 
 
 @dataclass
-class Threshold:
+class Threshold(Rule):
     """Raises while `when` holds, until `clear` does.
 
     A row for which neither can be said (a value is missing) changes nothing. Between `when` and `clear` the series
@@ -77,6 +77,8 @@ class Threshold:
     mode: Literal["incident", "raw"] = "incident"
 
     type = "threshold"
+    tells_metric = True
+    remembers: ClassVar = {"life": "life", "emissions": "_emissions"}
 
     def __post_init__(self) -> None:
         self.when.condition()
@@ -90,7 +92,7 @@ class Threshold:
         if self.flap_changes < 0 or self.flap_changes > 100:
             raise ValueError(f"flap_changes: {self.flap_changes} is not a number from 0 to 100")
         self._levels = [self.levels[name] for name in above]
-        self.life = Lifecycle(
+        self.life: Lifecycle = Lifecycle(
             self.for_, self.hold, self.cooldown, self.every, self.no_data, self.flap_changes, self.flap_within,
             (self.severity, *above),
         )  # fmt: skip
@@ -165,21 +167,6 @@ class Threshold:
         for index, condition in enumerate(self._levels, 1):
             level[condition.holds(rows)] = index
         return level
-
-    def acknowledge(self, key: int, note: str = "") -> list[Transition]:
-        """Somebody has seen the incident of this series."""
-        return self.life.acknowledge(key, note)
-
-    def snapshot(self) -> State:
-        return {"life": self.life.snapshot(), "emissions": self._emissions.snapshot()}
-
-    def restore(self, state: State) -> None:
-        self.life.restore(state["life"])
-        self._emissions.restore(state["emissions"])
-
-    def evict(self, keys: Ints) -> None:
-        self.life.evict(keys)
-        self._emissions.evict(keys)
 
 
 def short(when: Expression) -> str:

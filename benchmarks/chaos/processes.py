@@ -302,8 +302,8 @@ async def crossings(directory: Path) -> Tally:
 
 async def machine_ids(directory: Path, count: int = 100_000) -> Tally:
     """As many machines as there are messages, each with an alert; then the double of what the agent will keep."""
-    from agent.messages import encode
     from agent.outbox import Outbox
+    from agent.runtime.messages import encode
 
     parts = _parts(directory, f"series = {count}\n{RULE}")
     engine = parts.engine()

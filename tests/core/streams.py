@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from agent.compose import compose
-from agent.messages import encode
+from agent.runtime.messages import encode
 from agent.settings import Settings
 from sensors.batch import Batch
 

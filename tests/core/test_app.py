@@ -1,13 +1,13 @@
 """The running agent: what it must not take for silence, and when it must not say that all is safe."""
 
 import asyncio
+import threading
 
 import numpy as np
 
-from agent import checkpoint
-from agent.app import App
-from agent.clock import HostClock
 from agent.compose import compose
+from agent.runtime.app import App
+from agent.runtime.host_clock import HostClock
 from agent.settings import Settings
 from sensors.batch import Batch
 
@@ -29,15 +29,15 @@ def reading(value, now):
     return Batch(("m",), np.zeros(1, np.int32), np.array([now]), {"x": np.array([float(value)])}, now)
 
 
-class Seen:
+class Told:
     """Looks on until the agent has told itself how its disk is."""
 
     def __init__(self):
-        self.alerts, self.told = [], asyncio.Event()
+        self.alerts, self.told = [], threading.Event()
 
-    def update(self, engine, batch, decisions):
-        self.alerts += [alert.rule for alert in decisions.alerts]
-        if batch.source == "self":
+    def update(self, observation):
+        self.alerts += [alert.rule for alert in observation.decisions.alerts]
+        if observation.batch.source == "self":
             self.told.set()
 
 
@@ -46,41 +46,15 @@ async def test_what_the_agent_tells_of_itself_does_not_make_the_time_it_was_down
     first = App(parts(tmp_path))
     async with first.outbox:
         await first.decide(reading(50, wall))
-        await first._save()
+        await first.checkpointer.save()
     wall += 3600 * SECOND
     app = App(parts(tmp_path), clock=HostClock(wall=lambda: wall))
-    seen = Seen()
-    app.lookers.append(seen)
+    seen = Told()
+    app.observers.add("told", seen)
     async with app.outbox:
-        app._resume()
-        watching = asyncio.create_task(app._watch_self())  # before any source or tick has read the clock
-        async with asyncio.timeout(5):
-            await seen.told.wait()
-        watching.cancel()
+        app.resume()
+        monitoring = asyncio.create_task(app.monitor())  # before any source or tick has read the clock
+        assert await asyncio.to_thread(seen.told.wait, 5)
+        monitoring.cancel()
     assert seen.alerts == []
     assert app.engine.now < START + 10 * SECOND
-
-
-class FillingDisk:
-    """An outbox whose disk is full when the first alert gets there."""
-
-    def __init__(self):
-        self.failing, self.write = "", asyncio.Event()
-
-    async def append(self, messages, notes=None):
-        await self.write.wait()
-        self.failing = "disk full"
-
-
-async def test_no_check_point_covers_an_alert_that_the_disk_refused_meanwhile(tmp_path):
-    app = App(parts(tmp_path))
-    app.outbox = FillingDisk()
-    deciding = asyncio.create_task(app.decide(reading(95, START)))
-    await asyncio.sleep(0)  # the alert is on its way to the disk
-    saving = asyncio.create_task(app._save())
-    await asyncio.sleep(0)
-    assert not deciding.done()
-    app.outbox.write.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(saving, deciding)
-    assert checkpoint.load(tmp_path / "engine.checkpoint") is None

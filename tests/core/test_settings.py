@@ -7,8 +7,8 @@ import pytest
 
 from agent.components import ConfigError
 from agent.compose import compose
+from agent.runtime.data_watch import config_warnings
 from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
-from agent.silence import doubts
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -114,7 +114,7 @@ def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
     parts = compose(load(write(tmp_path, text)))
     assert type(parts.steps["any"]).__name__ == "Auto"
     assert parts.rules["strange"].raise_limit == "score >= 1"
-    assert not [doubt for doubt in doubts(parts) if doubt.startswith("detector")]
+    assert not [doubt for doubt in config_warnings(parts) if doubt.startswith("detector")]
 
 
 def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
@@ -128,6 +128,6 @@ def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
 
 def test_a_detector_that_nothing_reads_is_told(tmp_path):
     settings = load(write(tmp_path, SOURCE + '[detector.any]\nmetric = "pressure"\n'))
-    assert doubts(compose(settings)) == [
+    assert config_warnings(compose(settings)) == [
         'detector.any: no rule looks at its scores; add a table [rule.NAME] with on = "any"'
     ]

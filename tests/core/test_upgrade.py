@@ -12,12 +12,12 @@ import pytest
 
 from agent import checkpoint, settings
 from agent.alerts import Identity
-from agent.app import App
-from agent.clock import HostClock
 from agent.components import build, keys_of
 from agent.compose import compose
 from agent.engine import Engine
 from agent.fingerprints import fingerprints
+from agent.runtime.app import App
+from agent.runtime.host_clock import HostClock
 from sensors.batch import Batch
 
 HERE = Path(__file__).parent / "upgrade"
@@ -75,7 +75,7 @@ def started(tmp_path):
 
 async def resumed(app):
     async with app.outbox:
-        app._resume()
+        app.resume()
     return app
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agent.clock import HostClock
 from agent.compose import compose
+from agent.runtime.host_clock import HostClock
 from agent.settings import Settings
 from sensors.batch import Batch
 

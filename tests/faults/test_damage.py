@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from agent import checkpoint
-from agent.app import App
 from agent.compose import compose
+from agent.runtime.app import App
 from agent.settings import Settings
 from sensors.batch import Batch
 from tests.brokers import missing
@@ -54,7 +54,7 @@ def state(tmp_path_factory):
         async with app.outbox:
             await decide(app, 0, 95.0)
             await decide(app, 1, 20.0)
-            await app._save()
+            await app.checkpointer.save()
             await decide(app, 8, 95.0)
             shutil.copytree(place / "live", place / "killed")
 

@@ -101,7 +101,7 @@ async def test_a_full_disk_is_survived_told_and_forgotten(tmp_path, line, small_
             say(ours, f"m{number}", 95)
         await until(lambda: all(told("raised", "hot", f"m{number}") for number in range(300)))
         await until(lambda: told("raised", "agent_disk", "a"))
-        await agent.says("check-point:")
+        await agent.says("checkpoint:")
         for number in range(300):
             say(ours, f"m{number}", 10)
         await until(lambda: all(told("resolved", "hot", f"m{number}") for number in range(300)))

@@ -11,10 +11,10 @@ import pytest
 from agent.alerts import Identity
 from agent.components import REGISTRY
 from agent.compose import compose
-from agent.messages import encode
-from agent.notes import Notes
+from agent.runtime.incident_journal import IncidentJournal
+from agent.runtime.machine_state import MachineState
+from agent.runtime.messages import encode
 from agent.settings import Settings
-from agent.summary import Summary
 from sensors.batch import tick
 from sensors.codecs.csv import Csv
 from sensors.codecs.influx import Influx
@@ -123,7 +123,7 @@ def line(chance, kind, pool, now):
 @pytest.mark.parametrize("seed", range(6))
 def test_no_garbage_ends_the_engine_and_all_it_says_is_json(seed):
     chance = random.Random(seed)
-    engine, summary, notes, now = compose(everything()).engine(), Summary(IDENTITY), Notes({}), START
+    engine, summary, notes, now = compose(everything()).engine(), MachineState(IDENTITY), IncidentJournal({}), START
     readers, rows, said = codecs(), 0, 0
     normal = [repr(chance.gauss(50, 2)) for _ in range(20)]
     for _ in range(25):

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 
 from agent.compose import compose
-from agent.messages import encode
+from agent.runtime.messages import encode
 from agent.settings import Settings
 from sensors.batch import Batch
 

@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from agent.memory import keep_freed_memory
+from agent.ops.memory import keep_freed_memory
 if len(sys.argv) > 1 and not keep_freed_memory():
     print(-1)
 else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from agent.ops import counters
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,6 +20,10 @@ def _build_reference():
 def test_the_reference_page_is_what_the_code_says():
     reference = _build_reference()
     assert reference.PAGE.read_text() == reference.page(), "run `make docs`"
+
+
+def test_the_page_of_counters_is_what_the_code_says():
+    assert (ROOT / "docs" / "counters.md").read_text() == counters.page(), "run `make docs`"
 
 
 def test_a_docstring_becomes_a_row_a_key():

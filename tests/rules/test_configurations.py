@@ -10,7 +10,7 @@ import pytest
 from agent import checkpoint
 from agent.components import ConfigError
 from agent.compose import compose
-from agent.messages import encode
+from agent.runtime.messages import encode
 from agent.settings import load
 from sensors.simulated.orders import Orders
 

@@ -13,7 +13,7 @@ from agent.components import REGISTRY
 from agent.detectors.history.views import VIEWS
 from agent.findings import VIEWS as WORDS
 from agent.findings import reason
-from agent.messages import encode
+from agent.runtime.messages import encode
 from sensors.batch import Batch
 from tests.core.streams import START, parts
 from tests.integration.agent_process import ROOT

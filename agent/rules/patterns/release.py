@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from agent.rows import Rows, State
+from agent.core.series import Stateful
+from agent.rows import Rows
 from agent.rules.patterns.table import Table
+from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
 NEVER = -(2**62)
 END = 2**62
 
 
-@dataclass(slots=True)
-class Release:
+@dataclass
+class Release(Stateful):
     """The watermark and the rows that wait for it, as in Flink.
 
     The watermark is the highest time seen, of all series, less `delay`; it moves after the row that moves it has been
@@ -38,7 +41,10 @@ class Release:
     latest: int = NEVER
     seen: int = NEVER
     now: int = NEVER
-    waiting: Table | None = None
+    waiting: SeriesRows[Table] = field(default_factory=lambda: SeriesRows(Table.snapshot, Table.restored))
+
+    remembers: ClassVar = {"waiting": "waiting"}
+    shared: ClassVar = {name: (name, max) for name in ("late", "highest", "latest", "seen", "now")}
 
     def pass_on(self, rows: Rows, table: Table, usable: Ints) -> tuple[Table, Ints]:
         """The rows released, in order, and the watermark after each row of the batch, `(n,)`.
@@ -57,11 +63,12 @@ class Release:
         self.late += int(len(table) - np.count_nonzero(in_time))
         if not in_time.all():
             table = table.take(in_time)
-        if self.waiting is not None:
-            table = self.waiting.joined(table)
+        if self.waiting.rows is not None:
+            table = self.waiting.rows.then(table)
         spot = np.searchsorted(after, table.end)
         released = spot < len(after)
-        self.waiting = table.take(~released)
+        self.touch(table.key[released])
+        self.waiting.rows = table.take(~released)
         table = table.take(released)
         table.at = rows.at[spot[released]]
         return table.take(np.argsort(table.end, kind="stable")), after
@@ -75,40 +82,30 @@ class Release:
         if self.seen == NEVER or silent <= 0 or self.latest + silent <= self.highest:
             return None
         self.highest = self.latest + silent
-        if self.waiting is None:
+        waiting = self.waiting.rows
+        if waiting is None:
             return None
-        released = self.waiting.end <= self.highest - self.delay
-        table, self.waiting = self.waiting.take(released), self.waiting.take(~released)
+        released = waiting.end <= self.highest - self.delay
+        self.touch(waiting.key[released])
+        table, self.waiting.rows = waiting.take(released), waiting.take(~released)
         table.at = np.full(len(table), -1)
         return table.take(np.argsort(table.end, kind="stable"))
 
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: a watermark after it was wrong, and what waits for it."""
         if self.highest - self.delay > to:
-            self.late += 0 if self.waiting is None else len(self.waiting)
             self.highest = self.latest = NEVER
-            self.waiting = None
+            if self.waiting.rows is not None:
+                self.late += len(self.waiting.rows)
+                self.touch(self.waiting.rows.key)
+                self.waiting.rows = None
 
     def drain(self) -> Table | None:
         """All rows that wait: time has come to its end."""
-        table, self.waiting, self.highest = self.waiting, None, END
+        table, self.highest = self.waiting.rows, END
         if table is None:
             return None
+        self.touch(table.key)
+        self.waiting.rows = None
         table.at = np.full(len(table), -1)
         return table.take(np.argsort(table.end, kind="stable"))
-
-    def snapshot(self) -> State:
-        waiting = self.waiting.snapshot() if self.waiting is not None and len(self.waiting) else None
-        return {
-            "late": self.late,
-            "highest": self.highest,
-            "latest": self.latest,
-            "seen": self.seen,
-            "now": self.now,
-            "waiting": waiting,
-        }
-
-    def restore(self, state: State) -> None:
-        self.late, self.highest, self.latest = int(state["late"]), int(state["highest"]), int(state["latest"])
-        self.seen, self.now = int(state["seen"]), int(state["now"])
-        self.waiting = None if state["waiting"] is None else Table.restored(state["waiting"])

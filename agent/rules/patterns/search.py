@@ -9,18 +9,18 @@ rows as a pattern's beginning needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
 from agent.expressions.syntax import Node
-from agent.rows import State
-from agent.rules.grouped import grown
 from agent.rules.patterns.mapped import Function, Mapped
 from agent.rules.patterns.matcher import Matcher, Thread
 from agent.rules.patterns.prefix import Prefix, on_rows
 from agent.rules.patterns.table import Table
+from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
 Skip = Callable[[Thread, int], int]
@@ -38,8 +38,8 @@ class Match(NamedTuple):
     thread: Thread
 
 
-@dataclass(slots=True)
-class Search:
+@dataclass
+class Search(Stateful):
     """The open start, the kept rows and the count of rows of each series.
 
     Attributes:
@@ -55,10 +55,13 @@ class Search:
     skip: Skip
     within: int
     most_rows: int
-    _kept: Table | None = None
-    _count: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    _bound: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    _open: dict[int, tuple[int, int, list[Thread]]] = field(default_factory=dict)  # start time, rows fed, threads
+
+    remembers: ClassVar = {"": "_numbers", "kept": "_kept", "open": "_open"}
+
+    def __post_init__(self) -> None:
+        self._numbers = SeriesState(count=Field(np.int64), bound=Field(np.int64))
+        self._kept: SeriesRows[Table] = SeriesRows(Table.snapshot, Table.restored)
+        self._open = SeriesRecords()  # [start time, rows fed, threads, each counted from the start]
 
     def advance(self, new: Table, watermark: tuple[Ints, Ints] | None) -> tuple[Table, list[Match], Mapped]:
         """Take rows in order of time and find what they complete.
@@ -81,7 +84,7 @@ class Search:
         keys = table.key[bounds[:-1]]
         cuts = np.searchsorted(starts, bounds)
         keep = np.maximum(bounds[1:] - max(len(self.prefix) - 1, 0), bounds[:-1])
-        busy = np.flatnonzero((np.diff(cuts) > 0) | np.isin(keys, list(self._open)))
+        busy = np.flatnonzero((np.diff(cuts) > 0) | np.isin(keys, list(self._open.of)))
         if len(busy):
             mapped.columns = {name: column.tolist() for name, column in table.columns.items()}
             series = _Series(self, table, mapped, watermark)
@@ -93,7 +96,8 @@ class Search:
                     keep[which] = kept_from
         length = bounds[1:] - keep
         rows = np.repeat(keep - np.append(0, np.cumsum(length)[:-1]), length) + np.arange(int(length.sum()))
-        self._kept = table.take(rows) if self._kept is None else self._kept.joined(table.take(rows))
+        kept = self._kept.rows
+        self._kept.rows = table.take(rows) if kept is None else kept.then(table.take(rows))
         matches.sort(key=lambda match: match[:4])
         return table, matches, mapped
 
@@ -102,60 +106,49 @@ class Search:
         if watermark is None or not self.within or len(watermark[0]) == 0:
             return []
         reached = int(watermark[0][-1]) - self.within
-        return [key for key, (time, _, _) in self._open.items() if time <= reached]
+        expired = [key for key, (time, _, _) in self._open.of.items() if time <= reached]
+        self.touch(np.array(expired, np.int64))
+        return expired
 
     def _with_kept(self, new: Table, expired: list[int]) -> Table:
         """The new rows with the kept ones of their series before them, by series; what is not touched stays kept."""
         if len(new):
-            size = int(new.key.max()) + 1
-            self._count, self._bound = grown(self._count, size, 0), grown(self._bound, size, 0)
+            self._numbers.grow(int(new.key.max()) + 1)
+            count = self._numbers["count"]
             order = np.argsort(new.key, kind="stable")
             new = new.take(order)
             first = np.flatnonzero(np.append(True, new.key[1:] != new.key[:-1]))
             length = np.diff(np.append(first, len(new)))
-            new.number = np.arange(len(new)) - np.repeat(first, length) + self._count[new.key]
-            self._count[new.key[first]] += length
-        if self._kept is None or len(self._kept) == 0:
+            new.number = np.arange(len(new)) - np.repeat(first, length) + count[new.key]
+            count[new.key[first]] += length
+        kept = self._kept.rows
+        if kept is None or len(kept) == 0:
             return new
-        touched = np.zeros(len(self._count), np.bool_)
+        touched = np.zeros(len(self._numbers), np.bool_)
         touched[new.key] = True
         touched[expired] = True
-        mine = touched[self._kept.key]
-        old = self._kept.take(mine)
-        self._kept = self._kept.take(~mine)
+        mine = touched[kept.key]
+        old = kept.take(mine)
+        self._kept.rows = kept.take(~mine)
         if len(old) == 0:
             return new
         old.at = np.full(len(old), -1)
-        table = old.joined(new)
+        table = old.then(new)
         return table.take(np.argsort(table.key, kind="stable"))
 
-    def snapshot(self) -> State:
-        return {
-            "kept": self._kept.snapshot() if self._kept is not None and len(self._kept) else None,
-            "count": self._count.copy(),
-            "bound": self._bound.copy(),
-            "open": [
-                [key, time, fed, [list(thread) for thread in threads]]
-                for key, (time, fed, threads) in self._open.items()
-            ],
-        }
-
     def restore(self, state: State) -> None:
-        self._kept = None if state["kept"] is None else Table.restored(state["kept"])
-        self._count, self._bound = np.array(state["count"], np.int64), np.array(state["bound"], np.int64)
-        self._open = {
-            int(key): (int(time), int(fed), [tuple(int(row) for row in thread) for thread in threads])
-            for key, time, fed, threads in state["open"]
-        }
+        super().restore(_upgraded(state))
+        self._numbers.grow(self.series)
 
-    def evict(self, keys: Ints) -> None:
-        """Forget these series."""
-        if self._kept is not None:
-            self._kept = self._kept.take(~np.isin(self._kept.key, keys))
-        known = keys[keys < len(self._count)]
-        self._count[known] = self._bound[known] = 0
-        for key in keys.tolist():
-            self._open.pop(key, None)
+    def merge(self, keys: Ints, state: State) -> None:
+        super().merge(keys, _upgraded(state))
+        self._numbers.grow(self.series)
+
+
+def _upgraded(state: State) -> State:
+    """As it is saved today; open starts were a list `[[series, start time, rows fed, threads]]` once."""
+    found = state["open"]
+    return {**state, "open": {str(key): more for key, *more in found}} if isinstance(found, list) else state
 
 
 class _Series:
@@ -181,8 +174,9 @@ class _Series:
         """Settle the starts of a series; the first row to keep for an open one, else -1."""
         search, base = self.s, self.number[low]
         settled = -1  # where in the batch the starts so far were settled
-        bound = int(search._bound[key]) - base + low
-        opened = search._open.pop(key, None)
+        settled_to = search._numbers["bound"]
+        bound = int(settled_to[key]) - base + low
+        opened = search._open.of.pop(key, None)
         if opened is not None:
             _, fed, relative = opened
             threads = [tuple(low + row for row in thread) for thread in relative]
@@ -208,12 +202,12 @@ class _Series:
                 if search.within and self.reached is not None and self.reached >= time:
                     settled = max(settled, self.expiry(time))
                     continue
-                search._open[key] = (self.end[start], high - start, [tuple(r - start for r in t) for t in threads])
-                search._bound[key] = bound - low + base
+                search._open.of[key] = [self.end[start], high - start, [[r - start for r in t] for t in threads]]
+                settled_to[key] = bound - low + base
                 return start
             else:
                 settled = max(settled, self.at[end] if end >= 0 else self.expiry(self.end[start] + search.within))
-        search._bound[key] = bound - low + base
+        settled_to[key] = bound - low + base
         return -1
 
     def begun(self, start: int) -> tuple[int, list[Thread], Thread | None]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import State
 from agent.expressions.syntax import Kind
-from agent.rows import Rows, State
+from agent.rows import Rows
 from sensors.batch import Ints, Text
 
 TIMES = ("time", "start", "end")
@@ -61,7 +62,7 @@ class Table:
             self.key[index], self.number[index], self.start[index], self.end[index], self.at[index], columns
         )
 
-    def joined(self, other: Table) -> Table:
+    def then(self, other: Table) -> Table:
         """These rows, then the others."""
         if len(self) == 0:
             return other
@@ -106,6 +107,8 @@ class Table:
             name: np.array([*column, None], dtype=object)[:-1] if isinstance(column, list) else np.array(column)
             for name, column in state["columns"].items()
         }
+        if any(len(column) != len(key) for column in (number, start, end, *columns.values())):
+            raise ValueError("the rows of a pattern have columns of different lengths")
         return cls(key, number, start, end, np.full(len(key), -1), columns)
 
 

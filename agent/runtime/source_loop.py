@@ -8,18 +8,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from agent.backoff import Backoff
-from agent.clock import TOLERANCE, HostClock
-from agent.service import Progress
+from agent.ops.systemd import Progress
+from agent.runtime.host_clock import TOLERANCE, HostClock
 from sensors.batch import Batch, Naming, tick
-from sensors.source import Source, SourceError
+from sensors.source import Positioned, Source, SourceError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Reading:
+class SourceLoop:
     """Hands each batch of each source, named and with the steps of the host clock in it, to `take`.
 
     A source that fails is closed, and opened again after a jittered pause; the others do not notice. Where nothing
@@ -32,7 +33,7 @@ class Reading:
         tick_seconds: how often the clock is told; 0 = never.
         opened: told when a source is open, before it is read.
         ended: told when there is no more to come from a source.
-        behind: sources that are read again from a position. Until each has handed over something, or for
+        replayed: sources that are read again from a position. Until each has handed over something, or for
             `patience_seconds`, the clock is not told: what they have may say otherwise.
     """
 
@@ -43,7 +44,7 @@ class Reading:
     clock: HostClock = field(default_factory=HostClock)
     opened: Callable[[str], Awaitable[None]] | None = None
     ended: Callable[[str], None] | None = None
-    behind: set[str] = field(default_factory=set)
+    replayed: set[str] = field(default_factory=set)
     patience_seconds: float = 10.0
 
     async def run(self) -> None:
@@ -68,7 +69,7 @@ class Reading:
                         await self.opened(name)
                     async for batch in source:
                         self.progress.beat(name)
-                        self.behind.discard(name)
+                        self.replayed.discard(name)
                         rows += len(batch)
                         step = batch.clock_step if own else self._step(batch)
                         await self.take(dataclasses.replace(named(batch), clock_step=step))
@@ -86,7 +87,7 @@ class Reading:
     def _end(self, name: str, source: Source, rows: int) -> None:
         """Say what came of a source, and aloud if that is less than it should be."""
         faults = source.counters.faults()
-        old = not rows and name in self.behind
+        old = not rows and name in self.replayed
         level = logging.WARNING if faults or not rows else logging.INFO
         said = ["nothing new; to begin anew remove the state, or use agent replay" if old else f"{rows} readings"]
         log.log(level, "source %s: ended; %s", name, "; ".join([*said, faults] if faults else said))
@@ -100,7 +101,7 @@ class Reading:
         while True:
             await asyncio.sleep(self.tick_seconds)
             self.progress.beat("clock")
-            if self.behind and time.monotonic() - started < self.patience_seconds:
+            if self.replayed and time.monotonic() - started < self.patience_seconds:
                 continue
             await self.take(dataclasses.replace(tick(self.clock.wall()), clock_step=noted_step(self.clock)))
 
@@ -116,6 +117,11 @@ def noted_step(clock: HostClock) -> int:
     if clock.steps > steps:
         log.warning("the host clock was set by %+.3f s", step / 1e9)
     return step
+
+
+def positions(sources: Mapping[str, Source]) -> dict[str, dict[str, Any]]:
+    """Where the sources stand that can be read again; exact between two batches."""
+    return {name: dict(source.position()) for name, source in sources.items() if isinstance(source, Positioned)}
 
 
 def keeps_time(source: object) -> bool:

@@ -10,19 +10,9 @@ import numpy as np
 from agent.control import SELF
 from sensors.batch import Batch, Text
 
-RULES = {
-    "agent_disk": {
-        "on": SELF,
-        "when": "disk_failing >= 1",
-        "signal": "disk",
-        "severity": "critical",
-    }
-}
-"""Rules of every agent; a table `[rule.agent_disk]` in the configuration replaces the one of its name."""
-
 
 @dataclass(slots=True)
-class SelfWatch:
+class SelfMonitor:
     """Tells the engine when the disk begins to fail, and when it is well again.
 
     Attributes:

@@ -1,15 +1,15 @@
 """What is remembered of incidents beside their alerts, so that a crash makes neither a second raise nor a gap.
 
-A note is written in the same transaction as the alert it belongs to; the check-point comes later and covers it. At
-the start the check-point is loaded first, and then a note is
+A note is written in the same transaction as the alert it belongs to; the checkpoint comes later and covers it. At
+the start the checkpoint is loaded first, and then a note is
 
-* passed over if the check-point covers it (it is as old or older, by the sequence of alerts);
-* passed over if what led to it will be read again from the position in the check-point: the same alerts come again,
+* passed over if the checkpoint covers it (it is as old or older, by the sequence of alerts);
+* passed over if what led to it will be read again from the position in the checkpoint: the same alerts come again,
   with the same ids and numbers, and the outbox drops them;
 * adopted otherwise: what was read is gone, the note is all there is.
 
-The mark beside the notes says where the sources stood; it serves if the check-point is lost or damaged. For that
-case notes of incidents that fire are kept although a check-point covers them.
+The mark beside the notes says where the sources stood; it serves if the checkpoint is lost or damaged. For that
+case notes of incidents that fire are kept although a checkpoint covers them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from agent.engine import Decisions, Engine
 log = logging.getLogger(__name__)
 
 _INCIDENT = "incident/"
-_NONSENSE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, IndexError)
+UNFIT = (KeyError, TypeError, ValueError, OverflowError)
+"""What a state raises that is damaged or another version's; anything else is a bug."""
 
 
 @dataclass(slots=True)
-class Notes:
+class IncidentJournal:
     """The notes of one agent.
 
     Attributes:
@@ -39,7 +40,7 @@ class Notes:
     """
 
     prints: Mapping[str, str]
-    _uncovered: set[str] = field(default_factory=set)
+    _pending: set[str] = field(default_factory=set)
     _firing: set[str] = field(default_factory=set)
 
     def of(self, decisions: Decisions, source: str, positions: Mapping[str, Any]) -> dict[str, bytes | None]:
@@ -54,23 +55,23 @@ class Notes:
             sequence, now = int(saved["sequence"]), int(saved["now"])
         if decisions.silences is not None:
             notes["silences"] = orjson.dumps(decisions.silences)
-        self._uncovered |= notes.keys()
+        self._pending |= notes.keys()
         if sequence:
             notes["mark"] = orjson.dumps({"sequence": sequence, "now": now, "positions": positions})
         return notes
 
     def begin_save(self) -> set[str]:
-        """The notes that a check-point of the present state will cover."""
-        covered, self._uncovered = self._uncovered, set()
+        """The notes that a checkpoint of the present state will cover."""
+        covered, self._pending = self._pending, set()
         return covered
 
     def saved(self, covered: set[str]) -> dict[str, bytes | None]:
-        """The check-point is safe: the notes to remove."""
-        return dict.fromkeys(covered - self._uncovered - self._firing)
+        """The checkpoint is safe: the notes to remove."""
+        return dict.fromkeys(covered - self._pending - self._firing)
 
     def not_saved(self, covered: set[str]) -> None:
-        """The check-point could not be written."""
-        self._uncovered |= covered
+        """The checkpoint could not be written."""
+        self._pending |= covered
 
     def resume(
         self,
@@ -80,27 +81,27 @@ class Notes:
         replayed: Iterable[str],
         unfit: Container[str] = (),
     ) -> dict[str, Any]:
-        """Adopt what the check-point does not know.
+        """Adopt what the checkpoint does not know.
 
         Args:
             kept: notes of the outbox.
-            engine: as restored from the check-point.
-            sequence: of the last alert that the check-point knows; None if there is no check-point.
-            replayed: sources that will be read again from where the check-point was.
-            unfit: rules that the check-point has, but did not fit.
+            engine: as restored from the checkpoint.
+            sequence: of the last alert that the checkpoint knows; None if there is no checkpoint.
+            replayed: sources that will be read again from where the checkpoint was.
+            unfit: rules that the checkpoint has, but did not fit.
 
         Returns:
-            Where the sources stood at the last alert, by name, if there is no check-point; else nothing.
+            Where the sources stood at the last alert, by name, if there is no checkpoint; else nothing.
         """
         again = set(replayed)
         for name, note in kept.items():
             if name == "silences" or name.startswith(_INCIDENT):
-                self._uncovered.add(name)
+                self._pending.add(name)
                 try:
                     self._adopt(
                         name, orjson.loads(note), engine, -1 if sequence is None else sequence, again, unfit
                     )
-                except _NONSENSE as error:
+                except UNFIT as error:
                     log.error("the note %s is damaged (%r); going on without it", name, error)
         if sequence is not None or "mark" not in kept:
             return {}
@@ -108,7 +109,7 @@ class Notes:
             mark = orjson.loads(kept["mark"])
             engine.go_on(int(mark["sequence"]), int(mark["now"]))
             return dict(mark["positions"])
-        except _NONSENSE as error:
+        except UNFIT as error:
             log.error("the note of positions is damaged (%r); going on without it", error)
             return {}
 

@@ -1,6 +1,7 @@
 """The live view: machines, their windows and scores, the last alerts. It only looks on.
 
-`update` is called for each batch and costs a few array assignments; drawing happens a few times a second in `run`.
+`update` is called for each batch, in a thread of its own, and costs a few array assignments; drawing happens a few
+times a second in `run`.
 Of many machines the worst are shown.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,17 +22,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from agent.alerts import Change
-from agent.engine import Decisions, Engine
-from agent.keys import KeyTable
-from agent.notices import COLOURS, SEVERITIES, Notice, clock, duration, notices
+from agent.alerts import Change, Label
+from agent.keys import Name
+from agent.ops.alert_lines import COLOURS, SEVERITIES, AlertLine, alert_lines, clock, duration
+from agent.ops.observers import Observation
 from agent.rows import Rows
-from sensors.batch import Batch, Floats
+from sensors.batch import Floats
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _HISTORY = 24  # drawings that the small curve reaches back
 _OPEN_LIMIT = 10_000  # incidents kept to tell a machine's state
 _CURVES = 1000  # series that get a curve
+
+
+_Row = tuple[tuple[str, ...], int, AlertLine | None]
+"""Grouping and row of a series, and the worst of its open incidents."""
 
 
 @dataclass(slots=True)
@@ -39,16 +45,16 @@ class _Column:
 
     step: str
     name: str
-    table: KeyTable
+    by: tuple[str, ...]
     last: Floats = field(default_factory=lambda: np.zeros(0))
     past: npt.NDArray[np.float64] = field(default_factory=lambda: np.full((_CURVES, _HISTORY), np.nan))
 
-    def put(self, rows: Rows) -> None:
+    def put(self, rows: Rows, series: int) -> None:
         known = rows.key >= 0
         keys, values = rows.key, rows.values[self.name]
         if not known.all():
             keys, values = keys[known], values[known]
-        more = len(self.table) - len(self.last)
+        more = series - len(self.last)
         if more > 0:
             self.last = np.concatenate([self.last, np.full(more, np.nan)])
         self.last[keys] = values  # of equal keys the last one stays
@@ -74,7 +80,7 @@ class _Column:
         return "".join(_BLOCKS[level] for level in ((past - low) / (high - low) * 7.99).astype(int).tolist())
 
 
-class View:
+class LiveView:
     """Draws what the engine decides.
 
     Args:
@@ -95,39 +101,48 @@ class View:
     ) -> None:
         self._title, self._subscribe, self._counters, self._rate = title, subscribe, counters, rate
         self.console = console or Console()
-        self._engine: Engine | None = None
+        self._lock = threading.Lock()  # drawn in one thread, updated in another
+        self._labels: Mapping[str, Label] | None = None
+        self._names: dict[tuple[str, ...], Sequence[Name | None]] = {}
         self._columns: dict[str, _Column] = {}
-        self._open: dict[str, Notice] = {}
-        self._alerts: deque[Notice] = deque(maxlen=50)
+        self._open: dict[str, AlertLine] = {}
+        self._alerts: deque[AlertLine] = deque(maxlen=50)
         self._raw: dict[str, int] = {}
         self._started = time.monotonic()
         self._samples = self._raised = 0
         self._speed: deque[tuple[float, int]] = deque(maxlen=int(5 * rate) + 1)
         self._event_time = 0
 
-    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
-        """Note what was decided on the batch. After a reload the engine may be another one."""
-        if engine is not self._engine:
-            self._engine, self._columns = engine, {}
+    def update(self, observation: Observation) -> None:
+        """Note what was decided on a batch."""
+        with self._lock:
+            self._update(observation)
+
+    def _update(self, observation: Observation) -> None:
+        batch, decisions = observation.batch, observation.decisions
+        if observation.labels is not self._labels:  # the engine is another one, after a reload
+            self._labels, self._names, self._columns = observation.labels, {}, {}
+        self._names |= {series.by: series.names for series in observation.series.values()}
         self._samples += len(batch)
         if len(batch):
             self._event_time = int(batch.time[-1])
         for step, rows in decisions.results.items():
             if len(rows) and rows.values:
+                by, names = observation.series[step]
                 if step not in self._columns:
-                    self._columns[step] = _Column(step, _shown(rows), engine.series(step))
-                self._columns[step].put(rows)
+                    self._columns[step] = _Column(step, _shown(rows), by)
+                self._columns[step].put(rows, len(names))
         for alert in decisions.alerts:
             self._raised += alert.change is Change.RAISED
             if alert.change is Change.RESOLVED:
                 self._open.pop(alert.incident, None)
             else:
-                self._open[alert.incident] = Notice.of(alert)
+                self._open[alert.incident] = AlertLine.of(alert)
                 if len(self._open) > _OPEN_LIMIT:
                     self._open.pop(next(iter(self._open)))
         for name, rows in decisions.raw.items():
             self._raw[name] = self._raw.get(name, 0) + len(rows)
-        self._alerts.extend(notices(engine, decisions))
+        self._alerts.extend(alert_lines(observation))
 
     async def run(self) -> None:
         """Draw until cancelled; the last picture stays on the screen."""
@@ -141,6 +156,10 @@ class View:
 
     def draw(self) -> RenderableType:
         """The picture of now."""
+        with self._lock:
+            return self._draw()
+
+    def _draw(self) -> RenderableType:
         now = time.monotonic()
         self._speed.append((now, self._samples))
         for column in self._columns.values():
@@ -178,41 +197,42 @@ class View:
         table.add_column("", no_wrap=True)
         table.add_column("state")
         shown, total = self._worst(columns, most)
-        for keys, row, notice in shown:
-            own = [column for column in columns if column.table is keys]
-            values = [column.value(row) if column.table is keys else "" for column in columns]
-            colour = COLOURS[notice.severity] if notice else "green"
-            state = f"{notice.severity}: {notice.rule} since {clock(notice.time)}" if notice else "ok"
+        for by, row, line in shown:
+            own = [column for column in columns if column.by == by]
+            values = [column.value(row) if column.by == by else "" for column in columns]
+            colour = COLOURS[line.severity] if line else "green"
+            state = f"{line.severity}: {line.rule} since {clock(line.time)}" if line else "ok"
             curve = Text(own[0].curve(row), colour)
-            table.add_row(_safe(" ".join(keys.name(row))), *values, curve, Text(state, colour))
+            table.add_row(_safe(" ".join(self._names[by][row] or ())), *values, curve, Text(state, colour))
         if total > len(shown):
             table.add_row(Text(f"... and {total - len(shown):,} more", "dim"))
         return table
 
-    def _worst(self, columns: list[_Column], most: int) -> tuple[list[tuple[KeyTable, int, Notice | None]], int]:
+    def _worst(self, columns: list[_Column], most: int) -> tuple[list[_Row], int]:
         """At most `most` series, those with the worst open incident first, and how many there are."""
-        worst: dict[str, Notice] = {}
-        for notice in self._open.values():
-            known = worst.get(notice.machine)
-            if known is None or SEVERITIES.index(notice.severity) > SEVERITIES.index(known.severity):
-                worst[notice.machine] = notice
-        chosen: list[tuple[KeyTable, int, Notice | None]] = []
-        calm: list[tuple[KeyTable, int, Notice | None]] = []
+        worst: dict[str, AlertLine] = {}
+        for line in self._open.values():
+            known = worst.get(line.machine)
+            if known is None or SEVERITIES.index(line.severity) > SEVERITIES.index(known.severity):
+                worst[line.machine] = line
+        chosen: list[_Row] = []
+        calm: list[_Row] = []
         total = 0
-        for keys in {id(column.table): column.table for column in columns}.values():
-            seen = np.zeros(len(keys.names), np.bool_)
+        for by in dict.fromkeys(column.by for column in columns):
+            names = list(self._names[by])
+            seen = np.zeros(len(names), np.bool_)
             for column in columns:
-                if column.table is keys:
+                if column.by == by:
                     seen[: len(column.last)] |= np.isfinite(column.last[: len(seen)])
-            for row, name in enumerate(keys.names):
+            for row, name in enumerate(names):
                 incident = worst.get(" ".join(name)) if worst and name is not None else None
                 if name is None or not (seen[row] or incident):  # the agent itself has no value in these columns
                     continue
                 total += 1
                 if incident is not None:
-                    chosen.append((keys, row, incident))
+                    chosen.append((by, row, incident))
                 elif len(calm) < most:
-                    calm.append((keys, row, None))
+                    calm.append((by, row, None))
         chosen.sort(key=lambda item: -SEVERITIES.index(item[2].severity) if item[2] else 0)
         return (chosen + calm)[:most], total
 
@@ -220,9 +240,9 @@ class View:
         if not self._alerts:
             return Text("no alerts so far", "dim")
         table = Table(box=None, pad_edge=False, show_header=False)
-        for notice in reversed(list(self._alerts)[-most:]):
-            change = Text(f"{notice.severity.upper()} {notice.change}", f"bold {notice.colour}")
-            table.add_row(clock(notice.time), change, Text(notice.what()))
+        for line in reversed(list(self._alerts)[-most:]):
+            change = Text(f"{line.severity.upper()} {line.change}", f"bold {line.colour}")
+            table.add_row(clock(line.time), change, Text(line.what()))
         return table
 
 

@@ -23,7 +23,7 @@ class _Open:
 
 
 @dataclass(slots=True)
-class Summary:
+class MachineState:
     """The open alerts of each machine, kept up to date by the transitions.
 
     State of a machine: `offline` if a deadman rule fires, else the worst severity of its open alerts, else `stale` if

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.alerts import Alert, Change, Identity
+from agent.alerts import Alert, Change, Identity, Message
 from agent.cloudevents import encode_alert
 from agent.engine import Decisions, Engine
-from agent.notices import Lines, Notice, ago, clock, duration, notices
+from agent.ops.alert_lines import AlertLine, LinePrinter, ago, alert_lines, clock, duration, json_lines
+from agent.ops.live_view import LiveView
+from agent.ops.observers import Observation
 from agent.rules import Verdict
-from agent.terminal import View
 from sensors.batch import Batch
 
 SECOND = 10**9
@@ -89,13 +90,13 @@ ALERT = Alert(
 RESOLVED = dataclasses.replace(ALERT, id="2", change=Change.RESOLVED, value=80.0, ended_at=NOON + 9 * SECOND)
 
 
-def _view(height: int = 30) -> tuple[View, io.StringIO]:
+def _view(height: int = 30) -> tuple[LiveView, io.StringIO]:
     stream = io.StringIO()
     console = Console(file=stream, width=120, height=height, force_terminal=True, color_system=None)
-    return View("agent", "mosquitto_sub -t x", lambda: {"sent": 7, "waiting": 0}, console), stream
+    return LiveView("agent", "mosquitto_sub -t x", lambda: {"sent": 7, "waiting": 0}, console), stream
 
 
-def _picture(view: View) -> str:
+def _picture(view: LiveView) -> str:
     with view.console.capture() as capture:
         view.console.print(view.draw())
     return capture.get()
@@ -105,10 +106,14 @@ def _decide(engine: Engine, batch: Batch, alerts: list[Alert] = ()) -> Decisions
     return dataclasses.replace(engine.process(batch), alerts=list(alerts))
 
 
+def _observe(engine: Engine, batch: Batch, alerts: list[Alert] = ()) -> Observation:
+    return Observation.of(engine, batch, _decide(engine, batch, alerts))
+
+
 def test_the_view_shows_machines_values_states_and_how_to_subscribe():
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0, 2.0, 3.0, 4.0])
-    view.update(engine, batch, _decide(engine, batch, [ALERT]))
+    view.update(_observe(engine, batch, [ALERT]))
     lines = _picture(view).splitlines()
     rows = {line.split()[0]: line for line in lines if line.startswith("m")}
     assert "8.00" in rows["m0"]
@@ -121,7 +126,7 @@ def test_the_view_shows_machines_values_states_and_how_to_subscribe():
     assert "sent 7" in lines[0]
     assert "waiting" not in lines[0]
     assert "mosquitto_sub -t x" in lines[-1]
-    view.update(engine, batch, _decide(engine, batch, [RESOLVED]))
+    view.update(_observe(engine, batch, [RESOLVED]))
     assert "critical: overheating" not in _picture(view)
 
 
@@ -130,14 +135,14 @@ def test_a_thousand_machines_cost_little_and_the_worst_is_on_top():
     engine, batch = _engine(), _batch(list(np.linspace(0, 40, 2000)), machines=1000)
     alert = dataclasses.replace(ALERT, machine="m777", series=("m777",))
     decisions = _decide(engine, batch, [alert])
-    view.update(engine, batch, decisions)
+    view.update(Observation.of(engine, batch, decisions))
     picture = _picture(view).splitlines()
     assert len(picture) <= 24
     assert [line for line in picture if line.startswith("m")][1].startswith("m777")
     assert any("and 991 more" in line for line in picture)
     started = time.process_time()
     for _ in range(20):
-        view.update(engine, batch, decisions)
+        view.update(Observation.of(engine, batch, decisions))
         view.draw()
     assert (time.process_time() - started) / 20 < 0.05
 
@@ -145,7 +150,7 @@ def test_a_thousand_machines_cost_little_and_the_worst_is_on_top():
 def test_a_series_without_any_value_is_not_listed():
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0, np.nan, 3.0])
-    view.update(engine, batch, _decide(engine, batch))
+    view.update(_observe(engine, batch))
     rows = {line.split()[0] for line in _picture(view).splitlines() if line.startswith("m")}
     assert rows >= {"m0", "m2"}
     assert "m1" not in rows
@@ -154,7 +159,7 @@ def test_a_series_without_any_value_is_not_listed():
 def test_raw_rows_are_counted_and_listed():
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0, 45.0, 50.0])
-    view.update(engine, batch, _decide(engine, batch))
+    view.update(_observe(engine, batch))
     picture = _picture(view)
     assert "raw hot 2" in picture
     assert "hot: t.mean = 100 °C, limit mean >= 90" in picture
@@ -162,10 +167,10 @@ def test_raw_rows_are_counted_and_listed():
 
 def test_a_name_cannot_command_the_terminal():
     evil = dataclasses.replace(ALERT, machine="\x1b[2J[red]", series=("\x1b[2J[red]",))
-    assert "\x1b" not in Notice.of(evil).line()
+    assert "\x1b" not in AlertLine.of(evil).line()
     view, _ = _view()
     engine, batch = _engine(), _batch([1.0])
-    view.update(engine, batch, _decide(engine, batch, [evil]))
+    view.update(_observe(engine, batch, [evil]))
     assert "\x1b[2J" not in _picture(view)
     assert "?[2J[red]" in _picture(view)
 
@@ -175,43 +180,66 @@ async def test_the_view_draws_until_it_is_cancelled():
     engine, batch = _engine(), _batch([1.0, 2.0, 3.0])
     drawing = asyncio.create_task(view.run())
     await asyncio.sleep(0)
-    view.update(engine, batch, _decide(engine, batch))
+    view.update(_observe(engine, batch))
     drawing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await drawing
     assert "m2" in stream.getvalue()
 
 
-def test_without_a_terminal_each_event_is_one_line():
-    lines = Lines()
-    engine, batch = _engine(), _batch([1.0, 2.0, 50.0])
-    lines.update(engine, batch, _decide(engine, batch, [ALERT, RESOLVED]))
-    raised, resolved, raw = lines.take()
+def _people(observation: Observation) -> list[str]:
+    return [line.line() for line in alert_lines(observation)]
+
+
+def test_without_a_terminal_each_event_is_one_line(capsys):
+    printer = LinePrinter(_people, stop=lambda: None)
+    printer.update(_observe(_engine(), _batch([1.0, 2.0, 50.0]), [ALERT, RESOLVED]))
+    raised, resolved, raw = capsys.readouterr().out.splitlines()
     assert raised.startswith(clock(ALERT.time))
     assert raised.endswith("CRITICAL raised    m2, overheating: t.mean = 90.6 °C, limit mean >= 90")
     assert resolved.endswith("CRITICAL resolved  m2, overheating: t.mean = 80 °C, after 9 s")
     assert raw.endswith("raw       m2, hot: t.mean = 100 °C, limit mean >= 90")
-    assert lines.take() == []
+    printer.update(_observe(_engine(), _batch([])))
+    assert capsys.readouterr().out == ""
 
 
-def test_lines_that_nobody_takes_are_bounded_and_counted():
-    lines = Lines(waiting=10)
-    engine = _engine()
-    for _ in range(25):
-        lines.update(engine, _batch([]), Decisions(alerts=[ALERT]))
-    taken = lines.take()
-    assert taken[0] == "... 15 lines left out"
-    assert len(taken) == 11
+def test_when_nobody_reads_the_lines_any_more_the_printer_asks_to_stop(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    stopped = []
+    printer = LinePrinter(_people, stop=lambda: stopped.append(True))
+    monkeypatch.setattr("sys.stdout", Gone())
+    for _ in range(2):
+        printer.update(_observe(_engine(), _batch([50.0])))
+    assert stopped == [True]
+    assert isinstance(printer.error, BrokenPipeError)
+
+
+def test_the_json_lines_are_the_alerts_and_raw_events_that_go_out():
+    out = [Message(f"{kind}/1", kind, "m", "", kind.encode(), NOON) for kind in ("alert", "state", "raw", "metric")]
+    assert list(json_lines(Observation(_batch([]), Decisions(), out, {}, {}))) == ["alert", "raw"]
+
+
+def test_a_series_that_took_the_place_of_another_does_not_change_what_was_seen_before():
+    engine, batch = _engine(), _batch([50.0])
+    seen = _observe(engine, batch)
+    table = engine.series("hot")
+    table.evict(np.array([0]))
+    table.intern(dataclasses.replace(batch, machines=("other", "m1", "m2")), NOON)
+    assert table.name(0) == ("other",)
+    assert [line.machine for line in alert_lines(seen)] == ["m0"]
 
 
 def test_raw_rows_of_a_huge_batch_are_bounded():
     engine, batch = _engine(), _batch([50.0] * 5000)
-    assert len(list(notices(engine, engine.process(batch)))) == 100
+    assert len(list(alert_lines(_observe(engine, batch)))) == 100
 
 
 def test_the_sentence_of_an_alert_is_what_a_person_reads():
     told = dataclasses.replace(ALERT, message="machine m2: mean t 90.6 °C >= 90 over 5 s")
-    assert Notice.of(told).line().endswith("CRITICAL raised    machine m2: mean t 90.6 °C >= 90 over 5 s")
+    assert AlertLine.of(told).line().endswith("CRITICAL raised    machine m2: mean t 90.6 °C >= 90 over 5 s")
 
 
 @pytest.mark.parametrize(
@@ -219,13 +247,13 @@ def test_the_sentence_of_an_alert_is_what_a_person_reads():
 )
 def test_an_event_from_a_broker_reads_the_same(alert):
     history, _ = encode_alert(alert, Identity("plant", "gateway"))
-    assert Notice.parse(history.body).line() == Notice.of(alert).line()
+    assert AlertLine.parse(history.body).line() == AlertLine.of(alert).line()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"data": 3}', b"\xff", b'{"data": {}, "time": "x"}'])
 def test_what_is_no_alert_event_is_refused(body):
     with pytest.raises(ValueError):  # noqa: PT011  several kinds, each with its own words
-        Notice.parse(body)
+        AlertLine.parse(body)
 
 
 def test_ages_and_durations_are_as_people_say_them():
@@ -238,5 +266,5 @@ def test_ages_and_durations_are_as_people_say_them():
         "2 d",
     ]
     assert (ago(10), ago(3 * SECOND), ago(-600 * SECOND)) == ("now", "3 s ago", "in 10 min")
-    assert Notice.of(ALERT).line(now=ALERT.time + 3 * SECOND).startswith("  3 s ago  CRITICAL")
-    assert "\x1b[1;31mCRITICAL raised" in Notice.of(ALERT).line(colour=True)
+    assert AlertLine.of(ALERT).line(now=ALERT.time + 3 * SECOND).startswith("  3 s ago  CRITICAL")
+    assert "\x1b[1;31mCRITICAL raised" in AlertLine.of(ALERT).line(colour=True)

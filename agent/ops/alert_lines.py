@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from agent.alerts import Alert
-from agent.engine import Decisions, Engine
-from sensors.batch import Batch
+from agent.ops.observers import Observation
 
 SECOND = 10**9
 SEVERITIES = ("info", "warning", "critical", "fatal")
@@ -22,7 +20,7 @@ _SEVERITY_OF_TEXT = {"INFO": "info", "WARN": "warning", "ERROR": "critical", "FA
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class AlertLine:
     """What a line says of one transition. Times are ns since the epoch, UTC.
 
     Attributes:
@@ -47,8 +45,8 @@ class Notice:
     id: str = ""
 
     @classmethod
-    def of(cls, alert: Alert) -> Notice:
-        """The notice of an alert inside the agent."""
+    def of(cls, alert: Alert) -> AlertLine:
+        """The line of an alert inside the agent."""
         return cls(
             time=alert.time,
             change=str(alert.change),
@@ -65,8 +63,8 @@ class Notice:
         )
 
     @classmethod
-    def parse(cls, body: bytes) -> Notice:
-        """The notice of an alert event as it comes from a broker.
+    def parse(cls, body: bytes) -> AlertLine:
+        """The line of an alert event as it comes from a broker.
 
         Raises:
             ValueError: the body is no alert event.
@@ -118,42 +116,47 @@ class Notice:
         return f"{when}  {change} {self.what()}"
 
 
-class Lines:
-    """Prints one line an event: what `--no-tui` shows. Looks on; keeps at most `waiting` lines unprinted.
+class LinePrinter:
+    """Prints one line an event. An observer: what `--no-tui` and `--json` show.
 
     Args:
-        colour: with colours, for a terminal.
-        waiting: most lines kept until `take`; the oldest are left out, and their number is said.
+        lines: of an observation.
+        stop: called when the lines cannot be printed any more, as when the reader of a pipe has gone.
+
+    Attributes:
+        error: why they cannot.
     """
 
-    def __init__(self, colour: bool = False, waiting: int = 10_000) -> None:
-        self._colour = colour
-        self._lines: deque[str] = deque(maxlen=waiting)
-        self._added = 0
+    def __init__(self, lines: Callable[[Observation], Iterable[str]], stop: Callable[[], object]) -> None:
+        self.error: OSError | None = None
+        self._lines, self._stop = lines, stop
 
-    def update(self, engine: Engine, batch: Batch, decisions: Decisions) -> None:
-        """Note what was decided on the batch."""
-        for notice in notices(engine, decisions):
-            self._lines.append(notice.line(self._colour))
-            self._added += 1
-
-    def take(self) -> list[str]:
-        """The lines since the last call."""
-        lines, left_out = list(self._lines), self._added - len(self._lines)
-        self._lines.clear()
-        self._added = 0
-        return [f"... {left_out} lines left out", *lines] if left_out else lines
+    def update(self, observation: Observation) -> None:
+        """Print what there is to say of a batch."""
+        text = "\n".join(self._lines(observation))
+        if not text or self.error is not None:
+            return
+        try:
+            print(text, flush=True)  # noqa: T201
+        except OSError as error:
+            self.error = error
+            self._stop()
 
 
-def notices(engine: Engine, decisions: Decisions) -> Iterator[Notice]:
-    """The transitions and the raw rows of a decision; of each raw rule at most its last 100 rows."""
-    for alert in decisions.alerts:
-        yield Notice.of(alert)
-    for name, rows in decisions.raw.items():
-        label, table = engine.labels[name], engine.series(name)
+def json_lines(observation: Observation) -> Iterator[str]:
+    """The alerts as JSON, as subscribers get them."""
+    return (message.body.decode() for message in observation.messages if message.kind in ("alert", "raw"))
+
+
+def alert_lines(observation: Observation) -> Iterator[AlertLine]:
+    """The transitions and the raw rows of a batch; of each raw rule at most its last 100 rows."""
+    for alert in observation.decisions.alerts:
+        yield AlertLine.of(alert)
+    for name, rows in observation.decisions.raw.items():
+        label, table = observation.labels[name], observation.series[name]
         column = rows.values.get(label.metric)
         for row in range(max(0, len(rows) - 100), len(rows)):
-            yield Notice(
+            yield AlertLine(
                 time=int(rows.end[row]),
                 change="raw",
                 severity=label.severity,

@@ -2,7 +2,7 @@
 
 import json
 
-from agent.summary import Summary
+from agent.runtime.machine_state import MachineState
 from sensors.batch import tick
 from tests.core.streams import parts
 from tests.core.test_control import SECOND, START, reading
@@ -21,7 +21,7 @@ def told(summary, decisions):
 
 def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
     found = parts(TABLES)
-    engine, summary = found.engine(), Summary(found.identity)
+    engine, summary = found.engine(), MachineState(found.identity)
     assert told(summary, engine.process(reading(95, 0))) == [("m", "critical")]
     assert told(summary, engine.process(reading(85, 1))) == [("m", "warning")]
     assert told(summary, engine.process(tick(START + 120 * SECOND))) == [("m", "stale")]
@@ -31,11 +31,11 @@ def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
 def test_a_silent_machine_is_offline_and_a_restart_knows_it():
     tables = {"rule": {**TABLES["rule"], "quiet": {"type": "deadman", "after": "10s"}}}
     found = parts(tables)
-    engine, summary = found.engine(), Summary(found.identity)
+    engine, summary = found.engine(), MachineState(found.identity)
     told(summary, engine.process(reading(95, 0)))
     assert told(summary, engine.process(tick(START + 20 * SECOND))) == [("m", "offline")]
     after = parts(tables)
-    resumed, other = after.engine(), Summary(after.identity)
+    resumed, other = after.engine(), MachineState(after.identity)
     resumed.restore(engine.snapshot())
     other.resume(resumed)
     back = other.update(resumed.process(reading(95, 30)).alerts)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.service import Notifier, OneLine, Progress, RateLimit, feed_watchdog, log_to_stderr
+from agent.ops.logging import OneLine, RateLimit, log_to_stderr
+from agent.ops.systemd import Notifier, Progress, feed_watchdog
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,9 +164,7 @@ def test_the_rate_limit_remembers_a_bounded_number_of_messages():
 
 
 def test_the_log_goes_to_stderr_in_the_journals_form_if_the_journal_reads_it(tmp_path):
-    code = (
-        "import logging; from agent.service import log_to_stderr as s; s(); logging.getLogger('x').info('started')"
-    )
+    code = "import logging; from agent.ops.logging import log_to_stderr as s; s(); logging.getLogger('x').info('started')"
     with (tmp_path / "stderr").open("wb") as stream:
         status = os.fstat(stream.fileno())
         environment = os.environ | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
@@ -178,7 +177,7 @@ def test_the_log_goes_to_stderr_in_the_journals_form_if_the_journal_reads_it(tmp
 def test_an_early_hangup_is_survived():
     code = (
         "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # however the tests were started
-        "from agent.service import survive_early_signals as s; s();"
+        "from agent.ops.systemd import survive_early_signals as s; s();"
         "os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
     done = subprocess.run(

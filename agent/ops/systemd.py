@@ -1,4 +1,4 @@
-"""A good service: what systemd hears, what the watchdog sees, and how the log is written.
+"""A good service: what systemd hears, what the watchdog sees, and what signals do.
 
 The watchdog is fed only while every critical task makes progress: each calls `Progress.beat` once a round, also in
 its back-off, so that a broker that is away is no reason for a restart and a task that hangs is one.
@@ -7,21 +7,15 @@ its back-off, so that a broker that is away is no reason for a restart and a tas
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 import socket
-import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
 
 logger = logging.getLogger(__name__)
-
-_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +127,6 @@ async def feed_watchdog(notifier: Notifier, progress: Progress, status: Callable
         await asyncio.sleep(pause)
 
 
-def tune_garbage_collector() -> None:
-    """Look for reference cycles seldom: decoding makes dictionaries by the thousand and none of them is in a cycle.
-
-    Measured on JSON lines: 0.7 us a line with the collector's defaults, 0.4 us so.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-
-
-def collect_young() -> None:
-    """Free the circles of late. Counted in objects they are few, in bytes of their arrays they may be many."""
-    gc.collect(1)
-
-
 def survive_early_signals() -> None:
     """A reload before there is anything to reload must not end the process. Call it first thing in `main`."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -157,68 +136,3 @@ def end_in_peace() -> None:
     """All is saved: one more signal, while the interpreter ends, must not turn the exit code into a failure."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-
-
-class OneLine(logging.Formatter):
-    """One line an event: for the journal with the level as `<N>`, else with the time in front."""
-
-    def __init__(self, journal: bool) -> None:
-        super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        self._journal = journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if not self._journal:
-            return line
-        return f"<{_PRIORITY.get(record.levelno, 5)}>" + " | ".join(
-            part for part in line.splitlines() if part.strip()
-        )
-
-
-class RateLimit(logging.Filter):
-    """Lets a message through `burst` times in `period` seconds; the next one says how many were left out.
-
-    A message is its constant text and its first argument (the port, the broker), so that one flapping port does
-    not hide another. At most `known` messages are remembered.
-    """
-
-    def __init__(
-        self, burst: int = 5, period: float = 30.0, known: int = 256, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__()
-        self._burst, self._period, self._known, self._clock = burst, period, known, clock
-        self._seen: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        first = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        message = (record.name, record.levelno, record.msg, str(first))
-        now = self._clock()
-        since, count = self._seen.pop(message, (now, 0))
-        left_out = 0
-        if now - since >= self._period:
-            left_out, since, count = max(0, count - self._burst), now, 0
-        self._seen[message] = (since, count + 1)
-        while len(self._seen) > self._known:
-            self._seen.popitem(last=False)
-        if count >= self._burst:
-            return False
-        if left_out:
-            record.msg, record.args = f"{record.getMessage()} ({left_out} more like it were left out)", None
-        return True
-
-
-def log_to_stderr(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send the log to stderr, one line an event, in the journal's form if the journal reads it."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(OneLine(_read_by_journal(stream)))
-    handler.addFilter(RateLimit())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-
-
-def _read_by_journal(stream: TextIO) -> bool:
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -6,17 +6,18 @@ It only looks on, and says each thing once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agent.components import nearest
 from agent.compose import Parts
 from agent.engine import Engine
+from agent.ops.counters import Stats, about, losses
 
 log = logging.getLogger(__name__)
 
 
-def doubts(parts: Parts) -> list[str]:
+def config_warnings(parts: Parts) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
     settings = parts.settings
     read = {
@@ -41,25 +42,33 @@ def doubts(parts: Parts) -> list[str]:
     return found
 
 
-class Silence:
+class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:
         parts: of the configuration.
         engine: notes which columns have not come.
+        stats: what each part has counted.
     """
 
-    def __init__(self, parts: Parts, engine: Engine) -> None:
-        self._parts, self._engine = parts, engine
+    def __init__(self, parts: Parts, engine: Engine, stats: Callable[[], Stats]) -> None:
+        self._parts, self._engine, self._stats = parts, engine, stats
         self._running = set(parts.sources)
         self._said: set[tuple[str, ...]] = set()
 
     def look(self) -> None:
-        """At short intervals: the first frames that could not be read."""
+        """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
             counters = self._parts.sources[name].counters
             if counters.frames_bad or counters.values_bad:
                 self._say(("faults", name), f"source {name}: {counters.faults()}")
+        for part, name, count in losses(self._stats()):
+            kind, _, rest = part.partition(".")
+            if kind == "observer" or name in ("frames_bad", "values_bad"):
+                continue  # said with more to it
+            counter = about(part, name)
+            said = f"{kind} {rest}".rstrip()
+            self._say(("lost", part, name), f"{said}: {name} {count} ({counter.counts}); {counter.advice}")
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""

@@ -1,9 +1,9 @@
-"""Reading: every batch gets the clock's steps that lie before it."""
+"""The loop that reads a source: every batch gets the clock's steps that lie before it."""
 
 import numpy as np
 
-from agent.clock import HostClock
-from agent.reading import Reading
+from agent.runtime.host_clock import HostClock
+from agent.runtime.source_loop import SourceLoop
 from sensors.batch import Batch
 from sensors.source import Counters
 
@@ -41,7 +41,7 @@ async def test_a_batch_read_before_the_clock_was_set_back_leaves_the_step_to_the
     async def take(batch):
         steps.append((batch.read_at, batch.clock_step))
 
-    await Reading({"line": Queue(host, [0, -HOUR, 0, 0])}, take, tick_seconds=0, clock=clock).run()
+    await SourceLoop({"line": Queue(host, [0, -HOUR, 0, 0])}, take, tick_seconds=0, clock=clock).run()
     assert steps == [
         (NOW + SECOND, 0),
         (NOW + 2 * SECOND, 0),

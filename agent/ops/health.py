@@ -15,8 +15,11 @@ from agent.alerts import Message
 from agent.compose import Parts
 from agent.delivery import Delivery
 from agent.engine import Engine
+from agent.ops.counters import Stats
+from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
-from sensors.source import Source
+from agent.outbox.counters import OutboxCounters
+from sensors.source import Counters, Source
 
 
 def version_of_agent() -> str:
@@ -29,15 +32,15 @@ def version_of_agent() -> str:
 
 def report(
     parts: Parts,
-    commands: Mapping[str, Source],
+    sources: Mapping[str, Source],
     engine: Engine,
     outbox: Outbox,
     deliveries: Mapping[str, Delivery],
+    counters: Stats,
     uptime: float,
     clock_steps: int,
 ) -> dict[str, Any]:
     """Counters of everything between the sources (of readings and of commands) and the sinks. Plain JSON."""
-    sources = {**parts.sources, **commands}
     return {
         "uptime_s": round(uptime, 1),
         "version": version_of_agent(),
@@ -66,7 +69,38 @@ def report(
             }
             for name, delivery in deliveries.items()
         },
+        "counters": counters,
     }
+
+
+def stats(
+    sources: Mapping[str, Source],
+    engine: Engine,
+    outbox: Outbox,
+    deliveries: Mapping[str, Delivery],
+    observers: Observers,
+) -> Stats:
+    """Every counter of every part; `agent.ops.counters` says what each means."""
+    return {
+        **engine.stats(),
+        **{f"source.{name}": _numbers(source.counters) for name, source in sources.items()},
+        "outbox": _numbers(outbox.counters) | {"dropped": outbox.counters.dropped.total()},
+        **{
+            f"sink.{name}": {
+                "sent": delivery.sent,
+                "waiting": outbox.behind(name),
+                "reconnects": delivery.reconnects,
+            }
+            for name, delivery in deliveries.items()
+        },
+        **{f"observer.{name}": _numbers(counters) for name, counters in observers.counters().items()},
+    }
+
+
+def _numbers(counters: Counters | OutboxCounters | ObserverCounters) -> dict[str, int]:
+    """Those of its fields that are a number."""
+    fields = ((field.name, getattr(counters, field.name)) for field in dataclasses.fields(counters))
+    return {name: value for name, value in fields if isinstance(value, int)}
 
 
 def message(report: Mapping[str, Any]) -> Message:

@@ -1,0 +1,1 @@
+"""What whoever operates the agent sees of it: service manager, log, health, live view. It only looks on."""

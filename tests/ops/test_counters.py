@@ -1,0 +1,87 @@
+"""Every counter of every part is in the health report, in the table that says what it means, and told once if lost."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import orjson
+import pytest
+
+from agent.compose import compose
+from agent.core.operator import Operator
+from agent.ops import health
+from agent.ops.counters import COUNTERS, about, losses
+from agent.runtime.app import App
+from agent.settings import Settings
+from sensors.batch import Batch
+from sensors.simulated import Temperature
+from tests.faults.test_garbage import everything
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+
+
+class Looking:
+    def update(self, observation):
+        pass
+
+
+@pytest.fixture
+def app(tmp_path):
+    """An agent of everything there is in the registry: each window, each detector, rules, a source, a sink."""
+    settings = everything()
+    settings.agent.state = tmp_path
+    settings.sink["file"] = {"type": "lines", "path": str(tmp_path / "out")}
+    parts = compose(settings)
+    parts.sources["line"] = Temperature()
+    app = App(parts)
+    app.observers.add("picture", Looking())
+    return app
+
+
+async def test_each_counter_of_each_part_is_in_the_report_and_in_the_table(app):
+    async with app.outbox, app._delivering():
+        stats = app.stats()
+        report = health.report(app.parts, app.parts.sources, app.engine, app.outbox, app.deliveries, stats, 1.0, 0)
+    told = orjson.loads(health.message(report).body)["counters"]
+    assert told == {part: dict(counters) for part, counters in stats.items()}
+    for name, step in app.engine.steps.items():
+        if isinstance(step, Operator):
+            assert told[f"{step.kind}.{name}"] == step.stats()
+    for name, rule in app.engine.rules.items():
+        assert told[f"rule.{name}"] == rule.stats()
+    assert {part.partition(".")[0] for part in told} >= {"engine", "keys", "source", "outbox", "sink", "observer"}
+    unknown = [(part, name) for part, counters in told.items() for name in counters if not _known(part, name)]
+    assert unknown == []
+
+
+def _known(part: str, name: str) -> bool:
+    try:
+        return bool(about(part, name).counts)
+    except KeyError:
+        return False
+
+
+async def test_no_counter_in_the_table_is_one_that_nothing_counts(app):
+    async with app.outbox, app._delivering():
+        stats = app.stats()
+    counted = {f"{part.partition('.')[0]}.{name}" for part, counters in stats.items() for name in counters}
+    own = {name for name in COUNTERS if "." in name}
+    assert own <= counted
+
+
+async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):
+    app = App(compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path, "ahead": "1m"})))
+    future = np.array([START, START + 3600 * SECOND])
+    batch = Batch(("a", "b"), np.array([0, 0], np.int32), future, {"x": np.zeros(2)}, START)
+    async with app.outbox:
+        for _ in range(3):
+            await app.decide(batch)
+            app._data_watch.look()
+    assert list(losses(app.stats())) == [("engine", "refused_future", 3)]
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "engine: refused_future 1 (readings refused, their time being more than `agent.ahead` ahead of the host's "
+        "clock); set the clocks right (NTP) or raise `agent.ahead`"
+    ]
+    assert app.counters()["engine refused_future"] == 3
