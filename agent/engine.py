@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from agent.alerts import Alert, Identity
 from agent.control import COMMANDS, SELF, Reply, commands_of
 from agent.core.operator import Operator as StatefulStep
+from agent.engine_state import UNFIT as UNFIT
+from agent.engine_state import EngineState
+from agent.engine_state import Step as Step
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
-from agent.rows import Operator, Rows, State, no_rows
+from agent.rows import Rows, State, no_rows
 from agent.rules import Rule, Verdict
 from agent.rules.naming import label
 from agent.unseen import Unseen
 from sensors.batch import Batch, Ints
-
-UNFIT = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
-"""What reading a state raises that was saved by another version, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,6 @@ class Limits:
     idle: int | None = None
 
 
-class Step(Operator, Protocol):
-    """A window or detector as the engine sees it."""
-
-    on: str
-    by: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class Counts:
     """What the engine has seen since it was made."""
@@ -79,7 +71,7 @@ class Counts:
     alerts: int = 0
 
 
-class Engine:
+class Engine(EngineState):
     """Windows, detectors and rules over one stream.
 
     Args:
@@ -117,6 +109,7 @@ class Engine:
             if name in self.rules and part.on and part.on not in {*self.steps, *sources, SELF}:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             self._table_of[name] = self._table(part)
+            self._track(name, part)
         self.labels = {
             name: replace(
                 label(name, rule, self._signal(rule), self.steps.get(rule.on)), by=self._table_of[name].by
@@ -149,6 +142,7 @@ class Engine:
         results: dict[str, Rows] = {}
         for name in self._order:
             results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
+            self._table_of[name].changes.touch(results[name].key)
         found, silences = self.desk.ended_silences(self.now)
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
@@ -197,6 +191,7 @@ class Engine:
             rows = step.process(results.get(step.on, no_rows(self.now)))
             ending: Callable[[int], Rows] | None = getattr(step, "finish", None)
             results[name] = rows if ending is None else rows.then(ending(self.now))
+            self._table_of[name].changes.touch(results[name].key)
         found: Found = []
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
@@ -276,6 +271,7 @@ class Engine:
             rows = np.setdiff1d(table.idle(self.now - idle), self._firing(table))
             if len(rows) == 0:
                 continue
+            table.changes.touch(rows)
             for name, owner in self._table_of.items():
                 if owner is table:
                     (self.steps.get(name) or self.rules[name]).evict(rows)
@@ -303,52 +299,6 @@ class Engine:
             | {f"rule.{name}": rule.stats() for name, rule in self.rules.items() if isinstance(rule, Rule)}
             | {f"keys.{'/'.join(by)}": table.stats() for by, table in self.tables.items()}
         )
-
-    def snapshot(self) -> State:
-        """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""
-        return {
-            "now": self.now,
-            "steps_total": self._steps_total,
-            "swept": self._swept,
-            "desk": self.desk.snapshot(),
-            "tables": [{"by": list(by), "keys": table.snapshot()} for by, table in self.tables.items()],
-            "steps": {name: step.snapshot() for name, step in self.steps.items()},
-            "rules": {name: rule.snapshot() for name, rule in self.rules.items()},
-        }
-
-    def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
-        """Go on from `state`. A part that its saved state does not fit stays as it is, the others go on.
-
-        Args:
-            state: of an engine with the same groupings.
-            only: name of a part -> whether its state still fits its configuration; None restores all.
-
-        Returns:
-            Name of each part whose state did not fit -> why.
-
-        Raises:
-            KeyError, TypeError, ValueError: what is not of one part does not fit; the engine is of no use then.
-        """
-        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
-        self._swept = int(state["swept"])
-        for saved in state["tables"]:
-            table = self.tables.get(tuple(saved["by"]))
-            if table is not None:
-                table.restore(saved["keys"])
-        unfit: dict[str, str] = {}
-        made: Any
-        for made, kept in ((self.steps, state["steps"]), (self.rules, state["rules"])):
-            for name, part in made.items():
-                if name in kept and (only is None or only.get(name, False)):
-                    try:
-                        fresh = copy.deepcopy(part)  # one that fails half-way must not be left half restored
-                        fresh.restore(kept[name])
-                    except UNFIT as error:
-                        unfit[name] = repr(error)
-                    else:
-                        made[name] = fresh
-        self.desk.restore(state["desk"])
-        return unfit
 
 
 def _ordered(steps: Mapping[str, Step], sources: set[str]) -> list[str]:

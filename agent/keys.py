@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Changes, Stateful, Tracked
 from agent.rows import State
 from sensors.batch import Batch, Ints
 
@@ -31,6 +33,8 @@ class KeyTable:
         evicted: series whose rows were freed.
         names: key of each row of state; None where the row is free again.
         seen: `(len(names),)` engine time at which each key was last seen, ns.
+        changes: series whose state changes, of this table and of all parts that share it.
+        renamed: rows of state that get a name or lose theirs.
     """
 
     by: tuple[str, ...] = ("machine",)
@@ -39,10 +43,16 @@ class KeyTable:
     refused: int = 0
     evicted: int = 0
     seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    changes: Changes = field(default_factory=Changes)
+    renamed: Changes = field(default_factory=Changes)
     _index: dict[Name, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
     _columns: tuple[tuple[str, ...], ...] = ()
     _lookup: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _saved: tuple[Stateful, Stateful] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._saved = (_Names(self), _Seen(self))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,6 +69,7 @@ class KeyTable:
         keys = self._by_table(columns, size) if small else self._by_sorting(columns)
         count = int(np.count_nonzero(keys == _REFUSED))
         self.refused += count
+        self.changes.touch(keys)
         self.seen[keys if count == 0 else keys[keys >= 0]] = now
         return keys
 
@@ -94,21 +105,26 @@ class KeyTable:
             return known
         if len(self._index) >= self.cap:
             return _REFUSED
+        row = self._free[-1] if self._free else len(self.names)
+        self.renamed.touch(np.array([row]))
         if self._free:
-            row = self._free.pop()
-            self.names[row] = name
+            self.names[self._free.pop()] = name
         else:
-            row = len(self.names)
             self.names.append(name)
-            if row >= len(self.seen):
-                self.seen = np.concatenate([self.seen, np.zeros(max(16, len(self.seen)), np.int64)])
+            self._make_room()
         self._index[name] = row
         return row
+
+    def _make_room(self) -> None:
+        if len(self.names) > len(self.seen):
+            more = max(16, len(self.seen), len(self.names) - len(self.seen))
+            self.seen = np.concatenate([self.seen, np.zeros(more, np.int64)])
 
     def row(self, name: Name, now: int) -> int:
         """Row of state of a key seen now, a new one if need be; -1 if refused."""
         row = self._add(name)
         if row >= 0:
+            self.changes.touch(np.array([row]))
             self.seen[row] = max(now, int(self.seen[row]))
         return row
 
@@ -120,6 +136,7 @@ class KeyTable:
 
     def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
+        self.renamed.touch(rows)
         self.names = list(self.names)  # whoever holds the list of before still reads the right names there
         for row in rows.tolist():
             name = self.names[row]
@@ -139,6 +156,11 @@ class KeyTable:
         """What it has counted, and how many series there are."""
         return {"refused": self.refused, "evicted": self.evicted, "series": len(self._index)}
 
+    def tracked(self) -> tuple[Tracked, Tracked]:
+        """What it remembers, by series: the names, and when each was seen; the names are restored first."""
+        names, seen = self._saved
+        return Tracked(names, self.renamed), Tracked(seen, self.changes)
+
     def snapshot(self) -> State:
         return {
             "names": [list(name) if name is not None else None for name in self.names],
@@ -154,6 +176,84 @@ class KeyTable:
         self.refused = int(state["refused"])
         self._index = {name: row for row, name in enumerate(self.names) if name is not None}
         self._columns = ()
+
+
+class _Names(Stateful):
+    """The names of a table, which change far more rarely than anything else."""
+
+    bytes_a_series = 128  # about
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+
+    @property
+    def series(self) -> int:
+        return len(self._table.names)
+
+    def extract(self, keys: Ints) -> State:
+        """As bytes of JSON, so that nobody has to walk over them."""
+        table = self._table
+        text = json.dumps([table.names[key] for key in keys.tolist()], separators=(",", ":"))
+        free = np.array(table._free, np.int64)
+        return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, "refused": table.refused}
+
+    def merge(self, keys: Ints, state: State) -> None:
+        table, names = self._table, json.loads(state["names"].tobytes())
+        if not isinstance(names, list) or len(names) != len(keys):
+            raise ValueError(f"{len(keys)} series have other names than that many")
+        missing = 1 + int(keys[-1]) - len(table.names) if len(keys) else 0
+        table.names += [None] * missing
+        table._make_room()
+        for key, name in zip(keys.tolist(), names, strict=True):
+            if name is not None:
+                self._put(key, tuple(name))
+        table._columns = ()
+
+    def _put(self, key: int, name: Name) -> None:
+        table = self._table
+        if len(name) != len(table.by) or not all(isinstance(word, str) for word in name):
+            raise ValueError(f"the name of a series by {', '.join(table.by)} is {name!r}"[:200])
+        if table._index.setdefault(name, key) != key:
+            raise ValueError(f"two series have the name {name!r}"[:200])
+        table.names[key] = name
+
+    def evict(self, keys: Ints) -> None:
+        table = self._table
+        for key in keys[keys < len(table.names)].tolist():
+            name = table.names[key]
+            if name is not None:
+                del table._index[name]
+                table.names[key] = None
+
+    def restore_shared(self, state: State) -> None:
+        free = np.asarray(state["free"], np.int64).tolist()
+        if len(set(free)) != len(free) or any(
+            not 0 <= row < self.series or self._table.names[row] is not None for row in free
+        ):
+            raise ValueError("rows of state are free that have a series")
+        self._table._free, self._table.refused = free, int(state["refused"])
+
+
+class _Seen(Stateful):
+    """When each series of a table was seen last."""
+
+    bytes_a_series = 8
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+
+    @property
+    def series(self) -> int:
+        return len(self._table.names)
+
+    def extract(self, keys: Ints) -> State:
+        return {"seen": self._table.seen[keys]}
+
+    def merge(self, keys: Ints, state: State) -> None:
+        self._table.seen[keys] = state["seen"]
+
+    def evict(self, keys: Ints) -> None:
+        """The row is seen anew when it gets a name."""
 
 
 def _words(batch: Batch, name: str) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:

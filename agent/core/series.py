@@ -209,6 +209,13 @@ class Field(NamedTuple):
     shape: tuple[int, ...] = ()
 
 
+class Tracked(NamedTuple):
+    """A part and who knows which series of it changed; parts with the same keys share a `Changes`."""
+
+    part: Stateful
+    changes: Changes
+
+
 class SeriesState(Stateful):
     """Arrays whose first axis is the series: `state["count"][key]`. A leaf.
 

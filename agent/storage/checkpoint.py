@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,10 +24,10 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
 
-from agent.core.series import Stateful
+from agent.core.series import Tracked
 from agent.quarantine import move_aside
 from agent.storage import records, segments
-from agent.storage.image import Copied, Image, Parts, Tracked, keys_of
+from agent.storage.image import Copied, Image, Parts, keys_of
 from agent.storage.live import Live, segments_of, worn
 from agent.storage.segments import Place, Segment, SegmentWriter
 from sensors.batch import Ints
@@ -42,10 +42,6 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, M
 
 MOST_SERIES = 1 << 22
 """Rows that the first part restored may have; it then says how many there are."""
-
-
-async def _at_once() -> None:
-    """Nothing has to be waited for."""
 
 
 class CheckpointStore:
@@ -66,54 +62,19 @@ class CheckpointStore:
         self._ending: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
 
-    async def save(self, parts: Parts, document: Any, ready: Callable[[], Awaitable[None]] = _at_once) -> int:
-        """Save the parts as they are when this is called, up to its first `await`.
+    def begin(self, parts: Parts, document: Any) -> Saving:
+        """Take hold of the parts as they are now, between two batches.
 
         Args:
-            parts: by name; all parts that there are.
+            parts: by name; all that there are.
             document: what is not by series; plain JSON.
-            ready: waited for before the checkpoint becomes the one that counts; if it raises, it does not.
-
-        Returns:
-            Bytes written.
 
         Raises:
-            OSError: the disk is full or does not allow it; the checkpoint before still counts.
+            BlockingIOError: a save that was cancelled is still writing.
         """
         if self._ending is not None and not self._ending.done():
             raise BlockingIOError(f"{self.folder}: the save before is still being given up")
-        image = Image(parts, document, self._live, self._worn)
-        live = {name: self._live[name].copy() for name in parts if self._fits(name, parts[name].part)}
-        live |= {name: Live(part) for name, (part, _) in parts.items() if name not in live}
-        writer: SegmentWriter | None = None
-        try:
-            writer = await self._run(SegmentWriter, self.folder, self._number + 1)
-            common = await self._run(_write, writer, image.common)
-            await self._copy(image, writer, live)
-            await ready()
-            size = await self._run(self._finish, writer, common, live)
-        except BaseException:
-            image.give_back()
-            if writer is not None:  # the thread gets to it after what it is writing, also if this was cancelled
-                self._ending = self._run(writer.abandon)
-                await asyncio.shield(self._ending)
-            raise
-        self.written += size
-        return size
-
-    def _fits(self, name: str, part: Stateful) -> bool:
-        return name in self._live and self._live[name].part is part
-
-    async def _copy(self, image: Image, writer: SegmentWriter, live: dict[str, Live]) -> None:
-        """Copy slice by slice; while one is written the next is copied, and no more wait."""
-        writing: asyncio.Future[None] | None = None
-        while (copied := image.next()) is not None:
-            if writing is not None:
-                await writing
-            writing = asyncio.ensure_future(self._run(_write_all, writer, copied, live))
-            await asyncio.sleep(0)
-        if writing is not None:
-            await writing
+        return Saving(self, parts, document)
 
     def _run(self, work: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -131,7 +92,7 @@ class CheckpointStore:
             log.warning("checkpoint: old segments in %s are kept: %s", self.folder, error)
         sizes = self._sizes | {self._number + 1: size}
         self._sizes = {number: sizes[number] for number in needed}
-        self._number, self._live = self._number + 1, live
+        self._number, self._live, self.written = self._number + 1, live, self.written + size
         self._worn = worn(live, self._sizes, max(size, segments.SMALL))
         return size
 
@@ -200,6 +161,57 @@ class CheckpointStore:
             known = records.unpack(opened[number].record(common))
             sizes = {number: segment.size for number, segment in opened.items()}
         return Checkpoint(self, known["document"], dict(known["shared"]), places, sizes)
+
+
+class Saving:
+    """A save that has begun: `await write()`, or `abandon()`; until then what changes is copied before it does."""
+
+    def __init__(self, store: CheckpointStore, parts: Parts, document: Any) -> None:
+        self._store = store
+        self._image = Image(parts, document, store._live, store._worn)
+        known = {
+            name for name, (part, _) in parts.items() if name in store._live and store._live[name].part is part
+        }
+        self._live = {
+            name: store._live[name].copy() if name in known else Live(part) for name, (part, _) in parts.items()
+        }
+
+    async def write(self) -> int:
+        """Copy the state and write it, in slices; returns when it is the checkpoint that counts.
+
+        Returns:
+            Bytes written.
+
+        Raises:
+            OSError: the disk is full or does not allow it; the checkpoint before still counts.
+        """
+        store, writer = self._store, None
+        try:
+            writer = await store._run(SegmentWriter, store.folder, store._number + 1)
+            common = await store._run(_write, writer, self._image.common)
+            await self._copy(writer)
+            return await store._run(store._finish, writer, common, self._live)
+        except BaseException:
+            self.abandon()
+            if writer is not None:  # the thread gets to it after what it is writing, also if this was cancelled
+                store._ending = store._run(writer.abandon)
+                await asyncio.shield(store._ending)
+            raise
+
+    def abandon(self) -> None:
+        """It shall not be: what changed is saved the next time."""
+        self._image.give_back()
+
+    async def _copy(self, writer: SegmentWriter) -> None:
+        """Copy slice by slice; while one is written the next is copied, and no more wait."""
+        writing: asyncio.Future[None] | None = None
+        while (copied := self._image.next()) is not None:
+            if writing is not None:
+                await writing
+            writing = self._store._run(_write_all, writer, copied, self._live)
+            await asyncio.sleep(0)
+        if writing is not None:
+            await writing
 
 
 class Checkpoint:

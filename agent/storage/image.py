@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.core.series import Changes, Stateful
+from agent.core.series import Changes, Stateful, Tracked
 from agent.storage.live import Live
 from agent.storage.records import Array, strip
 from sensors.batch import Ints
@@ -20,13 +20,6 @@ _SLICE = 1 << 19  # bytes of a copy: a fraction of a millisecond, and memory tha
 _MOST = 8192  # series
 _FEW = 256  # copied before a change at least, so that single rows do not make as many records
 _LONG, _SHORT = 3e-3, 1e-3  # seconds
-
-
-class Tracked(NamedTuple):
-    """A part and who knows which series of it changed; parts with the same keys share a `Changes`."""
-
-    part: Stateful
-    changes: Changes
 
 
 Parts = Mapping[str, Tracked]

@@ -7,6 +7,7 @@ is ever evaluated.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import struct
@@ -46,7 +47,7 @@ def pack(document: Any, arrays: list[Array]) -> list[bytes]:
     """The record of what `strip` gave, in pieces to be written one after the other.
 
     Raises:
-        ValueError: it is larger than could be read back.
+        OSError: it is larger than could be read back.
     """
     blobs, described, room = [], [], MAX_PACKED
     for array in arrays:
@@ -57,7 +58,7 @@ def pack(document: Any, arrays: list[Array]) -> list[bytes]:
         blobs.append(blob)
     text = json.dumps([document, described], separators=(",", ":")).encode()
     if len(text) > MAX_DOCUMENT:
-        raise ValueError(f"state with more than {MAX_DOCUMENT} bytes of JSON in one piece")
+        raise OSError(errno.EFBIG, f"state with more than {MAX_DOCUMENT} bytes of JSON in one piece")
     short = zlib.compress(text, 1)
     stored = short if len(short) < len(text) else text
     lengths = (len(stored), len(text), sum(map(len, blobs)))

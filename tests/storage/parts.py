@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Stateful
-from agent.storage.image import Tracked
+from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Stateful, Tracked
 
 
 @dataclass
@@ -55,3 +54,7 @@ def contents(parts):
     """All that the parts remember, however long their arrays are."""
     most = 1 + max((part.series for part, _ in parts.values()), default=0)
     return {name: part.extract(np.arange(max(most, 4000))) for name, (part, _) in parts.items()}
+
+
+async def save(store, parts, document):
+    return await store.begin(parts, document).write()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.storage import image, live, segments
 from agent.storage.checkpoint import CheckpointStore
-from tests.storage.parts import contents, tracked
+from tests.storage.parts import contents, save, tracked
 
 GROUPS = (("a", "b"), ("c",))
 
@@ -38,14 +38,6 @@ def loaded(folder):
     return found.document, parts, store
 
 
-class Refused(Exception):
-    """The image must not become the checkpoint."""
-
-
-async def refuse():
-    raise Refused
-
-
 @pytest.fixture
 def small_slices(monkeypatch):
     monkeypatch.setattr(image, "_SLICE", 200)
@@ -56,7 +48,7 @@ async def test_what_is_saved_comes_back(tmp_path):
     parts, store = tracked(*GROUPS), CheckpointStore(tmp_path / "checkpoint")
     parts["a"].part.write(np.arange(5000), 7)
     parts["c"].part.write(np.array([3, 99]), 2)
-    size = await store.save(parts, {"sequence": 4, "none": None, "inf": float("inf"), "minus": -0.0})
+    size = await save(store, parts, {"sequence": 4, "none": None, "inf": float("inf"), "minus": -0.0})
     document, back, _ = loaded(tmp_path / "checkpoint")
     assert repr(document) == "{'sequence': 4, 'none': None, 'inf': inf, 'minus': -0.0}"
     assert same(contents(back), contents(parts))
@@ -73,7 +65,7 @@ async def test_no_checkpoint_is_no_error(tmp_path, caplog):
 async def test_only_the_owner_may_read_it(tmp_path):
     before = os.umask(0)
     try:
-        await CheckpointStore(tmp_path / "checkpoint").save(tracked(*GROUPS), {})
+        await save(CheckpointStore(tmp_path / "checkpoint"), tracked(*GROUPS), {})
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "checkpoint").stat().st_mode) == 0o700
@@ -84,7 +76,7 @@ async def test_a_link_laid_where_the_next_file_goes_is_not_followed(tmp_path):
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "checkpoint/new").symlink_to(tmp_path / "precious")
-    await CheckpointStore(tmp_path / "checkpoint").save(tracked(*GROUPS), {"n": 1})
+    await save(CheckpointStore(tmp_path / "checkpoint"), tracked(*GROUPS), {"n": 1})
     assert (tmp_path / "precious").read_text() == "precious"
     assert loaded(tmp_path / "checkpoint")[0] == {"n": 1}
 
@@ -94,11 +86,11 @@ async def test_what_is_written_is_in_proportion_to_what_changed(tmp_path):
     chance = np.random.default_rng(1)
     parts["a"].part.write(np.arange(20_000), 1)
     parts["a"].part.state["ring"][:20_000] = chance.normal(size=(20_000, 3))
-    whole = await store.save(parts, {})
+    whole = await save(store, parts, {})
     one_percent = chance.choice(20_000, 200, replace=False)
     parts["a"].part.write(one_percent, 2)
-    assert await store.save(parts, {}) < whole / 40
-    nothing = await store.save(parts, {})
+    assert await save(store, parts, {}) < whole / 40
+    nothing = await save(store, parts, {})
     assert nothing < 3000
     assert same(contents(loaded(tmp_path / "checkpoint")[1]), contents(parts))
 
@@ -106,11 +98,11 @@ async def test_what_is_written_is_in_proportion_to_what_changed(tmp_path):
 async def test_after_a_restart_only_what_changes_is_written(tmp_path):
     parts = tracked(*GROUPS)
     parts["a"].part.write(np.arange(20_000), 1)
-    await CheckpointStore(tmp_path / "checkpoint").save(parts, {})
+    await save(CheckpointStore(tmp_path / "checkpoint"), parts, {})
     _, back, store = loaded(tmp_path / "checkpoint")
-    assert await store.save(back, {}) < 3000
+    assert await save(store, back, {}) < 3000
     back["b"].part.write(np.array([5]), 3)
-    await store.save(back, {})
+    await save(store, back, {})
     assert same(contents(loaded(tmp_path / "checkpoint")[1]), contents(back))
 
 
@@ -118,13 +110,13 @@ async def test_a_part_that_is_not_restored_is_written_whole_and_one_that_is_gone
     parts = tracked(*GROUPS)
     for name in parts:
         parts[name].part.write(np.arange(50), 1)
-    await CheckpointStore(tmp_path / "checkpoint").save(parts, {})
+    await save(CheckpointStore(tmp_path / "checkpoint"), parts, {})
     store = CheckpointStore(tmp_path / "checkpoint")
     found, back = store.load(), tracked(("a", "b"))
     found.restore("a", back["a"])
     back["b"].part.grow(7)
     back["b"].part.state["count"][:7] = 9  # without having said so: nothing of it is on disk
-    await store.save(back, {})
+    await save(store, back, {})
     again = CheckpointStore(tmp_path / "checkpoint").load()
     assert set(again.names) == {"a", "b"}
     assert same(contents(loaded(tmp_path / "checkpoint")[1])["b"], contents(back)["b"])
@@ -136,7 +128,7 @@ async def test_an_image_is_of_its_moment_though_all_changes_meanwhile(tmp_path, 
         parts[name].part.write(np.arange(300), 5)
     chance = np.random.default_rng(3)
     at_begin = copy.deepcopy(contents(parts))
-    saving = asyncio.create_task(store.save(parts, {}))
+    saving = asyncio.create_task(save(store, parts, {}))
     changed = 0
     while not saving.done():
         await asyncio.sleep(0)
@@ -150,22 +142,21 @@ async def test_an_image_is_of_its_moment_though_all_changes_meanwhile(tmp_path, 
     await saving
     assert changed > 5
     assert same(contents(loaded(tmp_path / "checkpoint")[1]), at_begin)
-    await store.save(parts, {})
+    await save(store, parts, {})
     assert same(contents(loaded(tmp_path / "checkpoint")[1]), contents(parts))
 
 
-@pytest.mark.parametrize("how", ["refused", "cancelled", "disk"])
+@pytest.mark.parametrize("how", ["abandoned", "cancelled", "disk"])
 async def test_what_a_failed_save_took_is_saved_by_the_next(tmp_path, small_slices, how, monkeypatch):
     parts, store = tracked(*GROUPS), CheckpointStore(tmp_path / "checkpoint")
     parts["a"].part.write(np.arange(300), 5)
-    await store.save(parts, {"n": 1})
+    await save(store, parts, {"n": 1})
     before = copy.deepcopy(contents(parts))
     parts["a"].part.write(np.arange(100, 250), 6)
-    if how == "refused":
-        with pytest.raises(Refused):
-            await store.save(parts, {"n": 2}, refuse)
+    if how == "abandoned":
+        store.begin(parts, {"n": 2}).abandon()
     elif how == "cancelled":
-        saving = asyncio.create_task(store.save(parts, {"n": 2}))
+        saving = asyncio.create_task(save(store, parts, {"n": 2}))
         for _ in range(4):
             await asyncio.sleep(0)
         saving.cancel()
@@ -179,13 +170,13 @@ async def test_what_a_failed_save_took_is_saved_by_the_next(tmp_path, small_slic
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             with pytest.raises(OSError, match="No space"):
-                await store.save(parts, {"n": 2})
+                await save(store, parts, {"n": 2})
     document, back, _ = loaded(tmp_path / "checkpoint")
     assert document == {"n": 1}
     assert same(contents(back), before)
     assert [file.name for file in (tmp_path / "checkpoint").iterdir()] == ["000000000001.segment"]
     parts["c"].part.write(np.array([1]), 1)  # nobody looks on any more
-    await store.save(parts, {"n": 3})
+    await save(store, parts, {"n": 3})
     document, back, _ = loaded(tmp_path / "checkpoint")
     assert document == {"n": 3}
     assert same(contents(back), contents(parts))
@@ -199,12 +190,12 @@ async def test_outdated_records_are_bounded_and_so_are_files(tmp_path, monkeypat
     chance = np.random.default_rng(1)
     parts["a"].part.write(np.arange(3000), 1)
     parts["a"].part.state["ring"][:3000] = chance.normal(size=(3000, 3))
-    whole = await store.save(parts, {})
+    whole = await save(store, parts, {})
     most, files = 0, 0
     for number in range(150):
         keys = chance.choice(3000, 30, replace=False)
         parts["a"].part.write(keys, number)
-        await store.save(parts, {"n": number})
+        await save(store, parts, {"n": number})
         found = list((tmp_path / "checkpoint").iterdir())
         most, files = max(most, sum(file.stat().st_size for file in found)), max(files, len(found))
         if number % 30 == 0:
@@ -259,12 +250,11 @@ def test_whatever_happens_what_is_loaded_is_an_image_that_was_saved(tmp_path_fac
                     parts[name].part.touch(keys)
                     parts[name].part.evict(keys)
                 case 4:
-                    with pytest.raises(Refused):
-                        await store.save(parts, {"n": -1}, refuse)
+                    store.begin(parts, {"n": -1}).abandon()
                 case 5 | 6 | 7:
                     number += 1
                     images[number] = copy.deepcopy(contents(parts))
-                    saving = asyncio.create_task(store.save(parts, {"n": number}))
+                    saving = asyncio.create_task(save(store, parts, {"n": number}))
                     await asyncio.sleep(0)
                     parts["a"].part.write(np.array(chance.sample(range(300), 2)), 50)
                     await saving
@@ -298,7 +288,7 @@ import asyncio, sys
 from pathlib import Path
 import numpy as np
 from agent.storage.checkpoint import CheckpointStore
-from tests.storage.parts import tracked
+from tests.storage.parts import save, tracked
 
 async def work():
     store, parts = CheckpointStore(Path(sys.argv[1])), tracked(("a", "b"), ("c",))
@@ -316,7 +306,7 @@ async def work():
             part.grow(1500)
             part.state["count"][keys] = number
             part.now = number
-        await store.save(parts, {"n": number})
+        await save(store, parts, {"n": number})
         print(number, flush=True)
 
 asyncio.run(work())
@@ -364,7 +354,7 @@ async def test_what_is_no_folder_is_moved_aside(tmp_path, what, caplog):
     store = CheckpointStore(folder)
     assert store.load() is None
     assert "it is no folder" in caplog.text
-    await store.save(tracked(*GROUPS), {"n": 1})
+    await save(store, tracked(*GROUPS), {"n": 1})
     assert loaded(folder)[0] == {"n": 1}
 
 
@@ -372,21 +362,21 @@ async def test_a_damaged_segment_is_moved_aside_and_the_one_before_serves(tmp_pa
     parts, store = tracked(*GROUPS), CheckpointStore(tmp_path / "checkpoint")
     for number in range(1, 4):
         parts["a"].part.write(np.arange(10), number)
-        await store.save(parts, {"n": number})
+        await save(store, parts, {"n": number})
     newest = max((tmp_path / "checkpoint").iterdir())
     newest.write_bytes(newest.read_bytes()[:-30])
     document, _, store = loaded(tmp_path / "checkpoint")
     assert document == {"n": 2}
     assert "going on from the one before" in caplog.text
     assert [path.name.startswith("checkpoint-segment.corrupt-") for path in tmp_path.glob("*.corrupt-*")] == [True]
-    await store.save(parts, {"n": 4})
+    await save(store, parts, {"n": 4})
     assert loaded(tmp_path / "checkpoint")[0] == {"n": 4}
 
 
 async def test_a_segment_of_a_newer_agent_is_named_so(tmp_path, caplog, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(segments, "VERSION", 7)
-        await CheckpointStore(tmp_path / "checkpoint").save(tracked(*GROUPS), {})
+        await save(CheckpointStore(tmp_path / "checkpoint"), tracked(*GROUPS), {})
     assert CheckpointStore(tmp_path / "checkpoint").load() is None
     assert "a newer agent wrote it (format 7, this agent reads 2)" in caplog.text
     assert any(name.startswith("checkpoint.corrupt-") for name in os.listdir(tmp_path))

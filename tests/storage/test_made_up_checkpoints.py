@@ -12,7 +12,7 @@ from agent.storage import records, segments
 from agent.storage.checkpoint import CheckpointStore
 from agent.storage.image import keys_of
 from agent.storage.segments import SegmentWriter
-from tests.storage.parts import tracked
+from tests.storage.parts import save, tracked
 
 ENOUGH = 100 << 20
 
@@ -119,7 +119,7 @@ async def test_a_made_up_record_of_the_whole_is_moved_aside(tmp_path, made_up, w
     assert load(folder) is None
     assert "cannot be read" in caplog.text
     assert not folder.exists()
-    await CheckpointStore(folder).save(tracked(("a",)), {})
+    await save(CheckpointStore(folder), tracked(("a",)), {})
     assert CheckpointStore(folder).load().document == {}
 
 
