@@ -18,6 +18,7 @@ import orjson
 
 from agent.control import Command, command_batch
 from sensors.batch import Batch
+from sensors.codecs import Codec
 from sensors.source import Counters
 from sensors.units import SECOND, Duration
 
@@ -31,7 +32,7 @@ class CommandError(ValueError):
 
 
 @dataclass
-class CommandCodec:
+class CommandCodec(Codec):
     """Messages of `cmd/<verb>` to batches of commands.
 
     Attributes:
@@ -68,9 +69,6 @@ class CommandCodec:
             commands.append(command)
         self.counters.rows += len(commands)
         return command_batch(commands, read_at) if commands else None
-
-    def reset(self, *, discard: bool = False) -> None:
-        """Nothing is kept between messages."""
 
     def _command(self, frame: bytes, verb: str, read_at: int) -> Command:
         if len(frame) > MOST_BYTES:

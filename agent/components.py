@@ -1,8 +1,8 @@
 """Configuration tables to objects: `type` picks the class, the other keys are its dataclass fields.
 
 Classes are named as strings, so that importing this pulls in none of them and a missing optional library breaks
-only its own driver. Other packages add classes by the entry-point groups `edge_agent.sources`, `.codecs`,
-`.windows`, `.detectors`, `.rules` and `.sinks`.
+only its own driver. Other packages, and files beside the configuration, add classes (`agent.plugins`); these are
+checked when they are first named (`agent.checks`), and cannot take the name of one that is built in.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
+
+from agent import checks
+from agent.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
     "source": {
@@ -88,10 +91,14 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec", "Streaming": "detector"}  # a field annotated with it holds a table of this kind
+_NESTED = {"Codec": "codec", "Operator": "detector", "Streaming": "detector"}
+"""Class -> kind of the table that a field annotated with it, or with one below it, holds."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
 }  # what the component around a nested table says
+_AGENT_KEYS = "[agent] says that for all sinks; leave it out, the next release will refuse it"
+_RETIRED: Mapping[str, Mapping[str, str]] = {"sink": {"site": _AGENT_KEYS, "agent": _AGENT_KEYS}}
+"""Kind -> key that earlier releases took -> what to do about it."""
 
 
 class ConfigError(Exception):
@@ -102,73 +109,199 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-def kinds(kind: str) -> dict[str, str]:
-    """Names of the classes of a kind, built in and from other packages, with where they are."""
-    return REGISTRY[kind] | _installed(kind)
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A part that is not built in, as it was made.
+
+    Attributes:
+        path: of its table.
+        word: what it is called in messages: its type and where it comes from.
+    """
+
+    path: str
+    kind: str
+    word: str
+    part: Any
 
 
-@lru_cache(maxsize=8)
-def _installed(kind: str) -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=f"edge_agent.{kind}s")}
+class Registry:
+    """All classes that a configuration can name, and the objects made of them.
+
+    Args:
+        files: parts of files beside the configuration.
+
+    Attributes:
+        made: parts of others made so far.
+        warnings: what is right but will not be in the next release.
+    """
+
+    def __init__(self, files: Found = MappingProxyType({})) -> None:
+        self._files = files
+        self._checked: dict[tuple[str, str], Any] = {}
+        self.made: list[Made] = []
+        self.warnings: list[str] = []
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the classes of a kind."""
+        return sorted({*REGISTRY[kind], *installed()[kind], *self._files.get(kind, ())})
+
+    def build(
+        self, kind: str, path: str, table: Mapping[str, Any], around: Mapping[str, Any] = MappingProxyType({})
+    ) -> Any:
+        """The object that a table describes.
+
+        Args:
+            kind: "source", "codec", "window", "detector", "rule" or "sink".
+            path: where the table stands, such as `source.line`, for messages.
+            table: the table as read.
+            around: values of fields that another component says, where it has them.
+
+        Raises:
+            ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
+                library, a part that breaks the protocol of its kind; all problems of the table at once.
+        """
+        name = table.get("type", _DEFAULT_TYPE.get(kind))
+        if not isinstance(name, str):
+            raise ConfigError([f"{path}: type is missing; one of {', '.join(self.names(kind))}"])
+        cls, outside = self._class(kind, name, f"{path}.type")
+        fields = {f.name.rstrip("_"): f for f in dataclasses.fields(cls) if f.init}
+        hints = _hints(cls)
+        problems: list[str] = []
+        meant: set[str] = set()  # keys that are there, but misspelt
+        arguments = {name: value for name, value in around.items() if name in fields}
+        for key, value in table.items():
+            if key == "type":
+                continue
+            if key not in fields:
+                if key in _RETIRED.get(kind, {}):
+                    self.warnings.append(f"{path}.{key}: {_RETIRED[kind][key]}")
+                    continue
+                problems.append(f"{path}.{key}: unknown key{nearest(key, fields.keys() - around)}")
+                meant |= set(difflib.get_close_matches(key, fields, n=1))
+                continue
+            try:
+                arguments[fields[key].name] = self._value(hints[fields[key].name], value, f"{path}.{key}")
+            except ConfigError as error:
+                problems += error.problems
+        for key, item in fields.items():
+            missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+            if missing and item.name not in arguments and key not in {*table, *meant}:
+                problems.append(f"{path}.{key}: missing; {kind} {name} needs it")
+        if problems:
+            raise ConfigError(problems)
+        if outside is not None:
+            return self._outside(kind, path, cls, arguments, f'"{name}" ({outside.origin})')
+        try:
+            return cls(**arguments)
+        except (ValueError, TypeError) as error:
+            raise ConfigError([f"{path}: {error}"]) from error
+
+    def keys_of(self, kind: str, name: str) -> tuple[str, ...]:
+        """Keys that a table of this type may have.
+
+        Raises:
+            ConfigError: an unknown type, or a missing library.
+        """
+        cls, _ = self._class(kind, name, f"{kind}.{name}")
+        return tuple(f.name.rstrip("_") for f in dataclasses.fields(cls) if f.init)
+
+    def _outside(self, kind: str, path: str, cls: Any, arguments: Mapping[str, Any], word: str) -> Any:
+        """A part of somebody else, made with care."""
+        try:
+            part = checks.construct(cls, arguments)
+        except ValueError as error:
+            raise ConfigError([f"{path}: {error}"]) from error
+        problems = checks.hooks(kind, part)
+        if problems:
+            raise ConfigError([f"{path}: {word} {problem}" for problem in problems])
+        self.made.append(Made(path, kind, word, part))
+        return part
+
+    def _class(self, kind: str, name: str, path: str) -> tuple[Any, Outside | None]:
+        """The class of this name, and where it comes from if it is not built in."""
+        outside = list(installed()[kind].get(name, ()))
+        if name in self._files.get(kind, ()):
+            outside.append(self._files[kind][name])
+        if name in REGISTRY[kind]:
+            if outside:
+                raise ConfigError(
+                    [
+                        f'{path}: {outside[0].origin} is a {kind} "{name}", too; built-ins cannot be shadowed, '
+                        "give it another name"
+                    ]
+                )
+            return _load(REGISTRY[kind][name], path, name), None
+        if not outside:
+            raise ConfigError([f'{path}: unknown {kind} "{name}"{nearest(name, self.names(kind))}'])
+        if len(outside) > 1:
+            origins = " and ".join(part.origin for part in outside)
+            raise ConfigError([f'{path}: "{name}" is {origins}; one of them needs another name'])
+        if (kind, name) not in self._checked:
+            self._checked[kind, name] = self._check(kind, outside[0], path)
+        return self._checked[kind, name], outside[0]
+
+    def _check(self, kind: str, outside: Outside, path: str) -> Any:
+        word = f'{path}: "{outside.name}" ({outside.origin})'
+        cls = outside.cls
+        try:
+            if outside.point is not None:
+                cls = checks.within(outside.point.load)
+        except ModuleNotFoundError as error:
+            raise ConfigError([f"{word} needs the Python package {error.name}, which is not installed"]) from error
+        except Exception as error:
+            raise ConfigError([f"{word} cannot be imported: {checks.said(error)}"]) from error
+        problems = checks.problems_of(kind, cls) or _unreadable(cls)
+        if problems:
+            raise ConfigError([f"{word} {problem}" for problem in problems])
+        return cls
+
+    def _value(self, hint: Any, value: Any, path: str) -> Any:
+        """The value checked against the annotation of its field."""
+        nested = _nested(hint)
+        if nested is not None:
+            if isinstance(value, str):
+                value = {"type": value}
+            if not isinstance(value, Mapping):
+                raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
+            return self._inside(nested, path, value)
+        item = _nested_item(hint)
+        if item is not None:
+            if not isinstance(value, list | tuple):
+                raise ConfigError([f"{path}: expected a list, each a table or the name of a {item}"])
+            return self._all_inside(hint, value, path)
+        from pydantic import TypeAdapter, ValidationError  # slow to import; only configuration needs it
+
+        try:
+            return TypeAdapter(hint).validate_python(value)
+        except ValidationError as error:
+            raise ConfigError(
+                [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item)}" for item in error.errors()]
+            ) from error
+
+    def _inside(self, kind: str, path: str, table: Mapping[str, Any]) -> Any:
+        """A component inside another, which says for both what they watch."""
+        around = _AROUND.get(kind, {})
+        problems = [f"{path}.{key}: the {kind} around it says that; leave it out" for key in table if key in around]
+        if problems:
+            raise ConfigError(problems)
+        return self.build(kind, path, table, around)
+
+    def _all_inside(self, hint: Any, values: Iterable[Any], path: str) -> tuple[Any, ...]:
+        """A list of components inside another."""
+        made, problems = [], []
+        for i, value in enumerate(values):
+            try:
+                made.append(self._value(typing.get_args(hint)[0], value, f"{path}.{i}"))
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return tuple(made)
 
 
 def build(kind: str, path: str, table: Mapping[str, Any], around: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """The object that a table describes.
-
-    Args:
-        kind: "source", "codec", "window", "detector", "rule" or "sink".
-        path: where the table stands, such as `source.line`, for messages.
-        table: the table as read.
-        around: values of fields that another component says, where it has them.
-
-    Raises:
-        ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
-            library; all problems of the table at once.
-    """
-    name = table.get("type", _DEFAULT_TYPE.get(kind))
-    if not isinstance(name, str):
-        raise ConfigError([f"{path}: type is missing; one of {', '.join(sorted(kinds(kind)))}"])
-    if name not in kinds(kind):
-        raise ConfigError([f'{path}.type: unknown {kind} "{name}"{nearest(name, kinds(kind))}'])
-    cls = _load(kinds(kind)[name], f"{path}.type", name)
-    fields = {f.name.rstrip("_"): f for f in dataclasses.fields(cls) if f.init}
-    hints = _hints(cls)
-    problems: list[str] = []
-    meant: set[str] = set()  # keys that are there, but misspelt
-    arguments = {name: value for name, value in around.items() if name in fields}
-    for key, value in table.items():
-        if key == "type":
-            continue
-        if key not in fields:
-            problems.append(f"{path}.{key}: unknown key{nearest(key, fields.keys() - around)}")
-            meant |= set(difflib.get_close_matches(key, fields, n=1))
-            continue
-        try:
-            arguments[fields[key].name] = _value(hints[fields[key].name], value, f"{path}.{key}")
-        except ConfigError as error:
-            problems += error.problems
-    for key, item in fields.items():
-        missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if missing and item.name not in arguments and key not in {*table, *meant}:
-            problems.append(f"{path}.{key}: missing; {kind} {name} needs it")
-    if problems:
-        raise ConfigError(problems)
-    try:
-        return cls(**arguments)
-    except (ValueError, TypeError) as error:
-        raise ConfigError([f"{path}: {error}"]) from error
-
-
-def keys_of(kind: str, name: str) -> tuple[str, ...]:
-    """Keys that a table of this type may have.
-
-    Raises:
-        ConfigError: an unknown type, or a missing library.
-    """
-    if name not in kinds(kind):
-        raise ConfigError([f'unknown {kind} "{name}"{nearest(name, kinds(kind))}'])
-    cls = _load(kinds(kind)[name], f"{kind}.{name}", name)
-    return tuple(f.name.rstrip("_") for f in dataclasses.fields(cls) if f.init)
+    """The object that a table describes, of a configuration without files of parts; see `Registry.build`."""
+    return Registry().build(kind, path, table, around)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -194,50 +327,29 @@ def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def _value(hint: Any, value: Any, path: str) -> Any:
-    """The value checked against the annotation of its field."""
-    nested = _nested(hint)
-    if nested is not None:
-        if isinstance(value, str):
-            value = {"type": value}
-        if not isinstance(value, Mapping):
-            raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
-        return _inside(nested, path, value)
-    item = _nested_item(hint)
-    if item is not None:
-        if not isinstance(value, list | tuple):
-            raise ConfigError([f"{path}: expected a list, each a table or the name of a {item}"])
-        return _all_inside(hint, value, path)
-    from pydantic import TypeAdapter, ValidationError  # slow to import; only configuration needs it
+def _unreadable(cls: Any) -> list[str]:
+    """Fields of a class that no value of a configuration can fill."""
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+    fields = [item.name for item in dataclasses.fields(cls) if item.init]
+    if "type" in fields:
+        return ["has a field type; that key picks the class, call it something else"]
     try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(
-            [f"{'.'.join([path, *map(str, item['loc'])])}: {_plain(item)}" for item in error.errors()]
-        ) from error
-
-
-def _inside(kind: str, path: str, table: Mapping[str, Any]) -> Any:
-    """A component inside another, which says for both what they watch."""
-    around = _AROUND.get(kind, {})
-    problems = [f"{path}.{key}: the {kind} around it says that; leave it out" for key in table if key in around]
-    if problems:
-        raise ConfigError(problems)
-    return build(kind, path, table, around)
-
-
-def _all_inside(hint: Any, values: Iterable[Any], path: str) -> tuple[Any, ...]:
-    """A list of components inside another."""
-    made, problems = [], []
-    for i, value in enumerate(values):
-        try:
-            made.append(_value(typing.get_args(hint)[0], value, f"{path}.{i}"))
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return tuple(made)
+        hints = _hints(cls)
+    except (NameError, TypeError, AttributeError) as error:
+        return [f"has a field whose type is not known: {error}; import it where the class is written"]
+    problems = []
+    for name in fields:
+        if _nested(hints[name]) is None and _nested_item(hints[name]) is None:
+            try:
+                TypeAdapter(hints[name])
+            except (PydanticSchemaGenerationError, PydanticUserError):
+                problems.append(
+                    f"has a field {name} of type {hints[name]!r}, which no value of TOML fits; use numbers, texts, "
+                    "lists, dicts, Path, Duration or a part, or field(init=False)"
+                )
+    return problems
 
 
 def _nested_item(hint: Any) -> str | None:
@@ -249,9 +361,9 @@ def _nested_item(hint: Any) -> str | None:
 def _nested(hint: Any) -> str | None:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
-        kind = _NESTED.get(getattr(option, "__name__", ""))
-        if kind is not None:
-            return kind
+        for base in option.__mro__ if isinstance(option, type) else ():
+            if base.__name__ in _NESTED:
+                return _NESTED[base.__name__]
     return None
 
 

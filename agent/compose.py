@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent.alerts import Identity
-from agent.command_codec import CommandCodec
-from agent.components import ConfigError, build, nearest
+from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.control import COMMANDS, SELF, SELF_RULES
+from agent.core.operator import Operator
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
+from agent.plugins import from_files
 from agent.rules import Rule
 from agent.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
-from sensors.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Parts:
     Attributes:
         fingerprints: name of a step or rule -> hash of its configuration and of all it stands on; a saved state
             fits only where it is the same.
+        outside: parts that are not built in, also those within others.
+        warnings: what is right but will not be in the next release.
     """
 
     settings: Settings
@@ -37,6 +39,8 @@ class Parts:
     rules: dict[str, Rule]
     sinks: dict[str, Sink]
     fingerprints: dict[str, str]
+    outside: tuple[Made, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def renew(self) -> None:
         """Windows, detectors and rules as they were made, without what they have seen."""
@@ -57,15 +61,16 @@ def compose(settings: Settings) -> Parts:
     Raises:
         ConfigError: with every problem found, each with its key path.
     """
-    problems: list[str] = []
+    files, problems = from_files(settings.plugins.paths, REGISTRY)
+    registry = Registry(files)
     identity = Identity(settings.agent.site, settings.agent.name)
-    sources = _build_all("source", settings.source, problems)
-    windows = _build_all("window", settings.window, problems)
-    detectors = _build_all("detector", settings.detector, problems)
+    sources = _build_all(registry, "source", settings.source, problems)
+    windows = _build_all(registry, "window", settings.window, problems)
+    detectors = _build_all(registry, "detector", settings.detector, problems)
     names = [*settings.window, *settings.detector, *settings.source]
-    broken = {*settings.detector} - {*detectors}
-    rules = _build_all("rule", _with_usual_limits(_rules(settings), detectors, {*names, SELF} - broken), problems)
-    sinks = _build_all("sink", settings.sink, problems)
+    known = {*names, SELF} - ({*settings.detector} - {*detectors})
+    rules = _build_all(registry, "rule", _with_default_limits(_rules(settings), detectors, known), problems)
+    sinks = _build_all(registry, "sink", settings.sink, problems)
     problems += [f"source.{name}: this name is reserved" for name in (COMMANDS, SELF) if name in settings.source]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"{name}: two tables have this name; `on` could mean both" for name in twice]
@@ -76,11 +81,14 @@ def compose(settings: Settings) -> Parts:
     ]
     steps = windows | detectors
     _check_on(settings, problems)
-    problems += _check_columns(steps, rules, sources if len(sources) == len(settings.source) else {})
-    sinks = {name: _signed(sink, identity) for name, sink in sinks.items()}
+    givers = sources if len(sources) == len(settings.source) else {}
+    for kind, readers in (("window", windows), ("detector", detectors), ("rule", rules)):
+        problems += _check_columns(kind, readers, steps, givers)
+    sinks = {name: sink.signed(identity) for name, sink in sinks.items()}
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
-    parts = Parts(settings, identity, sources, steps, rules, sinks, prints)
+    outside, warnings = tuple(registry.made), tuple(registry.warnings)
+    parts = Parts(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
     if not problems:
         try:
             parts.engine()
@@ -95,10 +103,10 @@ def _rules(settings: Settings) -> dict[str, Table]:
     return {**settings.rule, **{name: rule for name, rule in SELF_RULES.items() if name not in settings.rule}}
 
 
-def _with_usual_limits(
+def _with_default_limits(
     rules: Mapping[str, Table], detectors: Mapping[str, Any], known: set[str]
 ) -> dict[str, Table]:
-    """The rules, those that only say which detector they look at completed by its usual limit.
+    """The rules, those that only say which detector they look at completed by its default limit.
 
     What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
     could be made).
@@ -106,17 +114,17 @@ def _with_usual_limits(
     completed = dict(rules)
     for name, table in rules.items():
         on = str(table.get("on", ""))
-        limit = 1.0 if on and on not in known else getattr(detectors.get(on), "usual_limit", None)
+        limit = 1.0 if on and on not in known else detectors[on].default_limit if on in detectors else None
         if limit is not None and table.get("type", "threshold") == "threshold" and "when" not in table:
             completed[name] = {**table, "when": f"score >= {limit:g}"}
     return completed
 
 
-def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
+def _build_all(registry: Registry, kind: str, tables: Mapping[str, Table], problems: list[str]) -> dict[str, Any]:
     made = {}
     for name, table in tables.items():
         try:
-            made[name] = build(kind, f"{kind}.{name}", table)
+            made[name] = registry.build(kind, f"{kind}.{name}", table)
         except ConfigError as error:
             problems += error.problems
     return made
@@ -125,8 +133,8 @@ def _build_all(kind: str, tables: Mapping[str, Table], problems: list[str]) -> d
 def _check_on(settings: Settings, problems: list[str]) -> None:
     """Each `on` names a step or source."""
     known = [*settings.window, *settings.detector, *settings.source, SELF]
-    for kind in ("window", "detector", "rule"):
-        for name, table in getattr(settings, kind).items():
+    for kind, tables in (("window", settings.window), ("detector", settings.detector), ("rule", settings.rule)):
+        for name, table in tables.items():
             on = table.get("on", "")
             if on and on not in known:
                 problems.append(
@@ -135,25 +143,22 @@ def _check_on(settings: Settings, problems: list[str]) -> None:
 
 
 def _check_columns(
-    steps: Mapping[str, Step], rules: Mapping[str, Rule], sources: Mapping[str, Source]
+    kind: str, parts: Mapping[str, Any], steps: Mapping[str, Any], sources: Mapping[str, Source]
 ) -> list[str]:
-    """Each column a step or rule names is one that what it reads gives, where that is known beforehand."""
+    """Each column a part names is one that what it reads gives, where that is known beforehand."""
     problems = []
-    for kind, parts in (("step", steps), ("rule", rules)):
-        for name, part in parts.items():
-            above = steps.get(part.on)
-            given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
-            needed: Callable[[], Any] | None = getattr(part, "inputs", None)
-            if not given or needed is None:
-                continue
-            known = given | {"start", "end"}
-            word = kind if kind == "rule" else "window" if hasattr(part, "aggregates") else "detector"
-            problems += [
-                f"{word}.{name}{_unknown(part, column, known)}" for column in sorted(set(needed()) - known)
-            ]
-            if above is not None:
-                numbers = known - {*getattr(above, "texts", ())}
-                problems += [f"{word}.{name}{problem}" for problem in _texts(part, numbers)]
+    for name, part in parts.items():
+        above = steps.get(part.on)
+        given = _columns([above] if above else [s for n, s in sources.items() if part.on in ("", n)])
+        if not given:
+            continue
+        known = given | {"start", "end"}
+        problems += [
+            f"{kind}.{name}{_unknown(part, column, known)}" for column in sorted(set(part.inputs()) - known)
+        ]
+        if above is not None:
+            numbers = known - ({*above.texts} if isinstance(above, Operator) else set())
+            problems += [f"{kind}.{name}{problem}" for problem in _texts(part, numbers)]
     return problems
 
 
@@ -161,8 +166,7 @@ def _columns(givers: Iterable[Any]) -> set[str]:
     """All columns that these give; none where one of them does not know."""
     found: set[str] = set()
     for giver in givers:
-        outputs = getattr(giver, "outputs", None) or getattr(getattr(giver, "codec", None), "outputs", None)
-        columns = None if outputs is None else outputs()
+        columns = giver.outputs()
         if columns is None:
             return set()
         found |= set(columns)
@@ -200,34 +204,7 @@ def _conditions(part: Any) -> Iterator[tuple[str, Expression]]:
             yield from ((f"{key}.{name}", item) for name, item in value.items() if isinstance(item, Expression))
 
 
-def _signed(sink: Any, identity: Identity) -> Any:
-    """The sink with site and agent filled in where it has fields for them."""
-    fields = {field.name for field in dataclasses.fields(sink) if field.init}
-    mine = {"site": identity.site, "agent": identity.agent}
-    return dataclasses.replace(sink, **{name: value for name, value in mine.items() if name in fields})
-
-
 def command_sources(sinks: Mapping[str, Sink]) -> dict[str, Source]:
-    """A source of commands for each MQTT sink that takes them: `<base>/cmd/<verb>`, JSON."""
-    sources: dict[str, Source] = {}
-    for name, sink in sinks.items():
-        if not getattr(sink, "commands", False):
-            continue
-        from sensors.mqtt import MqttSource  # aiomqtt is imported only where there is such a sink
-
-        mqtt: Any = sink
-        sources[f"commands of {name}"] = MqttSource(
-            url=mqtt.url,
-            topic=f"{mqtt.base}/cmd/+",
-            codec=CommandCodec(),
-            machine_level=-1,
-            user=mqtt.user,
-            password_file=mqtt.password_file,
-            tls=mqtt.tls,
-            client_id=f"{mqtt.client_id or mqtt.base.replace('/', '-')}-commands",
-            session=Duration("0s"),
-            protocol=mqtt.protocol,
-            keepalive=mqtt.keepalive,
-            waiting=100,
-        )
-    return sources
+    """A source of commands for each sink that takes them."""
+    sources = {f"commands of {name}": sink.command_source() for name, sink in sinks.items()}
+    return {name: source for name, source in sources.items() if source is not None}

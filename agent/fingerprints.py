@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agent.core.series import Stateful
 from agent.settings import Table
 
 
@@ -43,6 +44,8 @@ def state_versions(part: Any) -> dict[str, int]:
     Raise a class's `state_version` (1 where it says none) with each change after which a state that was saved before
     has another shape or its numbers another meaning.
     """
+    if isinstance(part, Stateful):
+        return part.versions()
     version = int(getattr(type(part), "state_version", 1))
     versions = {type(part).__name__: version} if version != 1 else {}
     fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()

@@ -62,7 +62,7 @@ class Rows:
         )
 
     def then(self, more: Rows) -> Rows:
-        """These rows, then more of the same columns."""
+        """These rows, then more; a column that only one of them has is missing in the rows of the other."""
         if len(more) == 0 or len(self) == 0:
             return self if len(more) == 0 else more
         return Rows(
@@ -70,11 +70,23 @@ class Rows:
             start=np.concatenate([self.start, more.start]),
             end=np.concatenate([self.end, more.end]),
             at=np.concatenate([self.at, more.at]),
-            values={name: np.concatenate([column, more.values[name]]) for name, column in self.values.items()},
+            values={
+                name: np.concatenate([r._numbers(name) for r in (self, more)])
+                for name in {**self.values, **more.values}
+            },
             now=more.now,
-            texts={name: _joined(text, more.texts[name]) for name, text in self.texts.items()},
-            lists={name: [*column, *more.lists[name]] for name, column in self.lists.items()},
+            texts={name: _joined(self._words(name), more._words(name)) for name in {**self.texts, **more.texts}},
+            lists={
+                name: [*self.lists.get(name, [None] * len(self)), *more.lists.get(name, [None] * len(more))]
+                for name in {**self.lists, **more.lists}
+            },
         )
+
+    def _numbers(self, name: str) -> Floats:
+        return self.values[name] if name in self.values else np.full(len(self), np.nan)
+
+    def _words(self, name: str) -> Text:
+        return self.texts[name] if name in self.texts else Text((), np.full(len(self), -1, np.int32))
 
 
 def no_rows(now: int) -> Rows:

@@ -107,13 +107,26 @@ class OutboxSettings(BaseModel):
     )
 
 
+class PluginSettings(BaseModel):
+    """The table `[plugins]`: parts of your own; see docs/extending.md."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paths: tuple[Path, ...] = Field(
+        (),
+        description="Python files with sources, codecs, windows, detectors, rules or sinks; relative to this "
+        "configuration.",
+    )
+
+
 class Settings(BaseSettings):
-    """A whole configuration. Tables of components are keyed by name; `components.build` makes the objects."""
+    """A whole configuration. Tables of components are keyed by name; `components.Registry` makes the objects."""
 
     model_config = SettingsConfigDict(extra="forbid", env_prefix="AGENT_", env_nested_delimiter="__")
 
     agent: AgentSettings = Field(default_factory=AgentSettings)
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
+    plugins: PluginSettings = Field(default_factory=PluginSettings)
     source: dict[str, Table] = Field(default_factory=dict)
     window: dict[str, Table] = Field(default_factory=dict)
     detector: dict[str, Table] = Field(default_factory=dict)
@@ -147,11 +160,14 @@ def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
             return (InitSettingsSource(settings_cls, chosen), env_settings, init_settings)
 
     try:
-        return Layers(**tables)
+        settings = Layers(**tables)
     except ValidationError as error:
         raise ConfigError([f"{where}: {_problem(item)}" for item in error.errors()]) from error
     except SettingsError as error:
         raise ConfigError([f"environment: {error}"]) from error
+    beside = Path() if file is None else file.parent
+    settings.plugins.paths = tuple(beside / path for path in settings.plugins.paths)
+    return settings
 
 
 def read_toml(file: Path) -> dict[str, Any]:

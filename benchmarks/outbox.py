@@ -21,13 +21,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.alerts import Kind, Message
+from agent.alerts import Identity, Kind, Message
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks import Sink
@@ -176,13 +175,13 @@ async def wear(directory: Path, options: argparse.Namespace) -> None:
 def _mqtt(port: int) -> Sink:
     from agent.sinks.mqtt import MqttSink
 
-    return replace(MqttSink(f"mqtt://127.0.0.1:{port}"), site="plant-1", agent="gateway-1")
+    return MqttSink(f"mqtt://127.0.0.1:{port}").signed(Identity("plant-1", "gateway-1"))
 
 
 def _kafka(servers: str) -> Sink:
     from agent.sinks.kafka import KafkaSink
 
-    return replace(KafkaSink(servers, alerts="benchmark.outbox"), site="plant-1", agent="gateway-1")
+    return KafkaSink(servers, alerts="benchmark.outbox").signed(Identity("plant-1", "gateway-1"))
 
 
 def _paho_loop(port: int, count: int, ours: float) -> None:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent.components import REGISTRY
 from agent.ops import counters
-from agent.settings import AgentSettings, OutboxSettings
+from agent.settings import AgentSettings, OutboxSettings, PluginSettings
 from sensors.units import Duration
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -42,7 +42,12 @@ ORDER = ("source", "codec", "window", "detector", "rule", "sink")
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, _table("agent", AgentSettings), _table("outbox", OutboxSettings)]
+    parts = [
+        HEAD,
+        _table("agent", AgentSettings),
+        _table("outbox", OutboxSettings),
+        _table("plugins", PluginSettings),
+    ]
     for kind in ORDER:
         table = "codec = { type = ... }` of a source" if kind == "codec" else f"[{kind}.NAME]`"
         parts.append(f"## `{table}\n\n")

@@ -60,7 +60,7 @@ def score(panel: Panel) -> tuple[np.ndarray, np.ndarray, float | None]:
     time = START + panel.step * np.arange(n)
     batch = Batch(("m",), np.zeros(n, np.int32), time, panel.columns, int(time[-1]))
     out = Engine(steps, {}, Identity("docs", "docs")).process(batch).results["it"]
-    limit = panel.limit if panel.limit is not None else getattr(steps["it"], "usual_limit", None)
+    limit = panel.limit if panel.limit is not None else getattr(steps["it"], "default_limit", None)
     return (out.end - START) / panel.step, out.values["score"], limit
 
 

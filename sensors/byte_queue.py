@@ -101,9 +101,7 @@ class ByteQueue:
             if data:  # first what came before the silence
                 self._chunks.appendleft(None)
                 break
-            silence = getattr(self._codec, "silence", None)
-            if silence is not None:
-                silence()
+            self._codec.silence()
         if not data:
             return None
         whole = data[0] if len(data) == 1 else b"".join(data)

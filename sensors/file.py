@@ -11,14 +11,14 @@ from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.codecs.csv import Csv
 from sensors.pace import Pace, Speed, factor
-from sensors.source import SourceError
+from sensors.source import Positioned, SourceError
 from sensors.times import from_iso
 
 _READ_SIZE = 65_536
 
 
 @dataclass(kw_only=True)
-class FileSource:
+class FileSource(Positioned):
     """A file whose lines the codec reads; their times are the clock, as in a recording.
 
     Attributes:
@@ -34,8 +34,7 @@ class FileSource:
     speed: Speed = "max"
     start: str = ""
 
-    keeps_time: ClassVar[bool] = True
-    """`read_at` is the time of the file: who reads must not mix in the time of the host."""
+    keeps_time: ClassVar[bool] = True  # the file's
 
     def __post_init__(self) -> None:
         self.counters = self.codec.counters
@@ -56,9 +55,6 @@ class FileSource:
     async def __aexit__(self, *exc: object) -> None:
         self._pace, self._rows = None, None
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> Batch:
         if self._pace is None:
             if self._rows is None:
@@ -77,8 +73,11 @@ class FileSource:
         if position["path"] == str(self.path):
             self._taken = int(position["rows"])
 
-    async def commit(self, position: Mapping[str, Any]) -> None:
-        """Nobody needs to know."""
+    def outputs(self) -> tuple[str, ...] | None:
+        return self.codec.outputs()
+
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)
 
     def rows(self) -> Iterator[Batch]:
         """All rows, in blocks.
@@ -87,23 +86,22 @@ class FileSource:
             SourceError: if the file cannot be read.
         """
         shift: int | None = None
-        for data in self._blocks():
-            batch = self.codec.feed(data, 0)
+        for batch in self._batches():
             if batch is None:
                 continue
             if shift is None:
                 shift = 0 if self._start is None else self._start - int(batch.time[0])
             yield replace(batch, time=batch.time + shift) if shift else batch
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _batches(self) -> Iterator[Batch | None]:
         try:
             with self.path.open("rb") as file:
                 while data := file.read(_READ_SIZE):
                     self.counters.bytes_read += len(data)
-                    yield data
+                    yield self.codec.feed(data, 0)
         except OSError as error:
             raise SourceError(f"{self.path}: {error.strerror or error}") from error
-        yield getattr(self.codec, "delimiter", "\0").encode()  # a last line may lack its end
+        yield self.codec.finish(0)
 
 
 def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:

@@ -26,14 +26,14 @@ from sensors.codecs.json_lines import JsonLines
 from sensors.kafka_records import Chunk, Names, Stamps, fetch_whole_batches
 from sensors.kafka_security import Mechanism, options
 from sensors.security import Tls
-from sensors.source import SourceError
+from sensors.source import Positioned, SourceError
 from sensors.units import Duration
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class KafkaSource:
+class KafkaSource(Positioned):
     """Messages of one topic, decoded together.
 
     A message's key names the machine where the payload does not, its time stamp serves where the payload has none.
@@ -132,8 +132,8 @@ class KafkaSource:
             async with asyncio.timeout(2.0):
                 await consumer.stop()
 
-    def __aiter__(self) -> Self:
-        return self
+    def outputs(self) -> tuple[str, ...] | None:
+        return self.codec.outputs()
 
     async def __anext__(self) -> Batch:
         consumer = self._consumer

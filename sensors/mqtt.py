@@ -17,7 +17,7 @@ from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
 from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Received, connect, properties_of
 from sensors.security import Tls, read_secret
-from sensors.source import SourceError
+from sensors.source import Source, SourceError
 from sensors.units import Duration
 
 _V5, _V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
@@ -25,7 +25,7 @@ _PROTOCOLS = {"auto": (_V5, _V311), "5": (_V5,), "3.1.1": (_V311,)}
 
 
 @dataclass(kw_only=True)
-class MqttSource:
+class MqttSource(Source):
     """Messages of one or more topics; with QoS 1 each is acknowledged only when the next batch is asked for.
 
     Attributes:
@@ -132,8 +132,8 @@ class MqttSource:
                 self._acknowledge(connection)
             await connection.close()
 
-    def __aiter__(self) -> Self:
-        return self
+    def outputs(self) -> tuple[str, ...] | None:
+        return self.codec.outputs()
 
     async def __anext__(self) -> Batch:
         connection = self._connection

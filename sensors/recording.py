@@ -37,7 +37,7 @@ import orjson
 
 from sensors.batch import Batch, Text
 from sensors.pace import Speed, factor
-from sensors.source import Counters, SourceError
+from sensors.source import Counters, Positioned, SourceError
 from sensors.units import SECOND
 
 MAGIC = b"EDGEREC1"
@@ -247,7 +247,7 @@ def _words(table: dict[str, Any], tables: dict[int, tuple[str, ...]]) -> tuple[s
 
 
 @dataclass
-class RecordingSource:
+class RecordingSource(Positioned):
     """Reads a recording made with `agent record`, at its own pace, faster, or as fast as it is taken.
 
     Attributes:
@@ -258,8 +258,7 @@ class RecordingSource:
     path: Path
     speed: Speed = 1.0
 
-    keeps_time: ClassVar[bool] = True
-    """`read_at` is the time of the recording: who reads must not mix in the time of the host."""
+    keeps_time: ClassVar[bool] = True  # the recording's
 
     def __post_init__(self) -> None:
         self.counters = Counters()
@@ -278,9 +277,6 @@ class RecordingSource:
 
     async def __aexit__(self, *exc: object) -> None:
         self._batches, self._next = None, None
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Batch:
         if self._batches is None:
@@ -305,5 +301,5 @@ class RecordingSource:
         if position["path"] == str(self.path):
             self._taken = int(position["batches"])
 
-    async def commit(self, position: Mapping[str, Any]) -> None:
-        """Nobody needs to know."""
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)

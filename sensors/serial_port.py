@@ -18,14 +18,14 @@ from sensors.batch import Batch
 from sensors.byte_queue import ByteQueue, WhenFull
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
-from sensors.source import SourceError
+from sensors.source import Source, SourceError
 from sensors.units import Duration
 
 _READ_SIZE = 65_536
 
 
 @dataclass(kw_only=True)
-class SerialSource:
+class SerialSource(Source):
     """Lines or frames from a serial port.
 
     What has arrived is handed over at once; at high rates, at most every half millisecond, all that has come together.
@@ -98,8 +98,8 @@ class SerialSource:
         if port is not None:
             port.close()
 
-    def __aiter__(self) -> Self:
-        return self
+    def outputs(self) -> tuple[str, ...] | None:
+        return self.codec.outputs()
 
     async def __anext__(self) -> Batch:
         if self._queue is None:

@@ -1,10 +1,12 @@
-"""What every driver offers, and the one error it may raise."""
+"""The base of every driver, with all that may be asked of one, and the one error it may raise."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from sensors.batch import Batch
 
@@ -60,35 +62,54 @@ class Counters:
         return "; ".join(said)
 
 
-@runtime_checkable
-class Source(Protocol):
+class Source(ABC):
     """A place samples come from: `async with source: async for batch in source: ...`.
 
-    A source is a dataclass whose fields are its configuration. Constructing has no effect, `__aenter__` opens,
-    `__aexit__` closes; after an error it can be entered again. Iteration ends when there is no more to come
-    (a recording), and raises `SourceError` when the other side failed. `__anext__` may be cancelled.
+    A source is a dataclass whose fields are its configuration; what else it has starts in `__post_init__`.
+    Constructing has no effect, `__aenter__` opens, `__aexit__` closes, also twice; after an error it can be entered
+    again. Iteration ends when there is no more to come (a recording), and raises `SourceError` when the other side
+    failed. `__anext__` may be cancelled, and loses nothing then.
+
+    Attributes:
+        counters: what it has seen; where a codec reads its frames, those of the codec.
     """
 
     counters: Counters
 
+    keeps_time: ClassVar[bool] = False
+    """`read_at` is a clock of its own (simulated, recorded): who reads must not mix in the time of the host."""
+
+    @abstractmethod
     async def __aenter__(self) -> Self: ...
 
+    @abstractmethod
     async def __aexit__(self, *exc: object) -> None: ...
 
-    def __aiter__(self) -> Self: ...
+    def __aiter__(self) -> Self:
+        return self
 
+    @abstractmethod
     async def __anext__(self) -> Batch: ...
 
+    def outputs(self) -> tuple[str, ...] | None:
+        """Columns of its rows; None = the sender decides."""
+        return None
 
-@runtime_checkable
-class Positioned(Protocol):
-    """A source that can be read again from a position, such as Kafka offsets; the check-point keeps it."""
+    def files(self) -> tuple[Path, ...]:
+        """Files that must be there when it is opened."""
+        return ()
 
+
+class Positioned(Source):
+    """A source that can be read again from a position, such as Kafka offsets; the checkpoint keeps it."""
+
+    @abstractmethod
     def position(self) -> Mapping[str, Any]:
         """Where the next read starts: after the last batch handed over. Plain JSON."""
 
+    @abstractmethod
     def seek(self, position: Mapping[str, Any]) -> None:
         """Start from `position` when opened next."""
 
     async def commit(self, position: Mapping[str, Any]) -> None:
-        """Tell the other side that everything before `position` is safe."""
+        """Everything before `position` is safe: the other side may want to know."""

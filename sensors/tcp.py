@@ -12,14 +12,14 @@ from sensors.batch import Batch
 from sensors.byte_queue import ByteQueue
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
-from sensors.source import SourceError
+from sensors.source import Source, SourceError
 from sensors.units import Duration
 
 _READ_SIZE = 65_536
 
 
 @dataclass(kw_only=True)
-class TcpSource:
+class TcpSource(Source):
     """Lines or frames from a TCP connection.
 
     Attributes:
@@ -83,8 +83,8 @@ class TcpSource:
         if server is not None:
             await server.wait_closed()
 
-    def __aiter__(self) -> Self:
-        return self
+    def outputs(self) -> tuple[str, ...] | None:
+        return self.codec.outputs()
 
     async def __anext__(self) -> Batch:
         if self._link is None:
@@ -127,7 +127,9 @@ class _Link:
         if source.listen:
             self.queue.cut()
             return
-        reason = (getattr(error, "strerror", None) or str(error)) if error else "closed by the other side"
+        reason = "closed by the other side"
+        if error is not None:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self.queue.fail(SourceError(f"{source.host}:{source.port}: {reason}"))
 
     def owns(self, transport: asyncio.BaseTransport | None) -> bool:

@@ -11,6 +11,7 @@ from agent.commands import Commands, add_command, add_config, parts_of
 from agent.components import ConfigError
 from agent.runtime.data_watch import config_warnings
 from agent.settings import unknown_variables
+from agent.trials import trial
 
 _EXAMPLES = """  agent check -c config/serial.toml
   agent check -c config/serial.toml --json | jq .problems"""
@@ -30,7 +31,7 @@ def register(commands: Commands) -> None:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Compose everything, open nothing."""
+    """Compose everything, open nothing; parts that are not built in are tried for a moment."""
     problems: list[str] = []
     warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
     summary: dict[str, list[str]] = {}
@@ -46,6 +47,8 @@ def check(arguments: argparse.Namespace) -> int:
             "detectors": list(parts.settings.detector), "rules": list(parts.settings.rule), "sinks": list(parts.sinks),
         }  # fmt: skip
         warnings += [f"{arguments.config}: {warning}" for warning in config_warnings(parts)]
+        for made in parts.outside:
+            problems += [f"{arguments.config}: {made.path}: {made.word} {p}" for p in trial(made.kind, made.part)]
     if arguments.json:
         print(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **summary}))  # noqa: T201
         return 78 if problems else 0

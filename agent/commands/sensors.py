@@ -6,7 +6,7 @@ import argparse
 import json
 
 from agent.commands import Commands, add_command
-from agent.components import kinds
+from agent.components import Registry
 
 _EXAMPLES = """  agent sensors list
   agent sensors list --json | jq -r '.ports[].by_id'"""
@@ -25,8 +25,8 @@ def show(arguments: argparse.Namespace) -> int:
     """List them."""
     from sensors.serial_port import ports
 
-    found = ports()
-    drivers, codecs = sorted(kinds("source")), sorted(kinds("codec"))
+    found, registry = ports(), Registry()
+    drivers, codecs = registry.names("source"), registry.names("codec")
     if arguments.json:
         listed = [
             {"device": p.device, "by_id": p.by_id, "by_path": p.by_path, "text": p.text, "use": p.advice}

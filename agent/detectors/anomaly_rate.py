@@ -7,18 +7,20 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
+from agent.core.series import Field, SeriesState
 from agent.detectors.parts import fresh
-from agent.detectors.streaming.frame import COUNT, FEW, MISSING, REASONS, Streaming, Table
+from agent.detectors.streaming.frame import COUNT, FEW, MISSING, REASONS, Streaming
 from agent.detectors.streaming.rounds import rounds
 from agent.findings import Finding
-from agent.rows import Rows, State
-from sensors.batch import Ints, Text
+from agent.rows import Rows
+from sensors.batch import Text
 
 _NEVER = -(1 << 40)
 
 
 @dataclass
-class AnomalyRate:
+class AnomalyRate(Operator):
     """Each metric has a detector of its own; the score is the share of the metrics that were strange of late.
 
     A metric is strange for `hold` rows from a row on whose score is `limit` or more. One noisy sensor moves the
@@ -41,36 +43,37 @@ class AnomalyRate:
     detector: str | Streaming = "robust_z"
     limit: float = 5.0
     hold: int = 10
+    metric: str = field(init=False, repr=False, compare=False)
     _parts: list[Streaming] = field(init=False, repr=False, compare=False)
-    _table: Table = field(init=False, repr=False, compare=False)
+    _table: SeriesState = field(init=False, repr=False, compare=False)
 
+    remembers: ClassVar = {"parts": "_parts", "table": "_table"}
     texts: ClassVar = ("reason",)
-    usual_limit: ClassVar[float] = 0.5
-    finds: ClassVar = {
+    default_limit: ClassVar[float] = 0.5
+    explains: ClassVar = {
         "score": Finding("are unusual at the same time", "are usual again", "several of its sensors", share=True)
     }
 
     def __post_init__(self) -> None:
         if len(self.metrics) < 2 or self.hold < 1:
             raise ValueError("metrics must be two or more, hold at least 1 row")
+        self.metric = "+".join(self.metrics)
         self._parts = [fresh(self.detector, metric) for metric in self.metrics]
-        self._table = Table({COUNT: ((), np.int64, 0), "strange": ((len(self.metrics),), np.int64, _NEVER)})
-
-    @property
-    def metric(self) -> str:
-        """What an alert names as its signal."""
-        return "+".join(self.metrics)
+        self._table = SeriesState(
+            **{COUNT: Field(np.int64), "strange": Field(np.int64, _NEVER, (len(self.metrics),))}
+        )
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return tuple(dict.fromkeys((*self.metrics, "score", "reason")))
 
     def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
+        return self.metrics
+
+    def watched(self) -> tuple[str, ...]:
         return self.metrics
 
     def process(self, rows: Rows) -> Rows:
@@ -82,7 +85,7 @@ class AnomalyRate:
         strange = np.zeros_like(beyond)
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        for block in rounds(key, self._table.arrays[COUNT]):
+        for block in rounds(key, self._table[COUNT]):
             state, view = self._table.at(block.keys)
             number = state[COUNT][:, None] + np.arange(block.index.shape[1])
             since = np.where(beyond[block.index], number[:, :, None], _NEVER)
@@ -114,21 +117,3 @@ class AnomalyRate:
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
             lists={"evidence": evidence},
         )
-
-    def snapshot(self) -> State:
-        return {"parts": [part.snapshot() for part in self._parts], "table": self._table.snapshot()}
-
-    def restore(self, state: State) -> None:
-        for part, saved in zip(self._parts, state["parts"], strict=True):
-            part.restore(saved)
-        self._table.restore(state["table"])
-
-    def evict(self, keys: Ints) -> None:
-        for part in self._parts:
-            part.evict(keys)
-        self._table.evict(keys)
-
-    @property
-    def bytes_a_series(self) -> int:
-        """Memory of one series."""
-        return sum(part.bytes_a_series for part in self._parts) + self._table.bytes_a_series

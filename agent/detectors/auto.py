@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
 from agent.detectors.history.period import find_periods, sharpened
 from agent.detectors.history.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
@@ -26,7 +27,7 @@ from agent.detectors.history.views import (
     rarity,
 )
 from agent.detectors.streaming.decay import keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import COUNT, Streaming
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -89,8 +90,8 @@ class Auto(Streaming):
 
     words: ClassVar = {"view": (*VIEWS, "context")}
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
     cells: ClassVar[int] = 1024
 
     def _check(self) -> None:
@@ -103,36 +104,36 @@ class Auto(Streaming):
         self._fade = np.exp(-np.arange(1 << 15) / BURDEN_ROWS)
         self._fade[-1] = 0.0
 
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         lags = PERIODS * (2 * AROUND + 1)
         return {
-            "first": ((), np.float64, 0.0),
-            "centre": ((), np.float64, 0.0),
-            "scale": ((), np.float64, 0.0),
-            "low": ((), np.float64, np.inf),
-            "high": ((), np.float64, -np.inf),
-            "before": ((), np.float64, np.nan),
-            "part": ((3,), np.float64, 0.0),
-            "cells": ((self.memory // CELL + 64,), np.float32, 0.0),
-            "late": ((2, LATE), np.float64, np.nan),
-            "long": ((4,), np.float64, 0.0),
-            "usual": ((3,), np.float64, np.nan),
-            "times": ((17,), np.int64, 0),
-            "cycle": ((), np.float64, 0.0),
-            "lags": ((lags,), np.int32, 0),
-            "sums": ((len(WINDOWS), lags), np.float64, 0.0),
-            "sample": ((SAMPLE,), np.float32, np.inf),
-            "ordered": ((SAMPLE,), np.float32, np.inf),
-            "edges": ((BINS - 1,), np.float64, np.nan),
-            "shares": ((BINS,), np.float64, np.nan),
-            "counts": ((BINS,), np.float64, 0.0),
-            "since": ((len(VIEWS), BLOCKS), np.float32, np.inf),
-            "current": ((len(VIEWS),), np.float64, 0.0),
-            "found": ((len(VIEWS), HOLD), np.float64, 0.0),
-            "finding": ((len(VIEWS),), np.float64, 0.0),
+            "first": Field(np.float64),
+            "centre": Field(np.float64),
+            "scale": Field(np.float64),
+            "low": Field(np.float64, np.inf),
+            "high": Field(np.float64, -np.inf),
+            "before": Field(np.float64, np.nan),
+            "part": Field(np.float64, 0, (3,)),
+            "cells": Field(np.float32, 0, (self.memory // CELL + 64,)),
+            "late": Field(np.float64, np.nan, (2, LATE)),
+            "long": Field(np.float64, 0, (4,)),
+            "usual": Field(np.float64, np.nan, (3,)),
+            "times": Field(np.int64, 0, (17,)),
+            "cycle": Field(np.float64),
+            "lags": Field(np.int32, 0, (lags,)),
+            "sums": Field(np.float64, 0, (len(WINDOWS), lags)),
+            "sample": Field(np.float32, np.inf, (SAMPLE,)),
+            "ordered": Field(np.float32, np.inf, (SAMPLE,)),
+            "edges": Field(np.float64, np.nan, (BINS - 1,)),
+            "shares": Field(np.float64, np.nan, (BINS,)),
+            "counts": Field(np.float64, 0, (BINS,)),
+            "since": Field(np.float32, np.inf, (len(VIEWS), BLOCKS)),
+            "current": Field(np.float64, 0, (len(VIEWS),)),
+            "found": Field(np.float64, 0, (len(VIEWS), HOLD)),
+            "finding": Field(np.float64, 0, (len(VIEWS),)),
             **context_shapes(REMEMBERED),
-            "alarm": ((), np.int64, _NEVER),
-            "burden": ((), np.float64, 0.0),
+            "alarm": Field(np.int64, _NEVER),
+            "burden": Field(np.float64),
         }
 
     @property

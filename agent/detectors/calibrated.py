@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import Baseline, in_spreads
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, SMALLEST, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import COUNT, SMALLEST, Streaming
 from agent.detectors.streaming.scan import places, with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -67,7 +68,7 @@ class Calibrated(Streaming):
     rest: int = 0
     warmup: int = 30
     state_version: ClassVar[int] = 2
-    finds: ClassVar = {"score": Finding("is unusually high")}
+    explains: ClassVar = {"score": Finding("is unusually high")}
     _decay: Decay = field(init=False, repr=False, compare=False)
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
@@ -81,13 +82,13 @@ class Calibrated(Streaming):
         self._baseline = Baseline(self.half_life)
         self._smooth = Decay(1.0 - 1.0 / self.smooth) if self.smooth > 1.0 else None
 
-    def _shapes(self) -> dict[str, Shape]:
-        alarm: dict[str, Shape] = {"alarm": ((), np.int64, _NEVER)}
+    def _shapes(self) -> dict[str, Field]:
+        alarm: dict[str, Field] = {"alarm": Field(np.int64, _NEVER)}
         if self.method == "conformal":
-            return alarm | {"ring": ((self.window,), np.float64, np.nan)}
+            return alarm | {"ring": Field(np.float64, np.nan, (self.window,))}
         if self.method == "tail":
-            return alarm | Baseline.shapes() | {"smooth": ((), np.float64, 0.0)}
-        return alarm | {"largest": ((), np.float64, 0.0)}
+            return alarm | Baseline.shapes() | {"smooth": Field(np.float64)}
+        return alarm | {"largest": Field(np.float64)}
 
     @property
     def longest(self) -> int:

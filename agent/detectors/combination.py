@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.calibrated import Calibrated, Method
 from agent.detectors.parts import fresh
-from agent.detectors.streaming.frame import FEW, REASONS, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import FEW, REASONS, Streaming
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from sensors.batch import Floats, Ints, Text
 
 
@@ -40,20 +41,21 @@ class Combined(Streaming):
     half_life: float = 2000.0
     limit: float = 0.9
     rest: int = 50
-    _inner: list[tuple[Streaming, Calibrated]] = field(init=False, repr=False, compare=False)
+    _inner: list[dict[str, Streaming]] = field(init=False, repr=False, compare=False)
     _resting: Calibrated = field(init=False, repr=False, compare=False)
 
-    usual_limit: ClassVar[float] = 0.9
-    finds: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
+    remembers: ClassVar = {"parts": "_inner", "rest": "_resting"}
+    default_limit: ClassVar[float] = 0.9
+    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
 
     def _check(self) -> None:
         if not self.parts or (self.weights and len(self.weights) != len(self.parts)):
             raise ValueError(f"parts must be one or more, weights one for each; not {self.parts}")
         scale = Calibrated("score", method=self.method, half_life=self.half_life)
-        self._inner = [(fresh(part, self.metric), replace(scale)) for part in self.parts]
+        self._inner = [{"detector": fresh(part, self.metric), "scale": replace(scale)} for part in self.parts]
         self._resting = Calibrated("score", method="none", limit=self.limit, rest=self.rest, warmup=0)
 
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         return {}
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
@@ -64,9 +66,9 @@ class Combined(Streaming):
 
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
-        raw = [detector.process(rows) for detector, _ in self._inner]
+        raw = [inner["detector"].process(rows) for inner in self._inner]
         scores = np.array([
-            scale.process(part).values["score"] for part, (_, scale) in zip(raw, self._inner, strict=True)
+            inner["scale"].process(part).values["score"] for part, inner in zip(raw, self._inner, strict=True)
         ])  # fmt: skip
         known = ~np.isnan(scores).all(axis=0)
         weights = self.weights or (1.0,) * len(self.parts)
@@ -80,25 +82,3 @@ class Combined(Streaming):
         return replace(
             raw[0], values={self.metric: raw[0].values[self.metric], "score": score}, texts={"reason": reason}
         )
-
-    def snapshot(self) -> State:
-        return {
-            "parts": [{"detector": d.snapshot(), "scale": s.snapshot()} for d, s in self._inner],
-            "rest": self._resting.snapshot(),
-        }
-
-    def restore(self, state: State) -> None:
-        for (detector, scale), saved in zip(self._inner, state["parts"], strict=True):
-            detector.restore(saved["detector"])
-            scale.restore(saved["scale"])
-        self._resting.restore(state["rest"])
-
-    def evict(self, keys: Ints) -> None:
-        for detector, scale in self._inner:
-            detector.evict(keys)
-            scale.evict(keys)
-        self._resting.evict(keys)
-
-    @property
-    def bytes_a_series(self) -> int:
-        return sum(d.bytes_a_series + s.bytes_a_series for d, s in self._inner) + self._resting.bytes_a_series

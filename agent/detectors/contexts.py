@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.records import rested
 from agent.detectors.history.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
+from agent.detectors.streaming.frame import COUNT, Streaming
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -40,8 +41,8 @@ class Contexts(Streaming):
     warmup: int = 128
     rest: int = 50
 
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {"score": Finding("comes in an order never seen", "shows nothing new")}
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {"score": Finding("comes in an order never seen", "shows nothing new")}
     cells: ClassVar[int] = 1024
 
     def _check(self) -> None:
@@ -50,12 +51,12 @@ class Contexts(Streaming):
         if self.rest < HOLD:
             raise ValueError("rest must be at least 16 rows")
 
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         return {
-            "first": ((), np.float64, 0.0),
-            "moved": ((), np.bool_, False),
+            "first": Field(np.float64),
+            "moved": Field(np.bool_),
             **context_shapes(self.memory),
-            "alarm": ((), np.int64, _NEVER),
+            "alarm": Field(np.int64, _NEVER),
         }
 
     @property

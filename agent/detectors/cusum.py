@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import CLIP, Baseline, in_spreads, learnt_steps
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, where_loud
+from agent.detectors.streaming.frame import COUNT, Streaming, where_loud
 from agent.detectors.streaming.scan import last, lows, sums
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -41,8 +42,8 @@ class Cusum(Streaming):
     _baseline: Baseline = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 8.0
-    finds: ClassVar = {"score": Finding("has left its usual mean")}
+    default_limit: ClassVar[float] = 8.0
+    explains: ClassVar = {"score": Finding("has left its usual mean")}
     loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
@@ -50,8 +51,8 @@ class Cusum(Streaming):
             raise ValueError(f"slack and half_life must be above 0, not {self.slack} and {self.half_life}")
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Shape]:
-        return Baseline.shapes() | dict.fromkeys(("rise", "fall"), ((), np.int64, 0))
+    def _shapes(self) -> dict[str, Field]:
+        return Baseline.shapes() | dict.fromkeys(("rise", "fall"), Field(np.int64))
 
     @property
     def longest(self) -> int:
@@ -71,7 +72,7 @@ class Cusum(Streaming):
         rise, fall = _above_least(state["rise"], up, take), _above_least(state["fall"], down, take)
         score = np.maximum(rise, fall) * QUANTUM
         score = score if flat is None else np.where(flat, np.nan, score)
-        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
+        return where_loud(score, self.default_limit, usual=lambda: x - deviation)
 
 
 def _whole(step: Floats) -> Ints:

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.streaming.decay import Decay
-from agent.detectors.streaming.frame import CAP, COUNT, Arrays, Shape, Streaming, where_loud
+from agent.detectors.streaming.frame import CAP, COUNT, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -37,8 +38,8 @@ class Ewma(Streaming):
     _smooth: Decay | None = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 4.0
-    finds: ClassVar = {"score": Finding("has left its usual mean")}
+    default_limit: ClassVar[float] = 4.0
+    explains: ClassVar = {"score": Finding("has left its usual mean")}
     loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
@@ -49,8 +50,8 @@ class Ewma(Streaming):
         self._smooth = Decay(1.0 - self.alpha, bits=900) if self.alpha < 1.0 else None
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Shape]:
-        return Baseline.shapes() | {"smooth": ((), np.float64, 0.0)}
+    def _shapes(self) -> dict[str, Field]:
+        return Baseline.shapes() | {"smooth": Field(np.float64)}
 
     @property
     def longest(self) -> int:
@@ -67,11 +68,11 @@ class Ewma(Streaming):
         ratio = in_spreads(deviation, spread, CAP)
         if self._smooth is None:
             score = np.abs(ratio)
-            return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
+            return where_loud(score, self.default_limit, usual=lambda: x - deviation)
         # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
         step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
         score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
         np.abs(score, out=score)
         score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
         score = score if flat is None else np.where(flat & (score == 0.0), np.nan, score)
-        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
+        return where_loud(score, self.default_limit, usual=lambda: x - deviation)

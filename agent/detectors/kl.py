@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from agent.core.operator import Operator
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.lessons import Lessons
 from agent.detectors.histograms.moved import Evidence
@@ -37,7 +38,7 @@ _MILLISECOND = Duration(MILLISECOND)
 
 
 @dataclass(kw_only=True)
-class Kl:
+class Kl(Operator):
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
     Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; `reason` where the
@@ -89,7 +90,7 @@ class Kl:
     resolution: Duration = _MILLISECOND
 
     state_version: ClassVar[int] = 2
-    finds: ClassVar = {
+    explains: ClassVar = {
         "score": Finding("is distributed unlike before", "is distributed as usual again"),
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
@@ -137,12 +138,7 @@ class Kl:
         self._no_values = {name: np.zeros(0) for name in self.outputs() if name not in self.texts}
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return ("score", "count", "missing", "outside", "reason")
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     @property
     def bytes(self) -> int:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
 from agent.detectors.histograms.windowed import judge_windows, measurable
 from agent.detectors.waves.disturbance import NAMES, UNITS, name_disturbances
 from agent.detectors.waves.events import Events
@@ -38,7 +39,7 @@ LEARNING, GAP, RATE, INFINITE, NO_SINE = range(5)
 
 
 @dataclass(slots=True)
-class Mains:
+class Mains(Operator):
     """Disturbances of a sine at a known frequency, in the words of IEEE 1159.
 
     Score: largest ratio of a measure's distance from normal to the distance of its limit; 1 at the limit, NaN
@@ -85,8 +86,8 @@ class Mains:
 
     texts: ClassVar = ("reason", "disturbance")
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = dict.fromkeys(
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = dict.fromkeys(
         ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")
     )
 
@@ -140,12 +141,7 @@ class Mains:
         self.use(WaveModel.fit(windows, self.nominal / self.sampling_rate))
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return (*_VALUES, *self.texts)
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what.

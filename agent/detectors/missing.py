@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.streaming.frame import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS, Arrays, Shape, Table
+from agent.core.operator import Operator
+from agent.core.series import Arrays, Field, SeriesState
+from agent.detectors.streaming.frame import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
 from agent.detectors.streaming.rounds import rounds
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.block import by_key, starts_of
 from sensors.batch import Floats, Ints, Text
 
@@ -23,7 +25,7 @@ _TOLD = 0.5  # from this score on the clock tells of a silence
 
 
 @dataclass
-class Missing:
+class Missing(Operator):
     """Silence of a series over the time that its values usually take to come; 1 and more is missing.
 
     `score = silence / (factor * usual)`, where `usual` is the median of the longest intervals of the last five
@@ -50,36 +52,33 @@ class Missing:
     by: tuple[str, ...] = ("machine",)
     factor: float = 5.0
     rows: int = 16
-    _table: Table = field(init=False, repr=False, compare=False)
+    _table: SeriesState = field(init=False, repr=False, compare=False)
     _now: int = field(init=False, repr=False, compare=False)
 
+    remembers: ClassVar = {"table": "_table"}
+    shared: ClassVar = {"now": ("_now", max)}
     texts: ClassVar = ("reason",)
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {"score": Finding("is missing", "comes again")}
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {"score": Finding("is missing", "comes again")}
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.factor < np.inf or self.rows < 2:
             raise ValueError(f"factor must be at least 1 and rows at least 2, not {self.factor} and {self.rows}")
-        blocks: Shape = ((BLOCKS,), np.float64, np.nan)
+        blocks = Field(np.float64, np.nan, (BLOCKS,))
         self._now = _NEVER
-        self._table = Table({
-            COUNT: ((), np.int64, 0),  # values so far
-            "last": ((), np.int64, _NEVER),  # event time of the newest
-            "longest": ((), np.float64, 0.0),  # interval of the present block
+        self._table = SeriesState(**{
+            COUNT: Field(np.int64),  # values so far
+            "last": Field(np.int64, _NEVER),  # event time of the newest
+            "longest": Field(np.float64),  # interval of the present block
             "past": blocks,  # longest interval of each of the last blocks, NaN = none
-            "seen": ((), np.int64, _NEVER),  # host time of the last call that brought a value
-            "calls": ((), np.int64, 0),  # intervals between such calls
-            "call_longest": ((), np.float64, 0.0),
+            "seen": Field(np.int64, _NEVER),  # host time of the last call that brought a value
+            "calls": Field(np.int64),  # intervals between such calls
+            "call_longest": Field(np.float64),
             "call_past": blocks,
         })  # fmt: skip
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return ("score", "silence", "usual", "missing", "reason")
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,) if self.metric else ()
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
@@ -163,10 +162,10 @@ class Missing:
         last, usual = np.full(len(key), _NEVER), np.full(len(key), np.nan)
         if not here.all():  # what is known of a series before the call
             gone = np.flatnonzero(~here)
-            last[gone] = self._table.arrays["last"][key[gone]]
-            usual[gone] = middle(self._table.arrays["past"][key[gone]])
+            last[gone] = self._table["last"][key[gone]]
+            usual[gone] = middle(self._table["past"][key[gone]])
         newest, then = last.copy(), usual.copy()  # after each value
-        for block in rounds(np.where(here, key, -1), self._table.arrays[COUNT]):
+        for block in rounds(np.where(here, key, -1), self._table[COUNT]):
             state, view = self._table.at(block.keys)
             before, learnt = self._learn(state, time[block.index], block.take)
             if not view:
@@ -208,27 +207,10 @@ class Missing:
         state[COUNT] += take
         return newest, np.take_along_axis(usual, (place[:, None] + np.arange(length + 1)) // self.rows, axis=1)
 
-    # --- the operator -----------------------------------------------------------------------------------------
-
     def on_clock_step(self, to: int) -> None:
-        """The host's clock was set back: the times of the values to come go on from there."""
-        known = self._table.arrays["last"] != _NEVER
-        self._table.arrays["last"][known] = np.minimum(self._table.arrays["last"][known], to)
-
-    def snapshot(self) -> State:
-        return {"table": self._table.snapshot(), "now": self._now}
-
-    def restore(self, state: State) -> None:
-        self._table.restore(state["table"])
-        self._now = int(state["now"])
-
-    def evict(self, keys: Ints) -> None:
-        self._table.evict(keys)
-
-    @property
-    def bytes_a_series(self) -> int:
-        """Memory of one series."""
-        return self._table.bytes_a_series
+        ahead = np.flatnonzero(self._table["last"] > to)  # the times of the values to come go on from there
+        self.touch(ahead)
+        self._table["last"][ahead] = to
 
 
 @dataclass(frozen=True, slots=True)

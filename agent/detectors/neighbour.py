@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.profile import Profile
 from agent.detectors.history.store import stored
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming.frame import COUNT, Streaming, ratio
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -43,8 +44,8 @@ class Neighbour(Streaming):
     cells: ClassVar[int] = 4096
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 5.0
-    finds: ClassVar = {"score": Finding("runs unlike anything before")}
+    default_limit: ClassVar[float] = 5.0
+    explains: ClassVar = {"score": Finding("runs unlike anything before")}
 
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or self.memory < self.window or self.half_life <= 0.0:
@@ -52,13 +53,13 @@ class Neighbour(Streaming):
         self._decay = Decay(keep(self.half_life))
         self._profile = Profile(self.window, self.memory)
 
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         return {
-            "ring": ((self._profile.kept,), np.float32, 0.0),
-            "first": ((), np.float64, 0.0),
-            "sums": ((self._profile.lags,), np.float64, 0.0),
-            "peak": ((), np.float64, 0.0),
-            "size": ((), np.float64, 0.0),
+            "ring": Field(np.float32, 0, (self._profile.kept,)),
+            "first": Field(np.float64),
+            "sums": Field(np.float64, 0, (self._profile.lags,)),
+            "peak": Field(np.float64),
+            "size": Field(np.float64),
         }
 
     @property

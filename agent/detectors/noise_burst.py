@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.store import trailing
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming.frame import COUNT, Streaming, ratio
 from agent.detectors.streaming.scan import with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -33,8 +34,8 @@ class NoiseBurst(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 3.0
-    finds: ClassVar = {"score": Finding("is more restless than usual")}
+    default_limit: ClassVar[float] = 3.0
+    explains: ClassVar = {"score": Finding("is more restless than usual")}
 
     def _check(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or not self.half_life > 0.0:
@@ -43,8 +44,8 @@ class NoiseBurst(Streaming):
             )
         self._decay = Decay(keep(self.half_life))
 
-    def _shapes(self) -> dict[str, Shape]:
-        return {"ring": ((self.window + 1,), np.float64, np.nan), "steps": ((), np.float64, 0.0)}
+    def _shapes(self) -> dict[str, Field]:
+        return {"ring": Field(np.float64, np.nan, (self.window + 1,)), "steps": Field(np.float64)}
 
     @property
     def longest(self) -> int:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, where_loud
+from agent.detectors.streaming.frame import COUNT, Streaming, where_loud
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
@@ -38,8 +39,8 @@ class PageHinkley(Streaming):
     _fade: Decay = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 30.0
-    finds: ClassVar = {"score": Finding("has slowly left its usual mean")}
+    default_limit: ClassVar[float] = 30.0
+    explains: ClassVar = {"score": Finding("has slowly left its usual mean")}
     loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
@@ -48,8 +49,8 @@ class PageHinkley(Streaming):
         self._fade = Decay(keep(self.forget_half_life))
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Shape]:
-        return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), ((), np.float64, 0.0))
+    def _shapes(self) -> dict[str, Field]:
+        return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), Field(np.float64))
 
     @property
     def longest(self) -> int:
@@ -71,4 +72,4 @@ class PageHinkley(Streaming):
         down = self._fade.reflect(state["down"], state["down_low"], scale, np.negative(step, out=step), take)
         score = np.maximum(up, down, out=up)
         score = score if flat is None else np.where(flat, np.nan, score)
-        return where_loud(score, self.usual_limit, usual=lambda: x - deviation)
+        return where_loud(score, self.default_limit, usual=lambda: x - deviation)

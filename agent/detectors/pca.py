@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
+from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.plane import components as plane
 from agent.detectors.plane.following import Following, Judged
-from agent.detectors.streaming.frame import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS, Arrays, Table
+from agent.detectors.streaming.frame import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS
 from agent.detectors.streaming.rounds import Round, rounds
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from sensors.batch import Floats, Ints, Text
 
 SETTLE = 50
@@ -28,7 +30,7 @@ _NEVER = -(1 << 40)
 
 
 @dataclass
-class Pca:
+class Pca(Operator):
     """Hotelling's T2 and the squared prediction error Q of principal components (Jackson and Mudholkar 1979).
 
     Features are mean and log deviation of the last `smooth` rows of each sensor, in spreads of the training. A sensor
@@ -76,13 +78,15 @@ class Pca:
     patience: int = 5
     follow: float = 0.015
     settle: int = 45
-    _table: Table = field(init=False, repr=False, compare=False)
+    metric: str = field(init=False, repr=False, compare=False)
+    _table: SeriesState = field(init=False, repr=False, compare=False)
     _following: Following = field(init=False, repr=False, compare=False)
 
+    remembers: ClassVar = {"": "_table"}
     texts: ClassVar = ("reason",)
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {
         "score": Finding("do not move together as usual", "move together as usual again", "its sensors")
     }
 
@@ -95,49 +99,46 @@ class Pca:
             )
         if not 0.0 <= self.follow <= 0.5 or not 0 <= self.settle <= 500 or self.patience < 1 or self.limit < 1.0:
             raise ValueError("follow must be 0 to 0.5, settle 0 to 500 rows, patience and limit at least 1")
+        self.metric = "+".join(self.metrics)
         self._following = Following(self.limit, self.clear, self.patience, self.follow, self.settle)
         sensors, features = len(self.metrics), 2 * len(self.metrics)
-        self._table = Table({
-            COUNT: ((), np.int64, 0),
-            "recent": ((self.smooth - 1, sensors), np.float64, 0.0),
-            "came": ((sensors,), np.int64, _NEVER),
-            "lost": ((sensors,), np.int64, _NEVER),
-            "training": ((self.train, sensors), np.float64, np.nan),
-            "middle": ((sensors,), np.float64, 0.0),
-            "spread": ((sensors,), np.float64, 1.0),
-            "centre": ((features,), np.float64, 0.0),
-            "weight": ((features,), np.float64, 1.0),
-            "axes": ((features, features), np.float64, 0.0),
-            "strength": ((features,), np.float64, 0.0),
-            "whole": ((), np.float64, 0.0),
-            "flat": ((), np.bool_, False),
-            "mean": ((features,), np.float64, 0.0),
-            "place": ((), np.int64, 0),
-            "phase": ((), np.int8, 0),
-            "patient": ((), np.int64, 0),
-            "quiet": ((), np.int64, 0),
-            "worst": ((), np.float64, 0.0),
-            "fault": ((features,), np.float64, 0.0),
-            "home": ((features,), np.float64, 0.0),
-            "homeward": ((), np.int64, 0),
-            "calm": ((), np.int64, 0),
+        self._table = SeriesState(**{
+            COUNT: Field(np.int64),
+            "recent": Field(np.float64, 0, (self.smooth - 1, sensors)),
+            "came": Field(np.int64, _NEVER, (sensors,)),
+            "lost": Field(np.int64, _NEVER, (sensors,)),
+            "training": Field(np.float64, np.nan, (self.train, sensors)),
+            "middle": Field(np.float64, 0, (sensors,)),
+            "spread": Field(np.float64, 1.0, (sensors,)),
+            "centre": Field(np.float64, 0, (features,)),
+            "weight": Field(np.float64, 1.0, (features,)),
+            "axes": Field(np.float64, 0, (features, features)),
+            "strength": Field(np.float64, 0, (features,)),
+            "whole": Field(np.float64),
+            "flat": Field(np.bool_),
+            "mean": Field(np.float64, 0, (features,)),
+            "place": Field(np.int64),
+            "phase": Field(np.int8),
+            "patient": Field(np.int64),
+            "quiet": Field(np.int64),
+            "worst": Field(np.float64),
+            "fault": Field(np.float64, 0, (features,)),
+            "home": Field(np.float64, 0, (features,)),
+            "homeward": Field(np.int64),
+            "calm": Field(np.int64),
         })  # fmt: skip
-
-    @property
-    def metric(self) -> str:
-        """What an alert names as its signal."""
-        return "+".join(self.metrics)
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation, at least `train` of each series."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return tuple(dict.fromkeys((*self.metrics, "score", "t2", "q", "judged", "reason")))
 
     def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
+        return self.metrics
+
+    def watched(self) -> tuple[str, ...]:
         return self.metrics
 
     def process(self, rows: Rows) -> Rows:
@@ -157,7 +158,7 @@ class Pca:
         evidence: list[Any] = [None] * len(x)
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        count = self._table.arrays[COUNT]
+        count = self._table[COUNT]
         young = usable & (count[key] < self.train)
         for some, span in ((young, self.train), (usable & ~young, 0)):  # nobody is trained in the middle of a block
             if not some.any():
@@ -299,17 +300,3 @@ class Pca:
         sorted_ = np.take_along_axis(share, order, axis=1)
         for i, names, shares in zip(at.tolist(), order.tolist(), sorted_.tolist(), strict=True):
             evidence[i] = {"sensors": {self.metrics[j]: v for j, v in zip(names, shares, strict=True) if v > 0.01}}
-
-    def snapshot(self) -> State:
-        return self._table.snapshot()
-
-    def restore(self, state: State) -> None:
-        self._table.restore(state)
-
-    def evict(self, keys: Ints) -> None:
-        self._table.evict(keys)
-
-    @property
-    def bytes_a_series(self) -> int:
-        """Memory of one series."""
-        return self._table.bytes_a_series

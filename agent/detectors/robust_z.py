@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import ROUNDING
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.frame import COUNT, Streaming, ratio, where_loud
 from agent.detectors.streaming.scan import places
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -36,16 +37,16 @@ class RobustZ(Streaming):
     window: int = 100
     warmup: int = 20
 
-    usual_limit: ClassVar[float] = 4.0
-    finds: ClassVar = {"score": Finding("is far from the values just before")}
+    default_limit: ClassVar[float] = 4.0
+    explains: ClassVar = {"score": Finding("is far from the values just before")}
     loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
         if self.window < 3:
             raise ValueError(f"window must be at least 3 rows, not {self.window}")
 
-    def _shapes(self) -> dict[str, Shape]:
-        return {"ring": ((self.window,), np.float64, np.nan)}
+    def _shapes(self) -> dict[str, Field]:
+        return {"ring": Field(np.float64, np.nan, (self.window,))}
 
     @property
     def needs(self) -> int:
@@ -67,7 +68,7 @@ class RobustZ(Streaming):
                 score[some, cells], usual[some, cells] = self._distance(
                     whole, x[some, cells], known[:, cells], column
                 )
-        return where_loud(score, self.usual_limit, usual=lambda: usual)
+        return where_loud(score, self.default_limit, usual=lambda: usual)
 
     def _distance(self, whole: Floats, x: Floats, known: Ints, begin: int) -> tuple[Floats, Floats]:
         """Scores of some cells, and the medians `(k, length)` that are preceded by the rows `whole[:, begin + ...]`."""

@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.period import find_periods
 from agent.detectors.history.store import DAY, Lags, phase_median, read, rows_a_period, stored, write
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio
+from agent.detectors.streaming.frame import COUNT, Streaming, ratio
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
@@ -49,8 +50,8 @@ class Seasonal(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 8.0
-    finds: ClassVar = {"score": Finding("is not usual for this time of its period")}
+    default_limit: ClassVar[float] = 8.0
+    explains: ClassVar = {"score": Finding("is not usual for this time of its period")}
     figures: ClassVar = ("usual", "period")
 
     def _check(self) -> None:
@@ -63,15 +64,15 @@ class Seasonal(Streaming):
             raise ValueError("period, periods and half_life must be above 0, memory at least 16 rows a period")
         self._decay = Decay(keep(self.half_life), 64)
 
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         return {
-            "store": ((self.memory + 64,), np.float32, 0.0),
-            "first": ((), np.float64, 0.0),
-            "times": ((33,), np.int64, 0),
-            "rows": ((), np.int64, self.memory // self.periods),
-            "found": ((), np.int64, 0),
-            "size": ((), np.float64, 0.0),
-            "weight": ((), np.float64, 0.0),
+            "store": Field(np.float32, 0, (self.memory + 64,)),
+            "first": Field(np.float64),
+            "times": Field(np.int64, 0, (33,)),
+            "rows": Field(np.int64, self.memory // self.periods),
+            "found": Field(np.int64),
+            "size": Field(np.float64),
+            "weight": Field(np.float64),
         }
 
     @property

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.streaming.frame import Arrays, Shape, Streaming, ratio, where_loud
+from agent.core.series import Arrays, Field
+from agent.detectors.streaming.frame import Streaming, ratio, where_loud
 from agent.detectors.streaming.scan import highs, lows
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -26,12 +27,12 @@ class Spatial(Streaming):
 
     warmup: int = 30
 
-    usual_limit: ClassVar[float] = 0.1
-    finds: ClassVar = {"score": Finding("is outside the range of all values before")}
+    default_limit: ClassVar[float] = 0.1
+    explains: ClassVar = {"score": Finding("is outside the range of all values before")}
     loud: ClassVar = ("low", "high")
 
-    def _shapes(self) -> dict[str, Shape]:
-        return {"low": ((), np.float64, np.inf), "high": ((), np.float64, -np.inf)}
+    def _shapes(self) -> dict[str, Field]:
+        return {"low": Field(np.float64, np.inf), "high": Field(np.float64, -np.inf)}
 
     @property
     def needs(self) -> int:
@@ -45,4 +46,4 @@ class Spatial(Streaming):
         low, high = low[:, :-1], high[:, :-1]
         outside = np.maximum(low - x, x - high)
         score = ratio(np.maximum(outside, 0.0, out=outside), high - low)  # before the first row -inf / -inf is NaN
-        return where_loud(score, self.usual_limit, low=lambda: low, high=lambda: high)
+        return where_loud(score, self.default_limit, low=lambda: low, high=lambda: high)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
 from agent.findings import Finding
 from agent.rows import Rows, State
@@ -50,7 +51,7 @@ def spectra(windows: Floats) -> Floats:
 
 
 @dataclass(slots=True)
-class Spectral:
+class Spectral(Operator):
     """KL divergence between spectra, live.
 
     Score: nats, 0 or more; scale and offset of the metric do not matter. NaN with a reason while it learns, for
@@ -82,7 +83,7 @@ class Spectral:
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    finds: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
+    explains: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
 
     _rings: Rings = field(init=False, repr=False)
     _sum: Floats = field(init=False, repr=False)
@@ -115,12 +116,7 @@ class Spectral:
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return (*COLUMNS, *self.texts)
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import ROUNDING
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming, ratio, where_loud
+from agent.detectors.streaming.frame import COUNT, Streaming, ratio, where_loud
 from agent.detectors.streaming.scan import with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -32,8 +33,8 @@ class Spike(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 12.0
-    finds: ClassVar = {"score": Finding("is far from the values just before")}
+    default_limit: ClassVar[float] = 12.0
+    explains: ClassVar = {"score": Finding("is far from the values just before")}
     loud: ClassVar = ("usual",)
 
     def _check(self) -> None:
@@ -41,8 +42,8 @@ class Spike(Streaming):
             raise ValueError(f"half_life must be above 0, not {self.half_life}")
         self._decay = Decay(keep(self.half_life))
 
-    def _shapes(self) -> dict[str, Shape]:
-        return {"ring": ((5,), np.float64, np.nan), "size": ((), np.float64, 0.0)}
+    def _shapes(self) -> dict[str, Field]:
+        return {"ring": Field(np.float64, np.nan, (5,)), "size": Field(np.float64)}
 
     @property
     def longest(self) -> int:
@@ -63,7 +64,7 @@ class Spike(Streaming):
             distance = np.where(real, distance, 0.0)
         size = self._decay.run(state["size"], count, distance, take, positive=True)[:, :-1]
         size *= self._decay.inverse_weight(count - 5, length)
-        return where_loud(ratio(distance, size), self.usual_limit, usual=lambda: middle)
+        return where_loud(ratio(distance, size), self.default_limit, usual=lambda: middle)
 
 
 def _middle_of_five(x: Floats) -> Floats:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape, Streaming
+from agent.core.series import Arrays, Field
+from agent.detectors.streaming.frame import COUNT, Streaming
 from agent.detectors.streaming.scan import highs, last, places, with_history
 from agent.findings import Finding
 from sensors.batch import Floats, Ints
@@ -29,8 +30,8 @@ class Stuck(Streaming):
     tolerance: float = 0.0
 
     state_version: ClassVar[int] = 2
-    usual_limit: ClassVar[float] = 1.0
-    finds: ClassVar = {"score": Finding("does not move any more", "moves again")}
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {"score": Finding("does not move any more", "moves again")}
 
     def _check(self) -> None:
         if self.rows < 1 or not self.tolerance >= 0.0:
@@ -38,8 +39,8 @@ class Stuck(Streaming):
                 f"rows must be at least 1 and tolerance not negative, not {self.rows}, {self.tolerance}"
             )
 
-    def _shapes(self) -> dict[str, Shape]:
-        return {"value": ((1,), np.float64, np.nan), "moved": ((), np.int64, -1)}
+    def _shapes(self) -> dict[str, Field]:
+        return {"value": Field(np.float64, np.nan, (1,)), "moved": Field(np.int64, -1)}
 
     def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
         number = places(state[COUNT], x.shape[1])

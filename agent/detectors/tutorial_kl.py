@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
 from agent.detectors.waves.samples import load_normal
@@ -25,7 +26,7 @@ _MISSING = int(_CODES[Reason.MISSING])
 
 
 @dataclass(slots=True)
-class TutorialKL:
+class TutorialKL(Operator):
     """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
 
     Score: nats, 0 or more; blind to gain and offset of the whole window, over-sensitive to noise, phase. The scale of
@@ -52,7 +53,7 @@ class TutorialKL:
     reference: str = ""
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    finds: ClassVar = dict.fromkeys(
+    explains: ClassVar = dict.fromkeys(
         ("score", "anomaly"), Finding("is distributed unlike the normal wave", "is distributed as usual again")
     )
 
@@ -87,12 +88,7 @@ class TutorialKL:
         self._shared = densities(counts, widths)[0]
 
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return (*_COLUMNS, *self.texts)
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     def process(self, rows: Rows) -> Rows:
         """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.alerts import Identity
-from agent.components import ConfigError, build, keys_of
+from agent.components import ConfigError, Registry, build
 from agent.engine import Engine, Step
 from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
@@ -289,7 +289,7 @@ def _named(args: argparse.Namespace, item: Labelled) -> Rows:
 
 def keys_given(args: argparse.Namespace, columns: Sequence[str]) -> dict[str, Any]:
     """The table of a detector that the command line describes, for recordings of these columns."""
-    keys = keys_of("detector", args.detector)
+    keys = Registry().keys_of("detector", args.detector)
     table: dict[str, Any] = {"type": args.detector}
     if "metrics" in keys:
         table["metrics"] = args.metrics.split(",") if args.metrics else columns

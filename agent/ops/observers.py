@@ -143,7 +143,8 @@ class _Worker:
         self._queue: deque[Observation] = deque()
         self._rows = 0
         self._errors = 0  # one after the other
-        self._ended = False
+        self._closing = False  # no more comes; what waits is still shown
+        self._ended = False  # nothing is shown any more
         self._changed = threading.Condition()
         # a thread that hangs does not keep the process from ending
         self._thread = threading.Thread(target=self._work, name=f"observer {name}", daemon=True)
@@ -151,7 +152,7 @@ class _Worker:
 
     def put(self, observation: Observation) -> None:
         with self._changed:
-            if self._ended:
+            if self._ended or self._closing:
                 self.counters.dropped += 1
                 return
             self._queue.append(observation)
@@ -161,11 +162,11 @@ class _Worker:
             self._changed.notify()
 
     def is_waited_for(self) -> bool:
-        return self._when_full is WhenFull.WAIT and not self._ended and self._is_full()
+        return self._when_full is WhenFull.WAIT and not self._ended and not self._closing and self._is_full()
 
     def close(self) -> None:
         with self._changed:
-            self._ended = True
+            self._closing = True
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
@@ -202,7 +203,7 @@ class _Worker:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._ended:
+                while not (self._queue or self._ended or self._closing):
                     self._changed.wait()
                 if not self._queue:
                     return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
+from agent.core.operator import Operator
 from agent.findings import BESIDE, Finding, reason, span
 from agent.keys import Name
 from agent.rules import Rule, Transition
@@ -22,11 +22,11 @@ def label(name: str, rule: Rule, signal: str = "", step: object = None) -> Label
         name: of the rule in the configuration.
         rule: the rule itself.
         signal: the quantity its window or detector is about, unless the rule names one itself.
-        step: the window or detector whose rows it judges; a detector says in `finds` what its columns mean.
+        step: the window or detector whose rows it judges; what its columns mean, it says in `explains`.
     """
-    finds: Mapping[str, Finding] | None = getattr(step, "finds", None)
-    watched = () if finds is None else getattr(step, "metrics", ()) or (getattr(step, "metric", ""),)
-    finding = finds.get(rule.metric) if finds is not None and rule.type in _PLAIN else None
+    detector = step if isinstance(step, Operator) and step.explains else None
+    watched = detector.watched() if detector is not None else ()
+    finding = detector.explains.get(rule.metric) if detector is not None and rule.type in _PLAIN else None
     return Label(
         rule=name,
         kind=rule.type,

@@ -25,7 +25,7 @@ from agent.runtime.host_clock import HostClock
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.self_monitor import SelfMonitor
-from agent.runtime.source_loop import SourceLoop, keeps_time, noted_step
+from agent.runtime.source_loop import SourceLoop, noted_step
 from agent.runtime.state_store import StateDirectory
 from sensors.batch import Batch
 from sensors.source import Source
@@ -63,7 +63,7 @@ class App:
         self.publisher = Publisher(self.outbox, parts.identity, journal, parts.sources, self._agent.metrics)
         store, budget = StateDirectory(self._agent.state), self._agent.checkpoint_bytes_per_day
         self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store, budget)
-        self._own_time = any(map(keeps_time, parts.sources.values()))
+        self._own_time = any(source.keeps_time for source in parts.sources.values())
         self._data_watch = DataWatch(parts, self.engine, self.stats)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -163,8 +163,7 @@ class Checkpointer:
                 self.replayed.clear()
                 self._parts.renew()
                 self.engine = self._parts.engine()
-                self._salvage(state)
-                where, state = state.positions, None
+                where, state = self._salvage(state), None
         sequence = None if state is None else state.sequence
         at_last_alert = self._journal.resume(self._outbox.notes(), self.engine, sequence, self.replayed, unfit)
         self._seek({**where, **at_last_alert})
@@ -172,6 +171,7 @@ class Checkpointer:
 
     def _restore(self, state: SavedState) -> set[str]:
         """Go on from this state; the names of the parts it does not fit, though their configuration is the same."""
+        state.check()
         same = {name: state.fingerprints.get(name) == mark for name, mark in self._parts.fingerprints.items()}
         unfit = state.resume(self.engine, same)
         for name in (name for name, fits in same.items() if not fits):
@@ -184,10 +184,11 @@ class Checkpointer:
         log.info("resumed from the checkpoint, after alert %d", state.sequence)
         return set(unfit)
 
-    def _salvage(self, state: SavedState) -> None:
-        """Of a state that cannot be gone on from, number and time: no id is given twice."""
+    def _salvage(self, state: SavedState) -> Mapping[str, Any]:
+        """Of a state that cannot be gone on from, number and time: no id is given twice; and the positions."""
         with contextlib.suppress(*UNFIT):
             self.engine.go_on(state.sequence, int(state.common["now"]))
+        return state.positions if isinstance(state.positions, Mapping) else {}
 
     def _seek(self, where: Mapping[str, Any]) -> None:
         for name, position in where.items():

@@ -25,7 +25,8 @@ def config_warnings(parts: Parts) -> list[str]:
         for tables in (settings.window, settings.detector, settings.rule)
         for table in tables.values()
     }
-    found = [
+    found = [*parts.warnings]
+    found += [
         f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
         for name in settings.detector
         if name not in read
@@ -35,10 +36,10 @@ def config_warnings(parts: Parts) -> list[str]:
     if not parts.sources:
         found.append("there is no source; nothing is read")
     for name, source in parts.sources.items():
-        path = getattr(source, "path", None)
-        if isinstance(path, Path) and not path.exists():
-            beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
-            found.append(f"source.{name}.path: {path} is not there{beside}")
+        for path in source.files():
+            if not path.exists():
+                beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
+                found.append(f"source.{name}.path: {path} is not there{beside}")
     return found
 
 

@@ -58,7 +58,7 @@ class SourceLoop:
 
     async def _read(self, name: str, source: Source) -> None:
         backoff = Backoff(first=0.2)
-        own, named = keeps_time(source), Naming(name)
+        own, named = source.keeps_time, Naming(name)
         rows = 0
         while True:
             opened = time.monotonic()
@@ -95,7 +95,7 @@ class SourceLoop:
             self.ended(name)
 
     async def _tick(self) -> None:
-        if not self.tick_seconds or any(keeps_time(source) for source in self.sources.values()):
+        if not self.tick_seconds or any(source.keeps_time for source in self.sources.values()):
             return
         started = time.monotonic()
         while True:
@@ -122,8 +122,3 @@ def noted_step(clock: HostClock) -> int:
 def positions(sources: Mapping[str, Source]) -> dict[str, dict[str, Any]]:
     """Where the sources stand that can be read again; exact between two batches."""
     return {name: dict(source.position()) for name, source in sources.items() if isinstance(source, Positioned)}
-
-
-def keeps_time(source: object) -> bool:
-    """Whether the source brings its own time instead of the host's."""
-    return bool(getattr(source, "keeps_time", False))

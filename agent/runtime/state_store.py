@@ -19,7 +19,7 @@ Positions = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """What was saved.
+    """What was saved, as far as it is known: it may be damaged, or of another version.
 
     Attributes:
         common: what the engine remembers but not by series.
@@ -29,11 +29,17 @@ class SavedState:
         parts: windows, detectors and rules of which there is something.
     """
 
-    common: dict[str, Any]
-    fingerprints: Mapping[str, str]
-    positions: Positions
+    common: Any
+    fingerprints: Any
+    positions: Any
     resume: Callable[[Engine, Mapping[str, bool]], dict[str, str]]
     parts: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Raise TypeError where there is no name for what should have one."""
+        for part in (self.common, self.fingerprints, self.positions):
+            if not isinstance(part, Mapping):
+                raise TypeError(f"no state of an agent: {part!r:.60}")
 
     @property
     def sequence(self) -> int:
@@ -103,9 +109,15 @@ class StateDirectory:
         if not isinstance(state, Mapping):
             self.quarantine("it is no state of an agent")
             return None
-        engine, prints, positions = _parts(state)
-        parts = frozenset(_mapping(engine.get("steps"))) | frozenset(_mapping(engine.get("rules")))
-        return SavedState(engine, prints, positions, lambda fresh, only: fresh.restore(engine, only), parts)
+        engine = state.get("engine")
+        parts = _names(engine, "steps") | _names(engine, "rules")
+        return SavedState(
+            engine,
+            state.get("prints"),
+            state.get("positions"),
+            lambda fresh, only: fresh.restore(engine, only),
+            parts,
+        )
 
     def quarantine(self, reason: str) -> None:
         """Rename it."""
@@ -133,15 +145,17 @@ class _Saving:
 
 
 def _segmented(found: Checkpoint, document: Mapping[str, Any]) -> SavedState:
-    common, prints, positions = _parts(document)
+    common = document.get("engine")
     parts = frozenset(name.partition(".")[2] for name in found.names if name.startswith(("step.", "rule.")))
-    return SavedState(common, prints, positions, lambda fresh, only: fresh.resume(common, found, only), parts)
+    return SavedState(
+        common,
+        document.get("prints"),
+        document.get("positions"),
+        lambda fresh, only: fresh.resume(common, found, only),
+        parts,
+    )
 
 
-def _parts(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    return _mapping(state.get("engine")), _mapping(state.get("prints")), _mapping(state.get("positions"))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """Nothing, where there should be names: then the engine refuses it, and what else there is can be kept."""
-    return dict(value) if isinstance(value, Mapping) else {}
+def _names(engine: Any, kind: str) -> frozenset[str]:
+    parts = engine.get(kind) if isinstance(engine, Mapping) else None
+    return frozenset(parts) if isinstance(parts, Mapping) else frozenset()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
-from agent.alerts import Kind, Message
+from agent.alerts import Identity, Kind, Message
+from sensors.source import Source
 
 
 class SinkError(Exception):
@@ -24,25 +26,45 @@ class RejectedError(Exception):
         self.ids = tuple(ids)
 
 
-class Sink(Protocol):
+class Sink(ABC):
     """A receiver: `async with sink: await sink.send(messages)`.
 
     A dataclass whose fields are its configuration; constructing has no effect. Entering connects (and may be
-    tried again after an error), leaving says good-bye. Every wait inside has a time-out.
+    tried again after an error), leaving says good-bye, also twice. Every wait inside has a time-out.
+
+    Attributes:
+        kinds: the classes of message it takes.
+        identity: whose messages it sends.
     """
 
     kinds: frozenset[Kind]
-    """The classes of message it takes."""
+    identity: Identity = Identity()
 
-    portion: ClassVar[int]
+    portion: ClassVar[int] = 500
     """Most messages it is handed at once; they are confirmed together."""
 
+    def signed(self, identity: Identity) -> Self:
+        """This sink, as that of this agent; told once, before it is opened."""
+        self.identity = identity
+        return self
+
+    @abstractmethod
     async def __aenter__(self) -> Self: ...
 
+    @abstractmethod
     async def __aexit__(self, *exc: object) -> None: ...
 
+    @abstractmethod
     async def send(self, messages: Sequence[Message]) -> None:
         """Return when the receiver has confirmed all of them, in order per machine.
 
         Called without messages now and then: a chance to notice that the connection is lost.
+
+        Raises:
+            SinkError: not all are confirmed; the same messages come again after it was opened anew.
+            RejectedError: the receiver will never take some of them; the others come again at once.
         """
+
+    def command_source(self) -> Source | None:
+        """A source of commands (see `agent.control`) from where this sink publishes; None = it takes none."""
+        return None

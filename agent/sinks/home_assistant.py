@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import orjson
 
-from agent.alerts import Message, topic_name
+from agent.alerts import Identity, Message, topic_name
 from sensors.mqtt_connection import Publish
 
 MOST = 10_000
@@ -27,13 +27,12 @@ class HomeAssistant:
 
     Attributes:
         base: what the agent's topics begin with.
-        site, agent: names of the device.
+        identity: whose alerts; part of the names of the devices.
         prefix: first level of Home Assistant's own topics.
     """
 
     base: str
-    site: str
-    agent: str
+    identity: Identity
     prefix: str = "homeassistant"
     random: random.Random = field(default_factory=random.Random)
 
@@ -64,7 +63,7 @@ class HomeAssistant:
         return announcements
 
     def _announcement(self, machine: str, name: str) -> Publish:
-        device = f"edge_{topic_name(self.site)}_{topic_name(self.agent)}_{machine}"
+        device = f"edge_{topic_name(self.identity.site)}_{topic_name(self.identity.agent)}_{machine}"
         unique = f"{device}_{topic_name(name)}"
         topic = f"{self.base}/{machine}/alert/{name}"
         signal, _, rule = name.partition(".")

@@ -30,7 +30,7 @@ from aiokafka.errors import (
 )
 
 from agent.alerts import Kind, Message, topic_name
-from agent.sinks import RejectedError, SinkError
+from agent.sinks import RejectedError, Sink, SinkError
 from sensors.kafka_security import Mechanism, options
 from sensors.security import Tls
 from sensors.units import MILLISECOND, Duration
@@ -54,7 +54,7 @@ Place = tuple[tuple[str, int], bytes]
 
 
 @dataclass
-class KafkaSink:
+class KafkaSink(Sink):
     """One cluster. The key is `<site>/<agent>/<machine>`; of a state `<site>/<agent>/<machine>/<name>`.
 
     Attributes:
@@ -62,9 +62,10 @@ class KafkaSink:
         alerts, raw, states, metrics: topics. `states` should be compacted: an ended state is a tombstone.
         compression: of batches; snappy, lz4 and zstd need the package cramjam.
         idempotent: let the broker drop repeats of a batch.
-        security, sasl, user, password_file, tls: see `sensors.kafka_security`.
+        secure, sasl, user, password_file, tls: see `sensors.kafka_security`.
         timeout: bound of each wait for the broker.
         max_body: longest body, bytes; longer ones are dead-lettered.
+        batch_bytes: largest batch for one partition.
         kinds: the classes of message it takes.
     """
 
@@ -84,8 +85,6 @@ class KafkaSink:
     max_body: int = 900_000
     batch_bytes: int = 256 * 1024
     kinds: frozenset[Kind] = frozenset({"alert", "raw", "state", "metric"})
-    site: str = ""
-    agent: str = ""
 
     portion: ClassVar[int] = 2000
     """Each time costs a round trip."""
@@ -94,10 +93,10 @@ class KafkaSink:
         self._producer: AIOKafkaProducer | None = None
         self._broken = False
         self._places: dict[tuple[Kind, str, str], Place] = {}
+        self._prefix = ""
         self._topics: dict[Kind, str] = {
             "alert": self.alerts, "raw": self.raw, "state": self.states, "metric": self.metrics,
         }  # fmt: skip
-        self._prefix = f"{topic_name(self.site or 'site')}/{topic_name(self.agent or 'agent')}/"
 
     async def __aenter__(self) -> Self:
         try:
@@ -108,9 +107,10 @@ class KafkaSink:
             raise SinkError(f"{self.servers}: {error}") from error
         self._broken = False
         self._places = {}
+        self._prefix = f"{topic_name(self.identity.site)}/{topic_name(self.identity.agent)}/"
         self._producer = producer = AIOKafkaProducer(
             bootstrap_servers=self.servers,
-            client_id=f"edge-{topic_name(self.agent or 'agent')}",
+            client_id=f"edge-{topic_name(self.identity.agent)}",
             acks="all",
             enable_idempotence=self.idempotent,
             compression_type=self.compression,

@@ -12,17 +12,17 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from agent.alerts import Kind, Message
-from agent.sinks import SinkError
+from agent.sinks import Sink, SinkError
 from sensors.units import Duration
 
 _PIPE = 4096  # bytes that a pipe which is writable takes at once
 
 
 @dataclass
-class LinesSink:
+class LinesSink(Sink):
     """Appends bodies, one a line. A message without a body (the end of a retained state) is left out.
 
     Attributes:
@@ -40,8 +40,6 @@ class LinesSink:
     sync: bool = False
     timeout: Duration = Duration("10s")
     kinds: frozenset[Kind] = frozenset({"alert", "raw"})
-
-    portion: ClassVar[int] = 500
 
     def __post_init__(self) -> None:
         self._file: int | None = None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import aiomqtt
 import orjson
@@ -16,11 +16,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agent.alerts import Kind, Message, topic_name
-from agent.sinks import RejectedError, SinkError
+from agent.command_codec import CommandCodec
+from agent.sinks import RejectedError, Sink, SinkError
 from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of
+from sensors.mqtt import MqttSource
 from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Publish, connect, properties_of
 from sensors.security import Tls, read_secret
+from sensors.source import Source
 from sensors.units import Duration
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ _STATUS_SECONDS = 60.0
 
 
 @dataclass
-class MqttSink:
+class MqttSink(Sink):
     """One broker. Topics: see `agent.sinks.topics`.
 
     Attributes:
@@ -72,10 +75,6 @@ class MqttSink:
     kinds: frozenset[Kind] = frozenset(
         {"alert", "raw", "state", "status", "health", "metric", "reply", "discovery"}
     )
-    site: str = ""
-    agent: str = ""
-
-    portion: ClassVar[int] = 500
 
     def __post_init__(self) -> None:
         self._address = Address.parse(self.url)
@@ -89,9 +88,32 @@ class MqttSink:
         self._home: HomeAssistant | None = None
 
     @property
+    def _name(self) -> str:
+        return f"{topic_name(self.identity.site)}-{topic_name(self.identity.agent)}"
+
+    @property
     def base(self) -> str:
         """What all topics of this agent begin with."""
-        return f"{self.root}/v1/{topic_name(self.site or 'site')}/{topic_name(self.agent or 'agent')}"
+        return f"{self.root}/v1/{topic_name(self.identity.site)}/{topic_name(self.identity.agent)}"
+
+    def command_source(self) -> Source | None:
+        """Messages of `<base>/cmd/<verb>`, JSON."""
+        if not self.commands:
+            return None
+        return MqttSource(
+            url=self.url,
+            topic=f"{self.base}/cmd/+",
+            codec=CommandCodec(),
+            machine_level=-1,
+            user=self.user,
+            password_file=self.password_file,
+            tls=self.tls,
+            client_id=f"{self.client_id or self.base.replace('/', '-')}-commands",
+            session=Duration("0s"),
+            protocol=self.protocol,
+            keepalive=self.keepalive,
+            waiting=100,
+        )
 
     async def __aenter__(self) -> Self:
         self._session = max(self._session + 1, int(time.time()))
@@ -110,7 +132,7 @@ class MqttSink:
                 self.timeout.seconds,
                 context,
                 {
-                    "identifier": self.client_id or f"edge-{topic_name(self.site)}-{topic_name(self.agent)}",
+                    "identifier": self.client_id or f"edge-{self._name}",
                     "username": self.user or None,
                     "password": password,
                     "keepalive": max(1, round(self.keepalive.seconds)),
@@ -124,7 +146,7 @@ class MqttSink:
         try:
             await self._publish([self._status("online")])
             if self.home_assistant:
-                self._home = HomeAssistant(self.base, self.site, self.agent, self.discovery)
+                self._home = HomeAssistant(self.base, self.identity, self.discovery)
                 await self._connection.subscribe([(self._home.birth, 1)])
         except (SinkError, aiomqtt.MqttError) as error:
             await self._connection.close()
@@ -210,7 +232,7 @@ class MqttSink:
 
     def _encode(self, message: Message) -> Publish:
         route = ROUTES[message.kind]
-        topic = topic_of(message, self.base, topic_name(self.agent or "agent"), self.discovery)
+        topic = topic_of(message, self.base, topic_name(self.identity.agent), self.discovery)
         late = message.body.endswith(b'"replayed":true}')
         key = (message.kind, late)
         if key not in self._properties:

@@ -14,12 +14,12 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiomqtt
 
-from agent.alerts import Kind, Message
+from agent.alerts import Identity, Kind, Message
 from agent.backoff import Backoff
 from agent.delivery import Delivery
 from agent.outbox import Outbox
@@ -108,9 +108,8 @@ async def run(
     stop, enough = asyncio.Event(), asyncio.Event()
     quick = Backoff(first=0.1, longest=1.0, random=random.Random(1))
     async with Proxy(broker_port) as proxy, subscriber(broker_port) as arrived:
-        sink = replace(
-            MqttSink(f"mqtt://127.0.0.1:{proxy.port}", timeout=Duration("1s")), site="plant-1", agent="gateway-1"
-        )
+        sink = MqttSink(f"mqtt://127.0.0.1:{proxy.port}", timeout=Duration("1s"))
+        sink.signed(Identity("plant-1", "gateway-1"))
         async with Outbox(directory / f"{fault}.db", {"broker": ALERT}) as box, asyncio.TaskGroup() as tasks:
             load = Load(box, per_second)
             tasks.create_task(Delivery(box, "broker", sink, backoff=quick).run(stop))

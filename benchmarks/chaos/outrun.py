@@ -8,13 +8,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from agent.alerts import Kind, Message
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of
 from agent.outbox.log import TAIL_BYTES, TAIL_MESSAGES
+from agent.sinks import Sink
 from benchmarks.chaos.delivery import ALERT, Load, alert
 from benchmarks.chaos.tally import Tally
 
@@ -22,7 +23,7 @@ WRITERS = 3  # so that a write is under way nearly always
 
 
 @dataclass
-class AtTheEdge:
+class AtTheEdge(Sink):
     """A receiver that takes messages only while it is so far behind that they are about to leave memory."""
 
     box: Outbox
@@ -31,7 +32,6 @@ class AtTheEdge:
     arrived: list[str] = field(default_factory=list)
     hurry: bool = False
     kinds: frozenset[Kind] = ALERT
-    portion: ClassVar[int] = 500
 
     async def __aenter__(self) -> Self:
         return self

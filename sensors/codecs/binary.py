@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from sensors.batch import Batch, Floats, Ints
-from sensors.codecs import cobs
+from sensors.codecs import Codec, cobs
 from sensors.codecs.columns import Clock
 from sensors.codecs.lines import LineBuffer
 from sensors.codecs.words import Words
@@ -86,7 +86,7 @@ class _Track:
 
 
 @dataclass(kw_only=True)
-class Binary:
+class Binary(Codec):
     """Blocks of samples in checked frames; the module describes the format.
 
     Attributes:
@@ -165,8 +165,14 @@ class Binary:
         self._joining = discard  # a checksum tells the rest of a frame from a frame
 
     def silence(self) -> None:
-        """The line has been silent for longer than a gap within a frame: a half frame will not be completed."""
         self._buffer.drop_half()
+
+    def finish(self, read_at: int) -> Batch | None:
+        return self.feed(b"\0", read_at)
+
+    @property
+    def half(self) -> int:
+        return self._buffer.half
 
     def _name(self, column: int) -> str:
         return self.columns[column] if column < len(self.columns) else f"channel{column + 1}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensors.batch import Batch, Floats, Ints, Text
+from sensors.codecs import Codec
 from sensors.codecs.columns import Bools, Clock, number, numbers, text
 from sensors.codecs.explode import Path, explode
 from sensors.codecs.json_grid import Grid
@@ -26,7 +27,7 @@ MAX_COLUMNS = 256
 
 
 @dataclass(kw_only=True)
-class Fields:
+class Fields(Codec):
     """What the fields of a record mean.
 
     A field is named by its key, by a path into objects (`event.category`) or, with `explode`, into the objects of
@@ -74,7 +75,6 @@ class Fields:
                 raise ValueError(f"field {path.source!r} is in a list that `explode` does not name")
 
     def outputs(self) -> tuple[str, ...] | None:
-        """Columns of its rows; None where the sender decides."""
         if not self.values:
             return None
         exploded = () if self._list is None else (self._list.name,)

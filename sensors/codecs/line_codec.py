@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from sensors.codecs.lines import MAX_LENGTH, LineBuffer
 
 
 @dataclass(kw_only=True)
-class LineCodec(Fields, ABC):
+class LineCodec(Fields):
     r"""Lines of text, one record each.
 
     Attributes:
@@ -67,12 +67,13 @@ class LineCodec(Fields, ABC):
         self._joining = discard and self.self_checking
 
     def silence(self) -> None:
-        """The line has been silent for longer than a gap within a frame: a half frame will not be completed."""
         self._buffer.drop_half()
+
+    def finish(self, read_at: int) -> Batch | None:
+        return self.feed(self.delimiter.encode(), read_at)
 
     @property
     def half(self) -> int:
-        """Bytes of a frame that is not complete."""
         return self._buffer.half
 
     def _whole(self, line: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -11,7 +11,7 @@ import numpy as np
 
 from sensors.batch import Batch
 from sensors.pace import Pace, Speed, factor
-from sensors.source import Counters
+from sensors.source import Counters, Source
 from sensors.times import moment
 from sensors.units import Duration
 
@@ -20,7 +20,7 @@ BLOCK_ROWS = 4096
 
 
 @dataclass(kw_only=True)
-class Simulated(ABC):
+class Simulated(Source):
     """A source whose rows come from a generator; the same seed and start give the same rows.
 
     Attributes:
@@ -38,7 +38,6 @@ class Simulated(ABC):
     labels: bool = True
 
     keeps_time: ClassVar[bool] = True
-    """`read_at` is a clock of its own: who reads must not mix in the time of the host."""
 
     def __post_init__(self) -> None:
         self.counters = Counters()
@@ -72,9 +71,6 @@ class Simulated(ABC):
 
     async def __aexit__(self, *exc: object) -> None:
         self._pace = None
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Batch:
         if self._pace is None:

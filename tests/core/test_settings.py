@@ -8,7 +8,7 @@ import pytest
 from agent.components import ConfigError
 from agent.compose import compose
 from agent.runtime.data_watch import config_warnings
-from agent.settings import AgentSettings, OutboxSettings, load, unknown_variables
+from agent.settings import AgentSettings, OutboxSettings, PluginSettings, load, unknown_variables
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -80,7 +80,7 @@ def test_variables_that_change_nothing_are_found():
 
 def test_every_setting_has_a_line_in_the_example():
     text = (CONFIG / "agent.toml").read_text()
-    known = set(AgentSettings.model_fields) | set(OutboxSettings.model_fields)
+    known = {name for table in (AgentSettings, OutboxSettings, PluginSettings) for name in table.model_fields}
     assert set(re.findall(r"^(\w+) = ", text, re.MULTILINE)) == known
 
 
@@ -89,6 +89,7 @@ def test_the_example_shows_the_defaults(monkeypatch):
     settings = load(CONFIG / "agent.toml")
     assert settings.agent == AgentSettings(name="gateway-1")
     assert settings.outbox == OutboxSettings()
+    assert settings.plugins == PluginSettings()
 
 
 def test_a_rule_with_the_name_of_a_window_is_refused(tmp_path):
@@ -109,7 +110,7 @@ when = "mean >= 90"
 SOURCE = '[source.line]\ntype = "tcp"\nport = 1\n'
 
 
-def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
+def test_who_only_names_the_metric_gets_auto_and_its_default_limit(tmp_path):
     text = SOURCE + '[detector.any]\nmetric = "pressure"\n[rule.strange]\non = "any"\n'
     parts = compose(load(write(tmp_path, text)))
     assert type(parts.steps["any"]).__name__ == "Auto"
@@ -117,7 +118,7 @@ def test_who_only_names_the_metric_gets_auto_and_its_usual_limit(tmp_path):
     assert not [doubt for doubt in config_warnings(parts) if doubt.startswith("detector")]
 
 
-def test_a_detector_without_a_usual_limit_wants_a_condition(tmp_path):
+def test_a_detector_without_a_default_limit_wants_a_condition(tmp_path):
     text = (
         SOURCE
         + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\nstep = "10s"\n[rule.strange]\non = "drift"\n'

@@ -12,7 +12,7 @@ import pytest
 
 from agent import settings
 from agent.alerts import Identity
-from agent.components import build, keys_of
+from agent.components import Registry, build
 from agent.compose import compose
 from agent.engine import Engine
 from agent.fingerprints import fingerprints
@@ -20,6 +20,7 @@ from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
 from agent.storage.single_file import load
 from sensors.batch import Batch
+from sensors.source import Positioned
 from tests.storage import single_file
 
 HERE = Path(__file__).parent / "upgrade"
@@ -43,7 +44,7 @@ def readings(rows):
         yield Batch(("m1", "m2"), codes, np.full(2, time), values, time)
 
 
-class Place:
+class Place(Positioned):
     """A source that can be read again, as Kafka can."""
 
     def __init__(self):
@@ -55,8 +56,14 @@ class Place:
     def seek(self, position):
         self.at = dict(position)
 
-    async def commit(self, position):
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc):
         pass
+
+    async def __anext__(self):
+        raise StopAsyncIteration
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def test_the_parts_of_each_example_are_restored(file):
 
 @pytest.mark.parametrize(("kind", "type_", "table"), KINDS, ids=[name for _, name, _ in KINDS])
 def test_each_other_kind_is_restored(kind, type_, table):
-    table = {key: value for key, value in table.items() if key in keys_of(kind, type_)}
+    table = {key: value for key, value in table.items() if key in Registry().keys_of(kind, type_)}
     engine = Engine({"part": build(kind, "part", {"type": type_, **table})}, {}, Identity("s", "a"))
     for batch in readings(range(50)):
         engine.process(batch)

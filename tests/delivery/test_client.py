@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts import Message
+from agent.alerts import Identity, Message
 from agent.backoff import Backoff
 from agent.client import Event, Ledger, MqttEvents, subscribe
 from agent.client.kafka import KafkaEvents
@@ -147,7 +146,7 @@ async def take(events: MqttEvents | KafkaEvents, count: int) -> list[int]:
 
 @pytest.mark.mosquitto
 async def test_events_of_mqtt_come_once_also_through_a_broken_broker(mosquitto: Mosquitto) -> None:
-    sink = replace(MqttSink(mosquitto.url), site="plant-1", agent="gateway-1")
+    sink = MqttSink(mosquitto.url).signed(Identity("plant-1", "gateway-1"))
     troubles: list[str] = []
     async with MqttEvents(mosquitto.url, backoff=quick(), trouble=troubles.append) as events:
         reading = asyncio.create_task(take(events, 3))
@@ -172,7 +171,7 @@ async def test_events_of_mqtt_come_once_also_through_a_broken_broker(mosquitto: 
 
 @pytest.mark.mosquitto
 async def test_with_a_client_id_the_broker_keeps_what_comes_meanwhile(mosquitto: Mosquitto) -> None:
-    sink = replace(MqttSink(mosquitto.url), site="plant-1", agent="gateway-1")
+    sink = MqttSink(mosquitto.url).signed(Identity("plant-1", "gateway-1"))
     async with MqttEvents(mosquitto.url, client_id="archive") as events:
         reading = asyncio.create_task(take(events, 1))
         async with asyncio.timeout(10):
@@ -189,7 +188,7 @@ async def test_with_a_client_id_the_broker_keeps_what_comes_meanwhile(mosquitto:
 
 @pytest.mark.mosquitto
 async def test_what_is_open_now_comes_first_if_wanted(mosquitto: Mosquitto) -> None:
-    sink = replace(MqttSink(mosquitto.url), site="plant-1", agent="gateway-1")
+    sink = MqttSink(mosquitto.url).signed(Identity("plant-1", "gateway-1"))
     async with sink:
         await sink.send([Message("s", "state", "press-7", "t.hot", body(4), 0)])
     async with MqttEvents(mosquitto.url, present=True) as events:
@@ -199,7 +198,7 @@ async def test_what_is_open_now_comes_first_if_wanted(mosquitto: Mosquitto) -> N
 @pytest.mark.kafka
 async def test_events_of_kafka_and_the_place_of_a_group(kafka: Kafka, tmp_path: Path) -> None:
     topic = kafka.topic("alerts")
-    sink = replace(KafkaSink(kafka.servers, alerts=topic), site="plant-1", agent="gateway-1")
+    sink = KafkaSink(kafka.servers, alerts=topic).signed(Identity("plant-1", "gateway-1"))
     async with sink:
         await sink.send([message(1), message(2), message(2), message(3)])
     url, options = f"kafka://{kafka.servers}/{topic}", {"group": f"g-{topic}", "start": "earliest"}

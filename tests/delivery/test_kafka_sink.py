@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.alerts import Identity
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
 from sensors.kafka import KafkaSource
@@ -32,7 +33,7 @@ def sink(broker: Kafka, partitions: int = 1, **options: object) -> KafkaSink:
         metrics=broker.topic("metrics"),
         **options,  # type: ignore[arg-type]
     )
-    return replace(made, site="plant-1", agent="gateway-1")
+    return made.signed(Identity("plant-1", "gateway-1"))
 
 
 async def test_each_kind_has_its_topic_key_and_headers(kafka: Kafka) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from agent.alerts import topic_name
+from agent.alerts import Identity, topic_name
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.mqtt import V5, V311, MqttSink
 from sensors.security import Tls
@@ -26,7 +26,7 @@ BASE = "edge/v1/plant-1/gateway-1"
 
 def sink(broker: Mosquitto, **options: object) -> MqttSink:
     made = MqttSink(broker.url, timeout=Duration("5s"), will_delay=Duration("0s"), **options)  # type: ignore[arg-type]
-    return replace(made, site="plant-1", agent="gateway-1")
+    return made.signed(Identity("plant-1", "gateway-1"))
 
 
 async def test_each_kind_has_its_topic_and_retained_states_end_with_an_empty_body(mosquitto: Mosquitto) -> None:

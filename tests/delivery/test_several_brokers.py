@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.alerts import Kind
+from agent.alerts import Identity, Kind
 from agent.backoff import Backoff
 from agent.delivery import Delivery
 from agent.outbox import Outbox
@@ -34,9 +33,9 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_catches_up(
     stop = asyncio.Event()
     quick = {"timeout": Duration("1s"), "will_delay": Duration("0s")}
     sinks = {
-        "first": replace(MqttSink(mosquitto.url, **quick), site="plant-1", agent="gateway-1"),  # type: ignore[arg-type]
-        "second": replace(MqttSink(second.url, **quick), site="plant-1", agent="gateway-1"),  # type: ignore[arg-type]
-        "kafka": replace(KafkaSink(kafka.servers, alerts=kafka.topic("alerts")), site="plant-1", agent="gateway-1"),
+        "first": MqttSink(mosquitto.url, **quick).signed(Identity("plant-1", "gateway-1")),  # type: ignore[arg-type]
+        "second": MqttSink(second.url, **quick).signed(Identity("plant-1", "gateway-1")),  # type: ignore[arg-type]
+        "kafka": KafkaSink(kafka.servers, alerts=kafka.topic("alerts")).signed(Identity("plant-1", "gateway-1")),
         "file": LinesSink(str(tmp_path / "alerts.jsonl")),
     }
     try:

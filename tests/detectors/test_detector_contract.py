@@ -1,4 +1,4 @@
-"""What every detector of the registry keeps, whoever wrote it.
+"""What every detector of the registry keeps, whoever wrote it: the contract that is shipped, and what only ours do.
 
 A detector that needs more than a metric says in `detector_cases.CASES` with which configuration it is run.
 """
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import REGISTRY
-from agent.rows import no_rows
+from agent.testing import check_detector
 from tests.detectors.detector_cases import CASES, make, rows_for
 from tests.detectors.detector_tables import column, content, part, run, table
 
@@ -41,7 +41,23 @@ def described(cls):
     return "\n".join(inspect.getdoc(c) or "" for c in cls.__mro__[:-1] if c.__module__.startswith("agent"))
 
 
-def test_it_is_a_documented_dataclass_whose_fields_are_all_explained(name):
+NOT_YET = ("series_go_on_exactly_elsewhere", "a_snapshot_is_all_series_extracted")
+
+
+def contract(name):
+    """The checks that are shipped; of those that stand on windows some wait until windows declare their state."""
+    for check in check_detector(lambda: make(name), lambda seed: rows_for(name, seed=seed)):
+        waits = CASES[name].windows and check.name in NOT_YET
+        marks = [pytest.mark.xfail(strict=False, reason="windows do not declare their state yet")] if waits else []
+        yield pytest.param(check, id=f"{name}-{check}", marks=marks)
+
+
+@pytest.mark.parametrize("check", [param for name in NAMES for param in contract(name)])
+def test_contract(check):
+    check()
+
+
+def test_its_module_is_documented_and_its_fields_are_explained(name):
     detector = make(name)
     text = described(type(detector))
     assert inspect.getdoc(type(detector))
@@ -62,8 +78,8 @@ def test_it_says_what_scale_and_offset_do_in_its_docstring_and_in_the_docs(name)
     assert list(line) == stated
 
 
-def test_it_has_a_usual_limit_that_the_docs_name_or_a_reason_for_none(name):
-    limit = getattr(make(name), "usual_limit", None)
+def test_it_has_a_default_limit_that_the_docs_name_or_a_reason_for_none(name):
+    limit = make(name).default_limit
     assert (limit is None) == bool(CASES[name].no_limit)
     row = re.search(rf"^\| `{name}` \| [^|]* \| ([^|]*) \| [^|]* \|$", DETECTION.read_text(), re.M)
     if limit is not None and row is not None:
@@ -87,16 +103,6 @@ def test_every_result_belongs_to_rows_of_the_input_in_order(name):
     assert np.isfinite(out.values["score"]).sum() > 50
 
 
-def test_it_does_not_touch_its_input(name):
-    rows = rows_for(name)
-    before = copy.deepcopy(rows)
-    make(name).process(rows)
-    for attribute in ("key", "start", "end", "at"):
-        assert np.array_equal(getattr(rows, attribute), getattr(before, attribute))
-    for metric in rows.values:
-        assert np.array_equal(rows.values[metric], before.values[metric], equal_nan=True)
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), cuts=st.lists(st.floats(0, 1), max_size=12))
 @pytest.mark.parametrize("name", NAMES)
@@ -106,34 +112,9 @@ def test_how_the_stream_is_cut_changes_no_bit(name, seed, cuts):
     assert content(run(make(name), rows, places)) == content(run(make(name), rows))
 
 
-def test_one_row_at_a_time_changes_no_bit(name):
-    rows = rows_for(name)
-    assert content(run(make(name), rows, range(1, len(rows)))) == content(run(make(name), rows))
-
-
 def test_long_streams_cut_anywhere_change_no_bit(name):
     rows = rows_for(name, n=5000, series=2)
     assert content(run(make(name), rows, [1, 1777, 1778, 3000, 4097])) == content(run(make(name), rows))
-
-
-def test_calls_without_rows_change_no_bit(name):
-    rows = rows_for(name)
-    whole, ticked = make(name), make(name)
-    half = len(rows) // 2
-    first, second = part(rows, 0, half), part(rows, half, len(rows))
-    found = [ticked.process(piece) for piece in (no_rows(rows.now), first, no_rows(rows.now), second)]
-    assert len(found[0]) == len(found[2]) == 0
-    assert content(found) == content([whole.process(rows)])
-
-
-def test_its_state_goes_on_exactly_where_it_was_taken(name):
-    rows = rows_for(name)
-    most = len(rows) * 5 // 8
-    first, second = make(name), make(name)
-    first.process(part(rows, 0, most))
-    second.restore(copy.deepcopy(first.snapshot()))
-    rest = part(rows, most, len(rows))
-    assert content([first.process(rest)]) == content([second.process(rest)])
 
 
 FITTED_OTHERWISE = {
@@ -154,21 +135,6 @@ def test_rows_given_ahead_count_as_learnt(name):
     assert content([fitted.process(rest)]) == content([live.process(rest)])
 
 
-def test_a_state_taken_earlier_is_not_changed_by_going_on(name):
-    rows = rows_for(name)
-    most = len(rows) * 5 // 8
-    detector = make(name)
-    detector.process(part(rows, 0, most))
-    taken = detector.snapshot()
-    kept = copy.deepcopy(taken)
-    rest = part(rows, most, len(rows))
-    detector.process(rest)
-    other, same = make(name), make(name)
-    other.restore(taken)
-    same.restore(kept)
-    assert content([other.process(rest)]) == content([same.process(rest)])
-
-
 def test_a_forgotten_series_is_like_new_and_the_others_do_not_notice(name):
     rows = rows_for(name, wild=False)
     later = dataclasses.replace(rows, start=rows.start + 2 * 10**14, end=rows.end + 2 * 10**14)
@@ -179,14 +145,6 @@ def test_a_forgotten_series_is_like_new_and_the_others_do_not_notice(name):
     again, fresh, plain = used.process(later), make(name).process(later), witness.process(later)
     assert content([again.take(again.key == 1)]) == content([fresh.take(fresh.key == 1)])
     assert content([again.take(again.key != 1)]) == content([plain.take(plain.key != 1)])
-
-
-def test_the_neighbours_of_a_series_do_not_matter(name):
-    rows = rows_for(name, series=4)
-    together = make(name).process(rows)
-    for series in range(4):
-        alone = make(name).process(rows.take(rows.key == series))
-        assert content([alone]) == content([together.take(together.key == series)])
 
 
 @pytest.mark.parametrize("value", [7.0, 0.0, np.nan, np.inf, 3e250], ids=str)

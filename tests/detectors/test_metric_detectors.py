@@ -89,11 +89,11 @@ def test_an_unseen_shape_within_the_usual_range_is_far_from_every_neighbour():
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("make", [Ewma, Cusum, PageHinkley, RobustZ, Spike, NoiseBurst, Neighbour])
-def test_noise_scores_below_the_usual_limit_from_the_first_score_on(make, seed):
+def test_noise_scores_below_the_default_limit_from_the_first_score_on(make, seed):
     x = np.random.default_rng(seed).normal(0, 1, 400)
     early = scores(make("x"), x)[:150]
     assert (
-        np.nanmax(early) < 1.5 * make.usual_limit
+        np.nanmax(early) < 1.5 * make.default_limit
     )  # a limit is one for long runs; a fresh series is not far above
 
 

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from agent.commands.run import Keeping
+from agent.commands.run import Recording
+from agent.engine import Decisions
+from agent.ops.observers import Observation, Observers, WhenFull
 from sensors.batch import tick
 from sensors.recording import RecordingError
 from tests.integration.agent_process import ROOT, AgentProcess
@@ -65,15 +67,22 @@ async def test_a_full_disk_ends_record_with_a_sentence(tmp_path, file):
     assert b"Traceback" not in said
 
 
-def test_a_run_goes_on_when_its_recording_ends():
-    written = []
+def test_a_disk_that_fills_ends_the_recording_and_nothing_else(caplog):
+    class Full:
+        def __init__(self):
+            self.written = []
 
-    def write(batch):
-        written.append(batch)
-        if len(written) == 2:
-            raise RecordingError("a.rec: No space left on device")
+        def write(self, batch):
+            self.written.append(batch)
+            if len(self.written) == 2:
+                raise RecordingError("a.rec: No space left on device")
 
-    keeping = Keeping(write)
+    full, observers = Full(), Observers()
+    observers.add("recording", Recording(full), WhenFull.END)
     for number in range(5):
-        keeping.update(None, tick(number), None)
-    assert len(written) == 2
+        observers.put(Observation(tick(number), Decisions(), [], {}, {}))
+    observers.close()
+    assert [batch.read_at for batch in full.written] == [0, 1]
+    (said,) = (record.message for record in caplog.records)
+    assert said.startswith("observer recording: RecordingError: a.rec: No space left on device (")
+    assert said.endswith("it ends here after 1 batches, the agent goes on")

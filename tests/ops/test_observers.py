@@ -18,7 +18,7 @@ from agent.runtime.app import App
 from agent.settings import Settings
 from sensors.batch import Batch
 from sensors.recording import Recorder, batches
-from sensors.source import Counters
+from sensors.source import Counters, Source
 from tests.faults.test_garbage import everything
 
 SECOND = 10**9
@@ -26,7 +26,7 @@ START = 1_700_000_000 * SECOND
 READINGS = 60
 
 
-class Line:
+class Line(Source):
     """A source of readings; the last one is hot, and then it goes on silently."""
 
     keeps_time = True
@@ -40,9 +40,6 @@ class Line:
 
     async def __aexit__(self, *exc):
         pass
-
-    def __aiter__(self):
-        return self
 
     async def __anext__(self):
         if self.at == READINGS:

@@ -137,3 +137,11 @@ def test_a_condition_on_a_column_that_is_not_told_counts_too():
     rows = rows_of([3, 3, 3])
     rows = Rows(rows.key, rows.start, rows.end, rows.at, {**rows.values, "n": np.arange(3.0)}, 0)
     assert stream(rule, rows) == [(0, 0, 3), (1, 1, 3), (1, 0, 3), (2, 1, 3)]
+
+
+def test_a_column_that_does_not_come_in_a_batch_is_missing():
+    rule = Having(Expression.parse("v > 1"), columns=["v"])
+    assert rule.process(rows_of([2, 3])).raw.values["retract"].tolist() == [0, 1, 0]
+    gone = rule.process(Rows(*(np.array([t]) for t in (0, 3 * S, 3 * S, 0)), {"other": np.zeros(1)}, 0)).raw
+    assert (gone.values["v"].tolist(), gone.values["retract"].tolist()) == ([3], [1])
+    assert rule.process(rows_of([4], words=[0])).raw.values["v"].tolist() == [4]

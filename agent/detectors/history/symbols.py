@@ -15,8 +15,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Arrays, Field
 from agent.detectors.history.store import read, stored, write
-from agent.detectors.streaming.frame import COUNT, Arrays, Shape
+from agent.detectors.streaming.frame import COUNT
 from sensors.batch import Floats, Ints
 
 STEPS = (0.25, 0.4)
@@ -40,23 +41,23 @@ HOLD = 16
 """Rows for which a finding lasts, so that alphabets that notice at different times add up."""
 
 
-def context_shapes(memory: int) -> dict[str, Shape]:
+def context_shapes(memory: int) -> dict[str, Field]:
     """State of `new_contexts`."""
     return {
-        "symbol_store": ((memory + LAGS + HOLD,), np.float32, 0.0),
-        "symbol_held": ((ALPHABETS, HOLD - 1), np.float64, 0.0),
+        "symbol_store": Field(np.float32, 0, (memory + LAGS + HOLD,)),
+        "symbol_held": Field(np.float64, 0, (ALPHABETS, HOLD - 1)),
         **_alphabet_shapes(),
     }
 
 
-def _alphabet_shapes() -> dict[str, Shape]:
+def _alphabet_shapes() -> dict[str, Field]:
     return {
-        "symbol_middle": ((), np.float64, 0.0),
-        "symbol_scale": ((), np.float64, 0.0),
-        "symbol_low": ((), np.float64, 0.0),
-        "symbol_high": ((), np.float64, 0.0),
-        "symbol_seen": ((ALPHABETS, LAGS, SYMBOLS), np.uint32, 0),
-        "symbol_last": ((ALPHABETS, LAGS), np.int64, -1),
+        "symbol_middle": Field(np.float64),
+        "symbol_scale": Field(np.float64),
+        "symbol_low": Field(np.float64),
+        "symbol_high": Field(np.float64),
+        "symbol_seen": Field(np.uint32, 0, (ALPHABETS, LAGS, SYMBOLS)),
+        "symbol_last": Field(np.int64, -1, (ALPHABETS, LAGS)),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.streaming.frame import Arrays
+from agent.core.series import Arrays
 from sensors.batch import Floats
 
 FAR = 1e9

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Arrays
 from agent.detectors.plane.components import components, forms
-from agent.detectors.streaming.frame import CAP, Arrays
+from agent.detectors.streaming.frame import CAP
 from sensors.batch import Floats, Ints
 
 CALM, BEYOND, ALARM, SETTLING = range(4)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Arrays, Field
 from agent.detectors.streaming.decay import Decay, keep
-from agent.detectors.streaming.frame import COUNT, SMALLEST, Arrays, Shape
+from agent.detectors.streaming.frame import COUNT, SMALLEST
 from agent.detectors.streaming.scan import places
 from sensors.batch import Floats, Ints
 
@@ -42,9 +43,9 @@ class Baseline:
         self.longest = self.decay.longest
 
     @staticmethod
-    def shapes() -> dict[str, Shape]:
+    def shapes() -> dict[str, Field]:
         """State arrays of a series."""
-        return dict.fromkeys(("base_total", "base_square"), ((), np.float64, 0.0))
+        return dict.fromkeys(("base_total", "base_square"), Field(np.float64))
 
     def standardise(self, state: Arrays, x: Floats, take: Ints) -> tuple[Floats, Floats]:
         """Deviation of each row from the rows before it, and learn the rows.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from agent.core.operator import Operator
+from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.streaming.rounds import CELLS, Grid, Round, rounds
 from agent.detectors.streaming.scan import laid, places
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100
@@ -32,10 +33,6 @@ MISSING, ABSURD, FEW, FLAT = range(4)
 
 COUNT = "count"
 """State array of every detector: rows of the series learnt so far."""
-
-Arrays = dict[str, npt.NDArray[Any]]
-Shape = tuple[tuple[int, ...], Any, Any]
-"""Of one state array: shape beyond the series axis, dtype, value of a new series."""
 
 
 def ratio(top: Floats, bottom: Floats, cap: float = CAP) -> Floats:
@@ -61,72 +58,6 @@ def where_loud(
     if not loud.any():
         return score
     return score, {name: np.where(loud, column(), np.nan) for name, column in columns.items()}
-
-
-class Table:
-    """State arrays whose first axis is the series; grows when a new series appears.
-
-    Attributes:
-        shapes: array name -> (shape beyond the first axis, dtype, value of a new series).
-        arrays: array name -> `(capacity, ...)`.
-    """
-
-    def __init__(self, shapes: Mapping[str, Shape]) -> None:
-        self.shapes = dict(shapes)
-        self.arrays: Arrays = {
-            name: np.full((0, *shape), fill, dtype) for name, (shape, dtype, fill) in self.shapes.items()
-        }
-
-    def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
-
-    def grow(self, size: int) -> None:
-        """Have room for `size` series."""
-        if size <= len(self):
-            return
-        capacity = max(size, len(self) + len(self) // 2)
-        for name, (shape, dtype, fill) in self.shapes.items():
-            grown = np.full((capacity, *shape), fill, dtype)
-            grown[: len(self.arrays[name])] = self.arrays[name]
-            self.arrays[name] = grown
-
-    def at(self, keys: Ints) -> tuple[Arrays, bool]:
-        """State of some series (ascending): views where the series lie side by side, else copies to `put` back."""
-        if int(keys[-1]) - int(keys[0]) + 1 == len(keys):
-            part = slice(int(keys[0]), int(keys[-1]) + 1)
-            return {name: array[part] for name, array in self.arrays.items()}, True
-        return {name: array[keys] for name, array in self.arrays.items()}, False
-
-    def put(self, keys: Ints, part: Arrays) -> None:
-        """Write back what `at` copied."""
-        for name, array in part.items():
-            self.arrays[name][keys] = array
-
-    def evict(self, keys: Ints) -> None:
-        """These series are new again."""
-        known = keys[keys < len(self)]
-        for name, (_, _, fill) in self.shapes.items():
-            self.arrays[name][known] = fill
-
-    def snapshot(self) -> State:
-        """Copies of all arrays."""
-        return {name: array.copy() for name, array in self.arrays.items()}
-
-    def restore(self, state: State) -> None:
-        """Go on from `state`.
-
-        Raises:
-            ValueError: if it comes from another configuration.
-        """
-        for name, (shape, _, _) in self.shapes.items():
-            if name not in state or state[name].shape[1:] != shape:
-                raise ValueError(f"state of {name!r} does not fit this configuration")
-        self.arrays = {name: np.array(state[name], self.shapes[name][1]) for name in self.shapes}
-
-    @property
-    def bytes_a_series(self) -> int:
-        """Memory of one series."""
-        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype, _ in self.shapes.values())
 
 
 def _codes(column: Floats | None, n: int) -> Codes:
@@ -158,7 +89,7 @@ class _Found:
 
 
 @dataclass
-class Streaming(ABC):
+class Streaming(Operator):
     """A detector that scores each value of one metric before it learns from it, series by series.
 
     A detector gives the shapes of its state and a kernel over a matrix of values; this class does the rest.
@@ -174,13 +105,11 @@ class Streaming(ABC):
     metric: str
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    _table: Table = field(init=False, repr=False, compare=False)
+    _table: SeriesState = field(init=False, repr=False, compare=False)
 
-    usual_limit: ClassVar[float | None] = None
-    """The score from which a rule without `when` raises; None = there is no usual one."""
-
-    finds: ClassVar[Mapping[str, Finding]] = MappingProxyType({"score": Finding()})
-    """What a large value of a column means, in words that complete a sentence about the metric."""
+    remembers: ClassVar = {"": "_table"}
+    explains: ClassVar[Mapping[str, Finding]] = MappingProxyType({"score": Finding()})
+    texts: ClassVar[tuple[str, ...]] = ("reason",)
 
     cells: ClassVar[int] = CELLS
     """Most cells of a matrix; fewer where the kernel needs much memory a cell."""
@@ -194,9 +123,12 @@ class Streaming(ABC):
     silent: ClassVar[int] = FLAT
     """Why the kernel gives NaN once it has seen enough rows."""
 
+    def __init_subclass__(cls) -> None:
+        cls.texts = ("reason", *cls.words)
+
     def __post_init__(self) -> None:
         self._check()
-        self._table = Table({COUNT: ((), np.int64, 0)} | self._shapes())
+        self._table = SeriesState(**{COUNT: Field(np.int64)} | self._shapes())
 
     @property
     def span(self) -> int:
@@ -213,11 +145,11 @@ class Streaming(ABC):
         """Rows a series must have shown before one is scored."""
         return 2
 
-    def _check(self) -> None:  # noqa: B027 - optional hook
+    def _check(self) -> None:
         """Raise ValueError where the configuration makes no sense."""
 
     @abstractmethod
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Field]:
         """State arrays of a series."""
 
     @abstractmethod
@@ -237,18 +169,8 @@ class Streaming(ABC):
             `(k, length)` scores, larger is stranger, NaN where it cannot say; further columns if it likes.
         """
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Columns of its results that are texts."""
-        return ("reason", *self.words)
-
     def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
         return tuple(dict.fromkeys((self.metric, "score", *self.figures, *self.loud, *self.texts)))
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,)
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
@@ -269,7 +191,7 @@ class Streaming(ABC):
         self._table.grow(int(grid.keys[-1]) + 1)
         found = _Found(grid.ordered(_measured(column, size)), grid.ordered(rows.end))
         x, time, score = (grid.square(item) for item in (found.x, found.time, found.score))
-        for part in grid.slabs(self._table.arrays[COUNT], self.span, self.longest, self.cells):
+        for part in grid.slabs(self._table[COUNT], self.span, self.longest, self.cells):
             if isinstance(part, Round):
                 self._round(part, found)
                 continue
@@ -309,7 +231,7 @@ class Streaming(ABC):
         size = np.abs(x)
         found = _Found(_measured(x, size), rows.end)
         usable = np.where(size <= LARGEST, key, -1)
-        for block in rounds(usable, self._table.arrays[COUNT], self.span, self.cells, self.longest):
+        for block in rounds(usable, self._table[COUNT], self.span, self.cells, self.longest):
             self._round(block, found)
         why = np.where(found.early, FEW, self.silent)
         why = np.where(usable >= 0, why, np.where(np.isnan(x), MISSING, ABSURD))
@@ -344,17 +266,3 @@ class Streaming(ABC):
             now=rows.now,
             texts={"reason": Text(REASONS, reason), **words},
         )
-
-    def snapshot(self) -> State:
-        return self._table.snapshot()
-
-    def restore(self, state: State) -> None:
-        self._table.restore(state)
-
-    def evict(self, keys: Ints) -> None:
-        self._table.evict(keys)
-
-    @property
-    def bytes_a_series(self) -> int:
-        """Memory of one series; what it grows by when a series appears."""
-        return self._table.bytes_a_series

@@ -1,0 +1,185 @@
+"""Whether a part that somebody else wrote keeps the protocol of its kind, in sentences, before anything starts.
+
+What is built in is held by the contract tests (`agent.testing`); a part from another package or from a file beside the
+configuration is looked at here, when its class is first named (`problems_of`) and when it is made (`construct`,
+`hooks`). It may raise anything anywhere, or never return.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+BASES: Mapping[str, str] = {
+    "source": "sensors.source:Source",
+    "codec": "sensors.codecs:Codec",
+    "window": "agent.core.operator:Operator",
+    "detector": "agent.core.operator:Operator",
+    "rule": "agent.rules:Rule",
+    "sink": "agent.sinks:Sink",
+}
+"""Kind of a part -> the class that all of this kind inherit."""
+
+PATIENCE = 20.0
+"""Seconds that importing, making or trying a part may take: far more than a small gateway needs to load SciPy."""
+
+
+def base_of(kind: str) -> type[Any]:
+    """The class that all parts of a kind inherit."""
+    module, _, name = BASES[kind].partition(":")
+    found: type[Any] = vars(importlib.import_module(module))[name]
+    return found
+
+
+def within(work: Callable[[], T], seconds: float | None = None) -> T:
+    """What the work returns, or raises.
+
+    Raises:
+        TimeoutError: it has not returned in time; it goes on in a thread that does not keep the process from ending.
+        RuntimeError: it wanted to end the process.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            errors.append(error)
+        except SystemExit as error:
+            errors.append(RuntimeError(f"it calls sys.exit({error})"))
+
+    seconds = PATIENCE if seconds is None else seconds
+    thread = threading.Thread(target=run, daemon=True, name="a part on trial")
+    thread.start()
+    thread.join(seconds)
+    for error in errors:
+        raise error
+    if not results:
+        raise TimeoutError(f"has not returned after {seconds:g} s; it must not wait for anything")
+    return results[0]
+
+
+def said(error: BaseException, file: str = "") -> str:
+    """An exception on one line, with the line of the part's own code that led to it."""
+    if isinstance(error, TimeoutError):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({Path(error.filename or file).name}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == file] or frames[-1:]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
+
+
+def file_of(cls: Any) -> str:
+    """The file a class is written in; empty if that is not known."""
+    try:
+        return inspect.getsourcefile(cls) or ""
+    except (TypeError, OSError):
+        return ""
+
+
+def problems_of(kind: str, cls: Any) -> list[str]:
+    """What a class lacks to be a part of this kind, and what to do; each continues a sentence that names it."""
+    base = base_of(kind)
+    name = f"agent.api.{base.__name__}"
+    if not isinstance(cls, type):
+        return [f"is no class but {type(cls).__name__}; name a class that inherits {name}"]
+    if not issubclass(cls, base):
+        return [f"is no {kind}: the class has to inherit {name}"]
+    problems = []
+    if not dataclasses.is_dataclass(cls):
+        problems.append("is no dataclass, so it has no keys; write @dataclass above the class")
+    elif "__dataclass_params__" not in vars(cls) and (own := _fields_meant(cls)):
+        problems.append(f"has {', '.join(own)}, but is no dataclass itself; write @dataclass above the class")
+    missing = sorted(vars(cls).get("__abstractmethods__", ()))
+    if missing:
+        problems.append(f"lacks {', '.join(f'{m}()' for m in missing)}; see agent.api.{base.__name__}")
+    problems += _signatures(cls, base)
+    return problems
+
+
+def _fields_meant(cls: type[Any]) -> list[str]:
+    """Annotations of the class itself that a dataclass would make fields of."""
+    return [
+        name
+        for name, hint in inspect.get_annotations(cls).items()
+        if not name.startswith("_") and "ClassVar" not in str(hint)
+    ]
+
+
+def _signatures(cls: type[Any], base: type[Any]) -> Iterator[str]:
+    """Methods that cannot be called as those of the base are."""
+    for name, theirs in inspect.getmembers(base, inspect.isfunction):
+        mine = inspect.getattr_static(cls, name)
+        if mine is inspect.getattr_static(base, name) or (name.startswith("_") and not name.startswith("__a")):
+            continue
+        if not inspect.isfunction(mine):
+            yield f"has {name} as {type(mine).__name__}; it has to be a method"
+            continue
+        if inspect.iscoroutinefunction(theirs) != inspect.iscoroutinefunction(mine):
+            word = "async def" if inspect.iscoroutinefunction(theirs) else "a plain def"
+            yield f"has a {name}() that has to be {word}"
+        needed = inspect.signature(theirs).parameters
+        try:
+            inspect.signature(mine).bind(
+                *(None for p in needed.values() if p.kind is p.POSITIONAL_OR_KEYWORD),
+                **{p.name: None for p in needed.values() if p.kind is p.KEYWORD_ONLY},
+            )
+        except TypeError:
+            yield f"has {name}{inspect.signature(mine)}; it is called as {name}{inspect.signature(theirs)}"
+
+
+def construct(cls: Callable[..., T], arguments: Mapping[str, Any]) -> T:
+    """An object of somebody else's class.
+
+    Raises:
+        ValueError: the configuration is wrong, in the words of the part, or the part is, in ours.
+    """
+    try:
+        return within(lambda: cls(**arguments))
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"making it failed: {said(error, file_of(cls))}") from error
+
+
+def hooks(kind: str, part: Any) -> list[str]:
+    """What is wrong with the attributes of a part, and with what it says of its columns."""
+    base = base_of(kind)
+    found = [
+        f"has no attribute {name}; make it a field, or set it in __post_init__"
+        for parent in reversed(base.__mro__)
+        for name, hint in inspect.get_annotations(parent).items()
+        if not name.startswith("_") and name not in dir(part)
+    ]
+    if found:
+        return found
+    asked: dict[str, Callable[[], Any]] = {}
+    if kind in ("source", "codec", "window", "detector"):
+        asked["outputs"] = part.outputs
+    if kind in ("window", "detector", "rule"):
+        asked["inputs"] = part.inputs
+    for name, ask in asked.items():
+        try:
+            columns = within(ask)
+        except Exception as error:
+            found.append(f"{name}() failed: {said(error, file_of(type(part)))}")
+            continue
+        if not _names(columns) and not (columns is None and name == "outputs"):
+            found.append(f"{name}() gives {columns!r}; it has to be a tuple of names")
+    return found
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(item, str) for item in value)
