@@ -141,7 +141,7 @@ def counted(readings, count, step, emit):
 
 
 def sliding(readings, size, grace, emit, finish=False):
-    """Windows that end with each reading, both ends inclusive; and late readings as (at, key, start, end, late by)."""
+    """Windows that end with each reading, both ends inclusive; and late ones as (at, key, start, end, late by)."""
     state: dict = {}
     told, late = [], []
 
@@ -154,8 +154,9 @@ def sliding(readings, size, grace, emit, finish=False):
         s = state.setdefault(key, {"latest": NEVER, "kept": [], "ends": set()})
         now = max(time, s["latest"])
         least = now - grace - size  # a window that starts before is closed
-        if time < least:
+        if max(0, time - size) < least:
             late.append((at, key, max(0, time - size), time, now - grace - time))
+        if time < least:
             continue
         s["latest"] = now
         s["kept"].append((at, time, value))

@@ -80,8 +80,8 @@ class Stateful:
         remembers = {"life": "life", "": "_state"}    # name in the state -> attribute that is `Stateful`
         shared = {"now": ("_now", max)}               # name in the state -> attribute, and how two values become one
 
-    Under the empty name the child's entries stand among the own ones. An attribute may be None (nothing is kept of
-    it), or a tuple, list or dict of `Stateful`.
+    Under the empty name the entries of the child, or of each of several, stand among the own ones. An attribute may be
+    None (nothing is kept of it), or a tuple, list or dict of `Stateful`.
 
     Attributes:
         state_version: raised with each change after which a state saved before has another shape or its numbers
@@ -187,18 +187,22 @@ class Stateful:
     def _collect(self, of: Callable[[Stateful], State]) -> State:
         state: State = {name: getattr(self, attribute) for name, (attribute, _) in self.shared.items()}
         for name, attribute in self.remembers.items():
-            found = _mapped(getattr(self, attribute), of)
+            member = getattr(self, attribute)
             if name:
-                state[name] = found
+                state[name] = _mapped(member, of)
             else:
-                state |= found
+                for child in _members(member):
+                    state |= of(child)
         return state
 
     def _distribute(self, state: State, to: Callable[[Stateful, State], None]) -> None:
         for name, attribute in self.remembers.items():
             member = getattr(self, attribute)
-            if member is not None:
-                _paired(member, state[name] if name else state, to)
+            if not name:
+                for child in _members(member):
+                    to(child, state)
+            elif member is not None:
+                _paired(member, state[name], to)
 
 
 class Field(NamedTuple):
@@ -341,19 +345,30 @@ class SeriesRecords(Stateful):
             self.of.pop(key, None)
 
     def snapshot(self) -> State:
-        return {str(key): record for key, record in sorted(self.of.items())}
+        return {str(key): _copied(record) for key, record in sorted(self.of.items())}
 
     def extract(self, keys: Ints) -> State:
         if not self.of:
             return {}
-        return {str(place): self.of[key] for place, key in enumerate(keys.tolist()) if key in self.of}
+        return {str(place): _copied(self.of[key]) for place, key in enumerate(keys.tolist()) if key in self.of}
 
     def restore(self, state: State) -> None:
-        self.of = {int(key): record for key, record in state.items()}
+        self.of = {int(key): _copied(record) for key, record in state.items()}
 
     def merge(self, keys: Ints, state: State) -> None:
         for place, record in state.items():
-            self.of[int(keys[int(place)])] = record
+            self.of[int(keys[int(place)])] = _copied(record)
+
+
+def _copied(record: Any) -> Any:
+    """Its lists and dicts are not those of the part, which may go on changing them."""
+    match record:
+        case list():
+            return [_copied(item) for item in record]
+        case dict():
+            return {name: _copied(item) for name, item in record.items()}
+        case _:
+            return record
 
 
 def _members(value: Any) -> Iterator[Stateful]:

@@ -144,7 +144,7 @@ class Kl(Operator):
     def bytes(self) -> int:
         """Memory of one series that has learnt."""
         inner = 8 * (self.bins + 1) if isinstance(self.histograms, UnevenHistograms) else 0
-        return self.windows.panes.ring.bytes + 24 + 24 + 24 + 8 * (self.bins + 2) + inner
+        return self.windows.panes.ring.bytes_a_series + 24 + 24 + 24 + 8 * (self.bins + 2) + inner
 
     def process(self, rows: Rows) -> Rows:
         """Scores of the windows that closed."""
@@ -187,14 +187,14 @@ class Kl(Operator):
 
     def _edges(self, key: Ints) -> Floats:
         """Edges for the evidence of these series: the lowest and highest, or all; one row if all share them."""
-        row = np.zeros(1, np.int64) if self.histograms.shared else key
+        row = np.zeros(1, np.int64) if self.histograms.is_shared else key
         if isinstance(self.histograms, UnevenHistograms):
             return self.histograms.inner[row]
         return np.stack([self.histograms.low[row], self.histograms.high[row]], axis=1)
 
     def _shares(self, key: Ints) -> Floats:
         """Smoothed reference of each of these series, `(b, m)`."""
-        return self._share if self.histograms.shared else self._share.take(key, axis=1)
+        return self._share if self.histograms.is_shared else self._share.take(key, axis=1)
 
     # --- learning ---------------------------------------------------------------------------------------------
 
@@ -259,28 +259,17 @@ class Kl(Operator):
             "horizon": self.horizon.snapshot(),
             "lessons": self._lessons.snapshot(),
         }
-        if not self.histograms.shared:
-            state |= {
-                "low": self.histograms.low.copy(),
-                "high": self.histograms.high.copy(),
-                "share": self._share.copy(),
-            }
-        if isinstance(self.histograms, UnevenHistograms) and not self.histograms.shared:
-            state["inner"] = self.histograms.inner.copy()
+        if not self.histograms.is_shared:
+            state |= self.histograms.snapshot() | {"share": self._share.copy()}
         return state
 
     def restore(self, state: State) -> None:
         self.horizon.restore(state["horizon"])
         self.windows.panes.restore(state["panes"])
         self._lessons.restore(state["lessons"])
-        if not self.histograms.shared:
-            self.histograms.low = np.array(state["low"], np.float64)
-            self.histograms.high = np.array(state["high"], np.float64)
-            with np.errstate(divide="ignore"):
-                self.histograms.scale = self.bins / (self.histograms.high - self.histograms.low)
+        self.histograms.restore(state)
+        if not self.histograms.is_shared:
             self._share = np.array(state["share"], np.float64)
-        if isinstance(self.histograms, UnevenHistograms) and not self.histograms.shared:
-            self.histograms.inner = np.array(state["inner"], np.float64)
 
     def on_clock_step(self, to: int) -> None:
         """As of aligned windows; what was learnt stays."""

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.windows import aggregates as spelling
+from agent.rows import Rows, no_rows
+from agent.windows.aggregates import parse
+from agent.windows.base import Window
 from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Closing, Horizon
-from agent.windows.lateness import Counts, Lateness
+from agent.windows.lateness import Lateness
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
-from agent.windows.partials import Layout
 from agent.windows.results import results
 from agent.windows.samples import Asked, Samples, with_columns
 from agent.windows.sight import event_time
 from agent.windows.table import Told
-from sensors.batch import Ints
 from sensors.units import MILLISECOND, Duration
 
 _EVER = 1 << 62
@@ -29,7 +28,7 @@ _MILLISECOND = Duration(MILLISECOND)
 
 
 @dataclass(kw_only=True)
-class Aligned:
+class Aligned(Window):
     """What all aligned windows share.
 
     Attributes:
@@ -48,6 +47,8 @@ class Aligned:
         most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
     """
 
+    remembers: ClassVar = {**Window.remembers, "panes": "panes"}
+
     metric: str = ""
     aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
     emit: Literal["current", "final"] = "final"
@@ -64,8 +65,6 @@ class Aligned:
 
     def _prepare(self, size: int, step: int, geometry: type[Hops] | type[Steps]) -> None:
         """Make the state; called by `__post_init__` of each kind."""
-        if self.where is not None:
-            self.where.condition()
         if size <= 0 or step <= 0:
             raise ValueError("size and step must be longer than zero")
         if step > size:
@@ -74,39 +73,26 @@ class Aligned:
         if pane < 1000:
             raise ValueError(f"size {Duration(size)} and step {Duration(step)} have no common part of 1us or more")
         shape = geometry(size // pane, step // pane)
-        wanted = spelling.parse(self.aggregates, self.metric)
-        sampled = [item for item in wanted if item.function in spelling.SAMPLED]
-        self.samples = Samples(sampled, self.most) if sampled else None
-        self.layout = layout = Layout([item for item in wanted if item not in sampled], self.metric)
-        self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        self._begin(parse(self.aggregates, self.metric), self.most, horizon, Lateness(self.tell_late))
         self.panes = PaneWindows(
             geometry=shape,
-            layout=layout,
+            layout=self.layout,
             horizon=self.horizon,
-            ring=PaneRing(-(-(size + self.grace) // pane) + 2, layout.neutral),
+            ring=PaneRing(-(-(size + self.grace) // pane) + 2, self.layout.neutral),
             pane=pane,
             shift=int(self.offset) % (step if geometry is Hops else size),
             current=self.emit == "current",
             where=self.where,
             resolution=self.resolution,
-            lateness=Lateness(self.tell_late),
+            lateness=self.lateness,
         )
         self.windows = Windows(self.panes, block_length(shape.wide, self.emit == "current"))
-        self._no_values = {name: np.zeros(0) for name in layout.names}
-
-    def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
-        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
-        return (*self.layout.names, *(name for name in more if name not in self.layout.names))
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        more = () if self.samples is None else self.samples.columns
-        return tuple(dict.fromkeys((*self.layout.columns, *more)))
+        self._no_values = {name: np.zeros(0) for name in self.layout.names}
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
-        self.panes.lateness.rows.clear()
+        self.late.clear()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.samples is None:
                 return self._rows(self.windows.process(rows), rows)
@@ -114,9 +100,8 @@ class Aligned:
 
     def finish(self, now: int) -> Rows:
         """End of input: every window that is open closes, as if time had come to an end."""
-        empty = np.zeros(0, np.int64)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = self._rows(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+            found = self._rows(self.windows.finish(), no_rows(now))
             if self.samples is None:
                 return found
             return with_columns(
@@ -147,46 +132,6 @@ class Aligned:
         if len(told.key) == 0:
             return Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
         return self.panes.rows(told, rows, results(self.layout, told.partial, self.panes.pane))
-
-    @property
-    def bytes(self) -> int:
-        """Memory of one series."""
-        return self.panes.ring.bytes + 24
-
-    @property
-    def counts(self) -> Counts:
-        """What happened to readings."""
-        return self.panes.lateness.counts
-
-    @property
-    def late(self) -> list[Rows]:
-        """Windows refused to late readings of the last call, if `tell_late`."""
-        return self.panes.lateness.rows
-
-    def snapshot(self) -> State:
-        return {
-            "panes": self.panes.snapshot(),
-            "horizon": self.horizon.snapshot(),
-            "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.snapshot(),
-        }
-
-    def restore(self, state: State) -> None:
-        self.horizon.restore(state["horizon"])
-        self.panes.restore(state["panes"])
-        self.layout.overflows = int(state["overflows"])
-        if self.samples is not None:
-            self.samples.restore(state["samples"])
-
-    def on_clock_step(self, to: int) -> None:
-        """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""
-        self.evict(self.horizon.on_clock_step(to, len(self.panes.ring.newest)))
-
-    def evict(self, keys: Ints) -> None:
-        self.panes.ring.evict(keys)
-        self.horizon.evict(keys)
-        if self.samples is not None:
-            self.samples.journal.evict(keys)
 
 
 @dataclass(kw_only=True)

@@ -43,6 +43,7 @@ class Windows:
     def finish(self) -> Told:
         """All that is open, in order of start."""
         who = np.flatnonzero(self.panes.ring.newest >= 0)
+        self.panes.touch(who)
         told = [(item, 0) for item in self.panes.close(who, np.full(len(who), _END))]
         self.panes.horizon.at[who if self.panes.horizon.each else slice(None)] = _END
         return self._join(told)
@@ -53,6 +54,7 @@ class Windows:
             return
         who, at = moved
         if self.panes.horizon.each:
+            self.panes.touch(who)
             yield from self.panes.close(who, at)
             self.panes.horizon.at[who] = at
             self.panes.horizon.rest(

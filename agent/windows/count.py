@@ -6,31 +6,32 @@ They are aligned windows over the number of the reading in its series instead of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rows import Rows, State
-from agent.windows.aggregates import SAMPLED, Aggregate, parse
+from agent.rows import Rows
+from agent.windows.aggregates import Aggregate, parse
+from agent.windows.base import Window
 from agent.windows.block import places
 from agent.windows.calls import Windows, block_length
 from agent.windows.horizon import Horizon
 from agent.windows.lateness import Lateness
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
-from agent.windows.partials import Layout
 from agent.windows.results import results
 from agent.windows.samples import Asked, Samples, with_columns
 from agent.windows.table import Told
-from sensors.batch import Floats, Ints
+from sensors.batch import Floats
 
 _BY_TIME = ("earliest", "latest", "rate")
 _TIME = "\0time"  # no column of a source is called so
 
 
 @dataclass(kw_only=True)
-class CountWindow:
+class CountWindow(Window):
     """Windows of `count` readings of a series, one each `step` readings (default: `count`, tumbling; 1: sliding).
 
     The start and end of a result are the lowest and highest time inside, both inclusive. A reading without a value
@@ -48,6 +49,8 @@ class CountWindow:
         emit: `current`: every open window at every reading, oldest first; `final`: a window when it is full.
     """
 
+    remembers: ClassVar = {**Window.remembers, "panes": "panes"}
+
     count: int
     step: int = 0
     metric: str = ""
@@ -59,8 +62,6 @@ class CountWindow:
     most: int = 100_000
 
     def __post_init__(self) -> None:
-        if self.where is not None:
-            self.where.condition()
         step = self.step or self.count
         if self.count < 2:
             raise ValueError(f"count is {self.count}; a window has 2 readings or more")
@@ -70,36 +71,29 @@ class CountWindow:
         for item in wanted:
             if item.function in _BY_TIME:
                 raise ValueError(f"{item.function} is not available in a window by count")
-        sampled = [item for item in wanted if item.function in SAMPLED]
-        self.samples = Samples(sampled, self.most) if sampled else None
         bounds = (Aggregate("\0start", "min", _TIME), Aggregate("\0end", "max", _TIME))
         pane = pane_length(self.count, step)
-        self.layout = Layout([item for item in wanted if item not in sampled] + list(bounds), self.metric)
+        horizon = Horizon("key", -1, 0, None)  # full with its last reading, not with the one after
+        self._readings = SeriesState(number=Field(np.int64))
+        self._begin((*wanted, *bounds), self.most, horizon, Lateness(), self._readings)
         shape = Hops(self.count // pane, step // pane)
         self.panes = PaneWindows(
             geometry=shape,
             layout=self.layout,
-            horizon=Horizon("key", -1, 0, None),  # full with its last reading, not with the one after
+            horizon=horizon,
             ring=PaneRing(shape.wide + 2, self.layout.neutral),
             pane=pane,
             shift=0,
             current=self.emit == "current",
             where=None,
             resolution=0,
-            lateness=Lateness(),
+            lateness=self.lateness,
         )
         self.windows = Windows(self.panes, block_length(shape.wide, True))
-        self._number: Ints = np.zeros(0, np.int64)
-
-    def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
-        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
-        return tuple(dict.fromkeys((*self.layout.names, *more)))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
-        more = () if self.samples is None else self.samples.columns
-        return tuple(dict.fromkeys(name for name in (*self.layout.columns, *more) if name != _TIME))
+        return tuple(name for name in super().inputs() if name != _TIME)
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or filled (`final`), in order."""
@@ -129,13 +123,10 @@ class CountWindow:
 
     def _numbered(self, rows: Rows) -> Rows:
         """The rows with their number in the series for a time, and their time for a column."""
-        highest = int(rows.key.max(initial=-1))
-        if highest >= len(self._number):
-            more = max(highest + 1, 2 * len(self._number)) - len(self._number)
-            self._number = np.append(self._number, np.zeros(more, np.int64))
+        self._readings.grow(int(rows.key.max(initial=-1)) + 1)
         place, owner, length = places(rows.key)
-        number = self._number[rows.key] + place
-        self._number[owner] += length
+        number = self._readings["number"][rows.key] + place
+        self._readings["number"][owner] += length
         # A time is 0 or more and below 2**62: its bits are a number too, and both are ordered alike.
         bits: Floats = np.ascontiguousarray(rows.end).view(np.float64)
         return Rows(rows.key, number, number, rows.at, {**rows.values, _TIME: bits}, rows.now)
@@ -146,26 +137,5 @@ class CountWindow:
         end = np.ascontiguousarray(values.pop("\0end")).view(np.int64)
         return Rows(told.key, start, end, rows.at[told.position], values, rows.now)
 
-    def snapshot(self) -> State:
-        return {
-            "panes": self.panes.snapshot(),
-            "horizon": self.panes.horizon.snapshot(),
-            "number": self._number.copy(),
-            "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.snapshot(),
-        }
-
-    def restore(self, state: State) -> None:
-        self.panes.horizon.restore(state["horizon"])
-        self.panes.restore(state["panes"])
-        self._number = np.array(state["number"], np.int64)
-        self.layout.overflows = int(state["overflows"])
-        if self.samples is not None:
-            self.samples.restore(state["samples"])
-
-    def evict(self, keys: Ints) -> None:
-        self.panes.ring.evict(keys)
-        self.panes.horizon.evict(keys)
-        self._number[keys[keys < len(self._number)]] = 0
-        if self.samples is not None:
-            self.samples.journal.evict(keys)
+    def on_clock_step(self, to: int) -> None:
+        """The clock is nothing to it."""

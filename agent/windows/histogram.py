@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Field, SeriesState, State, Stateful
 from agent.windows.partials import Readings
 from sensors.batch import Floats, Ints
 
 _SCALES = (np.finfo(np.float64).tiny, np.finfo(np.float64).max)
 
 
-class Histograms:
+class Histograms(Stateful):
     """Counts of readings by bin, as partial aggregates of panes.
 
     Counts are whole numbers, so the order of addition does not matter and the histogram of a window that moves on is
@@ -25,9 +26,10 @@ class Histograms:
         metric: column.
         bins: number of equal bins between the edges.
 
-    Attributes:
-        low: `(series,)` lowest edge, `scale` bins per unit; one entry for all series if `shared`.
+    Edges that each series has of its own are remembered; those of all are configuration.
     """
+
+    remembers: ClassVar = {"": "_learnt"}
 
     def __init__(self, metric: str, bins: int) -> None:
         self.columns: tuple[str, ...] = (metric,)
@@ -37,30 +39,49 @@ class Histograms:
         self.ends = False
         self.whole = True
         self.simple = True
-        self.shared = False
-        self.low: Floats = np.zeros(0)
-        self.high: Floats = np.zeros(0)
-        self.scale: Floats = np.zeros(0)
+        self._edges = SeriesState(**self._fields())
+        self._learnt: SeriesState | None = self._edges
+
+    def _fields(self) -> dict[str, Field]:
+        return {name: Field(np.float64) for name in ("low", "high", "scale")}
+
+    @property
+    def is_shared(self) -> bool:
+        """One row of edges is for all series."""
+        return self._learnt is None
+
+    @property
+    def low(self) -> Floats:
+        """`(series,)` lowest edge, or `(1,)` that of all."""
+        return self._edges.arrays["low"]
+
+    @property
+    def high(self) -> Floats:
+        """Highest edge, as `low`."""
+        return self._edges.arrays["high"]
+
+    @property
+    def scale(self) -> Floats:
+        """Bins per unit, as `low`."""
+        return self._edges.arrays["scale"]
 
     def edges(self, series: int, low: Floats, high: Floats, keys: Ints | None = None) -> None:
         """Set the edges of these series (None: of all, for ever)."""
         if keys is None:
-            self.shared = True
+            self._learnt = None
             keys, series = np.zeros(1, np.int64), 1
-        self.grow(series)
-        self.low[keys], self.high[keys] = low, high
-        with np.errstate(over="ignore", divide="ignore"):
-            scale = self.bins / (high - low)
-        self.scale[keys] = np.clip(scale, *_SCALES)  # 0 times infinity is in no bin
+        self._edges.grow(series)
+        self.low[keys], self.high[keys], self.scale[keys] = low, high, self._scales(low, high)
 
-    def grow(self, series: int) -> None:
-        """Have room for the edges of so many series."""
-        more = series - len(self.low)
-        if more > 0:
-            more = max(more, len(self.low))
-            self.low = np.append(self.low, np.zeros(more))
-            self.high = np.append(self.high, np.zeros(more))
-            self.scale = np.append(self.scale, np.zeros(more))
+    def _scales(self, low: Floats, high: Floats) -> Floats:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return np.clip(self.bins / (high - low), *_SCALES)  # 0 times infinity is in no bin
+
+    def restore(self, state: State) -> None:
+        if self._learnt is not None and "scale" not in state:  # saved before it was kept
+            low, high = (np.array(state[name], np.float64) for name in ("low", "high"))
+            state = state | {"scale": self._scales(low, high)}
+        super().restore(state)
 
     def bin(self, key: Ints, value: Floats, number: Ints | None = None) -> Ints:
         """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside.
@@ -73,7 +94,7 @@ class Histograms:
         low: Any
         high: Any
         scale: Any
-        if self.shared:
+        if self.is_shared:
             low, high, scale = self.low[0], self.high[0], self.scale[0]
         else:
             low, high, scale = self.low[key], self.high[key], self.scale[key]

@@ -12,18 +12,23 @@ A reading is judged by the horizon as it was before it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.rows import State
+from agent.core.series import Field, SeriesState, State, Stateful
 from sensors.batch import Ints
 
 Closing = Literal["key", "partition", "watermark"]
 NEVER = -(2**62)
 
 
-class Horizon:
+def _sooner(mine: int, theirs: int) -> int:
+    """The earlier of two times, of which `NEVER` is none."""
+    return max(mine, theirs) if NEVER in (mine, theirs) else min(mine, theirs)
+
+
+class Horizon(Stateful):
     """The horizon of every series, or one for all.
 
     Args:
@@ -33,23 +38,32 @@ class Horizon:
         idle: silence after which time is taken to go on with the host's clock, ns; None for never.
     """
 
+    remembers: ClassVar = {"": "_times"}
+    shared: ClassVar = {"due": ("_due", _sooner), "now": ("_now", max)}
+
     def __init__(self, closing: Closing, grace: int, resolution: int, idle: int | None) -> None:
         self.each = closing == "key"
         self.lag = grace - (resolution if closing == "watermark" else 0)
         self.idle = idle
-        self.at: Ints = np.full(0 if self.each else 1, NEVER, np.int64)
-        self.latest: Ints = self.at.copy()
-        self.seen: Ints = self.at.copy()
+        times = {name: Field(np.int64, NEVER) for name in ("at", "latest", "seen")}
+        self._times = SeriesState(**times) if self.each else _Common(**times)
         self._due = NEVER
         self._now = NEVER
 
-    def grow(self, series: int) -> None:
-        """Make room for so many series."""
-        if self.each and series > len(self.at):
-            more = np.full(max(series, 2 * len(self.at), 8) - len(self.at), NEVER, np.int64)
-            self.at = np.concatenate((self.at, more))
-            self.latest = np.concatenate((self.latest, more))
-            self.seen = np.concatenate((self.seen, more))
+    @property
+    def at(self) -> Ints:
+        """`(series,)` horizon of each series, or `(1,)` of all, ns."""
+        return self._times.arrays["at"]
+
+    @property
+    def latest(self) -> Ints:
+        """Highest time heard of, as `at`; for the idle time-out."""
+        return self._times.arrays["latest"]
+
+    @property
+    def seen(self) -> Ints:
+        """Host time when that was, as `at`."""
+        return self._times.arrays["seen"]
 
     def heard(self, who: Ints, latest: Ints, now: int) -> None:
         """Remember that these series (0 for all) were heard of at host time `now`; for the idle time-out."""
@@ -76,12 +90,6 @@ class Horizon:
         """These have nothing left to close: the clock need not look at them until they are heard of again."""
         self.seen[who] = NEVER
 
-    def evict(self, keys: Ints) -> None:
-        """Start anew for these series."""
-        if self.each:
-            keys = keys[keys < len(self.at)]
-            self.at[keys] = self.latest[keys] = self.seen[keys] = NEVER
-
     def on_clock_step(self, to: int, series: int) -> Ints:
         """Of `series` series, those whose horizon lies after `to`: the clock was wrong, they start anew."""
         if self.each:
@@ -91,22 +99,38 @@ class Horizon:
         self.at[:] = self.latest[:] = self.seen[:] = NEVER
         return np.arange(series)
 
-    def snapshot(self) -> State:
-        used = np.flatnonzero(self.at > NEVER)
-        some = used[-1] + 1 if len(used) else 0
-        return {
-            "at": self.at[:some].copy(),
-            "latest": self.latest[:some].copy(),
-            "seen": self.seen[:some].copy(),
-            "due": self._due,
-            "now": self._now,
-        }
+
+class _Common(SeriesState):
+    """Times that all series share, arrays of one element: of two, the later one holds."""
+
+    shared: ClassVar = {name: (name, np.maximum) for name in ("at", "latest", "seen")}
+
+    def __init__(self, **fields: Field) -> None:
+        super().__init__(**fields)
+        self._series = 1
+        self.arrays = {name: np.full(1, NEVER, np.int64) for name in fields}
+
+    @property
+    def series(self) -> int:
+        return 0
+
+    @property
+    def bytes_a_series(self) -> int:
+        return 0
+
+    def grow(self, size: int) -> None:
+        """One element is enough for all."""
+
+    def evict(self, keys: Ints) -> None:
+        """Time has come as far without them."""
+
+    def extract(self, keys: Ints) -> State:
+        return self.snapshot()
 
     def restore(self, state: State) -> None:
-        self.at = np.array(state["at"], np.int64)
-        self.latest = np.array(state["latest"], np.int64)
-        self.seen = np.array(state["seen"], np.int64)
-        if not self.each and len(self.at) == 0:
-            self.at = self.latest = self.seen = np.full(1, NEVER, np.int64)
-            self.latest, self.seen = self.at.copy(), self.at.copy()
-        self._due, self._now = int(state["due"]), int(state["now"])
+        for name, array in self._checked(state).items():
+            self.arrays[name][:] = array.max(initial=NEVER)  # one that had not begun was saved without an element
+
+    def merge(self, keys: Ints, state: State) -> None:
+        for name, array in self._checked(state).items():
+            np.maximum(self.arrays[name], array, out=self.arrays[name])

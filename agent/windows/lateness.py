@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.series import Stateful
 from agent.rows import Rows
 from sensors.batch import Ints
 
 
-@dataclass(slots=True)
-class Counts:
-    """What happened to readings.
-
-    Attributes:
-        late: readings all of whose windows were closed.
-        late_partly: readings some of whose windows were closed.
-    """
-
-    late: int = 0
-    late_partly: int = 0
-
-
-@dataclass(slots=True)
-class Lateness:
+@dataclass
+class Lateness(Stateful):
     """What was refused.
 
     Attributes:
         tell: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
             `late_by`, how far time had gone beyond the reading, s.
+        late: readings all of whose windows were closed.
+        partly: readings some of whose windows were closed.
     """
 
+    shared: ClassVar = {"late": ("late", max), "late_partly": ("partly", max)}
+
     tell: bool = False
-    counts: Counts = field(default_factory=Counts)
+    late: int = 0
+    partly: int = 0
     rows: list[Rows] = field(default_factory=list)
 
     def count(self, refused: Ints, taken: Any) -> bool:
@@ -48,6 +41,10 @@ class Lateness:
         if not late.any():
             return False
         partly = int(np.count_nonzero(late & taken))
-        self.counts.late_partly += partly
-        self.counts.late += int(np.count_nonzero(late)) - partly
+        self.partly += partly
+        self.late += int(np.count_nonzero(late)) - partly
         return partly > 0
+
+    def stats(self) -> dict[str, int]:
+        """Late readings so far."""
+        return {"late": self.late, "partially_late": self.partly}

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.series import State, Stateful
 from agent.expressions import Expression
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows import block
 from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon
-from agent.windows.lateness import Counts, Lateness
+from agent.windows.lateness import Lateness
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
 from agent.windows.search import spread
@@ -35,9 +36,9 @@ _NOTHING = np.zeros(0)
 _CELLS = 1 << 20
 
 
-@dataclass(slots=True, kw_only=True)
-class PaneWindows:
-    """The panes of all series and the windows over them.
+@dataclass(kw_only=True)
+class PaneWindows(Stateful):
+    """The panes of all series and the windows over them. The horizon is remembered by whoever shares it with this.
 
     Attributes:
         geometry: which windows there are.
@@ -48,7 +49,11 @@ class PaneWindows:
         where: readings for which this does not hold are left out.
         resolution: of time stamps, ns.
         lateness: what was refused.
+        arrived: readings so far, a number for the next one; only its order within a series matters.
     """
+
+    remembers: ClassVar = {"": "lateness", "ring": "ring"}
+    shared: ClassVar = {"arrived": ("arrived", max)}
 
     geometry: Geometry
     layout: Partials
@@ -62,20 +67,10 @@ class PaneWindows:
     lateness: Lateness
     arrived: int = 0
 
-    def snapshot(self) -> State:
-        return {
-            "ring": self.ring.snapshot(),
-            "arrived": self.arrived,
-            "late": self.lateness.counts.late,
-            "late_partly": self.lateness.counts.late_partly,
-        }
-
     def restore(self, state: State) -> None:
-        self.ring.restore(state["ring"])
-        self.ring.grow(len(self.horizon.at) if self.horizon.each else 0)
-        self.horizon.grow(len(self.ring.newest))
-        self.arrived = int(state["arrived"])
-        self.lateness.counts = Counts(int(state["late"]), int(state["late_partly"]))
+        super().restore(state)
+        self.ring.grow(self.horizon.series)  # once each was saved up to its own last series
+        self.horizon.grow(self.ring.series)
 
     def close(self, who: Ints, at: Ints) -> Iterator[Told]:
         """Close the windows of these series that end by the horizons `at`."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agent.rows import State
+from agent.core.series import State, Stateful
 from sensors.batch import Floats, Ints
 
 
@@ -96,7 +96,7 @@ def pane_length(size: int, step: int) -> int:
     return math.gcd(size, step)
 
 
-class PaneRing:
+class PaneRing(Stateful):
     """Partials of the live panes of every series.
 
     Attributes:
@@ -108,17 +108,30 @@ class PaneRing:
 
     def __init__(self, slots: int, neutral: Floats, kind: type[np.float64] | type[np.int32] = np.float64) -> None:
         self.slots, self.neutral, self.kind = slots, neutral, kind
+        self._clear()
+
+    def _clear(self) -> None:
+        self._series = 0
         self.pane: Ints = np.full(0, -1, np.int64)
-        self.data: npt.NDArray[Any] = np.empty((len(neutral), 0), kind)
+        self.data: npt.NDArray[Any] = np.empty((len(self.neutral), 0), self.kind)
         self.newest: Ints = np.full(0, -1, np.int64)
 
-    def grow(self, series: int) -> None:
-        """Make room for so many series."""
-        have = len(self.newest)
-        if series <= have:
+    @property
+    def series(self) -> int:
+        return self._series
+
+    @property
+    def bytes_a_series(self) -> int:
+        return (len(self.neutral) * self.data.itemsize + 8) * self.slots + 8
+
+    def grow(self, size: int) -> None:
+        if size <= self._series:
             return
-        series = max(series, 2 * have, 8)
-        more = series - have
+        self._series = size
+        have = len(self.newest)
+        if size <= have:
+            return
+        more = max(size, 2 * have, 8) - have
         self.newest = np.concatenate((self.newest, np.full(more, -1, np.int64)))
         self.pane = np.concatenate((self.pane, np.full(more * self.slots, -1, np.int64)))
         self.data = np.concatenate((self.data, np.empty((len(self.neutral), more * self.slots), self.kind)), axis=1)
@@ -175,31 +188,37 @@ class PaneRing:
         self.data[:, slot] = partial
 
     def evict(self, keys: Ints) -> None:
-        """Empty the panes of these series."""
-        keys = keys[keys < len(self.newest)]
+        keys = keys[keys < self._series]
         self.newest[keys] = -1
         self.pane[((keys * self.slots)[:, None] + np.arange(self.slots)).ravel()] = -1
 
     def snapshot(self) -> State:
-        """Only what is filled, so that it does not depend on how the arrays grew."""
-        slot = np.flatnonzero(self.pane >= 0)
-        used = np.flatnonzero(self.newest >= 0)
-        return {
-            "newest": self.newest[: used[-1] + 1 if len(used) else 0].copy(),
-            "slot": slot,
-            "pane": self.pane[slot],
-            "data": self.data[:, slot],
-        }
+        return self.extract(np.arange(self._series))
+
+    def extract(self, keys: Ints) -> State:
+        """Only the panes that are there, by their slot in the ring of the series at each position."""
+        known = keys < self._series
+        newest = np.full(len(keys), -1, np.int64)
+        newest[known] = self.newest[keys[known]]
+        if len(keys) and known.all() and bool((np.diff(keys) == 1).all()):  # side by side: no array of all slots
+            first = int(keys[0]) * self.slots
+            slot = np.flatnonzero(self.pane[first : first + len(keys) * self.slots] >= 0)
+            found = slot + first
+        else:
+            slots = (keys[known] * self.slots)[:, None] + np.arange(self.slots)
+            which, place = np.nonzero(self.pane[slots] >= 0)
+            found, slot = slots[which, place], np.flatnonzero(known)[which] * self.slots + place
+        return {"newest": newest, "slot": slot, "pane": self.pane[found], "data": self.data[:, found]}
 
     def restore(self, state: State) -> None:
-        self.newest = np.array(state["newest"], np.int64)
-        series = len(self.newest)
-        self.pane = np.full(series * self.slots, -1, np.int64)
-        self.data = np.zeros((len(self.neutral), series * self.slots), self.kind)
-        slot = np.asarray(state["slot"], np.int64)
-        self.pane[slot], self.data[:, slot] = state["pane"], state["data"]
+        self._clear()
+        self.merge(np.arange(len(state["newest"])), state)
 
-    @property
-    def bytes(self) -> int:
-        """Memory of one series."""
-        return (len(self.neutral) * self.data.itemsize + 8) * self.slots + 8
+    def merge(self, keys: Ints, state: State) -> None:
+        if len(keys) == 0:
+            return
+        self.grow(int(keys.max()) + 1)
+        position, place = np.divmod(np.asarray(state["slot"], np.int64), self.slots)
+        slot = keys[position] * self.slots + place
+        self.newest[keys] = state["newest"]
+        self.pane[slot], self.data[:, slot] = state["pane"], state["data"]

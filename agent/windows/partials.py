@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.series import Stateful
 from agent.windows.aggregates import Aggregate
 from agent.windows.padding import Padding
 from sensors.batch import Floats, Ints
@@ -79,13 +80,15 @@ class Partials(Protocol):
     def fold(self, window: Floats, older: Floats) -> None: ...
 
 
-class Layout:
-    """Where each number of a partial lies, for a set of aggregates.
+class Layout(Stateful):
+    """Where each number of a partial lies, for a set of aggregates; it remembers how many windows had no finite sum.
 
     Rows: number of readings; for each column its number of values; sums; least and negated greatest values;
     moments (a shift, sum and sum of squares about it; once loaded: mean, sum of squares about it, unused);
     ends (order, pane, value of the first, last, earliest and latest reading).
     """
+
+    shared: ClassVar = {"overflows": ("overflows", max)}
 
     def __init__(self, aggregates: Sequence[Aggregate], metric: str) -> None:
         self.aggregates = tuple(aggregates)
@@ -253,7 +256,7 @@ class Layout:
         out[row + 1] = np.where(own, r.pane[r.segment], carry[row + 1][r.segment])
         out[row + 2] = np.where(own, r.values[column][source], carry[row + 2][r.segment])
 
-    def merge(self, newer: Floats, older: Floats) -> Floats:
+    def joined(self, newer: Floats, older: Floats) -> Floats:
         """Partials `(C, m)`, not loaded, of readings of two stretches of time; `newer` is changed and returned."""
         for column, row in self.moment.items():
             n, m = newer[self.count[column]], older[self.count[column]]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.operator import Operator
+from agent.core.series import SeriesRecords, State
 from agent.expressions import Expression
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows import aggregates as spelling
 from agent.windows.aligned import Tumbling
-from sensors.batch import Ints
 from sensors.units import Duration
 
 _FOR_EVER = Duration("36500d")
 
 
 @dataclass(kw_only=True)
-class Running:
+class Running(Operator):
     """Tells after each reading what its series amounts to so far; its time is that of the reading.
 
     Nothing is ever late here. State stays until the series is forgotten (`agent.idle`, `agent.series`), so choose a
@@ -33,6 +34,9 @@ class Running:
         on: name of the window, detector or source it reads; empty for all readings.
         by: what makes a series.
     """
+
+    remembers: ClassVar = {"window": "_window", "collected": "_collected"}
+    shared: ClassVar = {"dropped": ("_dropped", max)}
 
     metric: str = ""
     aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["count"])
@@ -57,7 +61,8 @@ class Running:
         self._window = Tumbling(
             size=_FOR_EVER, metric=self.metric, aggregates=numbers or {"count": "count(*)"}, emit="current"
         )
-        self._collected: dict[str, dict[int, list[Any]]] = {name: {} for name in self._lists}
+        self._collected = {name: SeriesRecords() for name in self._lists}
+        self._dropped = 0
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
@@ -68,6 +73,11 @@ class Running:
     def outputs(self) -> tuple[str, ...]:
         """Columns of its rows."""
         return (*self._window.outputs(), *self._lists)
+
+    def stats(self) -> dict[str, int]:
+        """Values left out of lists or dropped, and results whose sum was beyond all numbers; nothing is late."""
+        found = self._window.stats()
+        return {"dropped": found["dropped"] + self._dropped, "overflows": found["overflows"]}
 
     def process(self, rows: Rows) -> Rows:
         usable = rows.key >= 0
@@ -88,36 +98,32 @@ class Running:
         text = rows.texts.get(column)
         numbers = rows.values.get(column)
         values: list[Any] = text.tolist() if text is not None else [] if numbers is None else numbers.tolist()
-        lists, most = self._collected[name], self.most
+        lists, most = self._collected[name].of, self.most
         of: list[list[Any]] = []
         length: list[int] = []
         for key, value in zip(rows.key.tolist(), values, strict=False):
             mine = lists.get(key)
             if mine is None:
                 mine = lists[key] = []
-            if value is not None and value == value and len(mine) < most:
-                mine.append(value)
+            if value is not None and value == value:
+                if len(mine) < most:
+                    mine.append(value)
+                else:
+                    self._dropped += 1
             of.append(mine)
             length.append(len(mine))
         return Prefixes(of, length)
 
-    def snapshot(self) -> State:
-        collected = {
-            name: [[key, list(of)] for key, of in lists.items()] for name, lists in self._collected.items()
-        }
-        return {"window": self._window.snapshot(), "collected": collected}
-
     def restore(self, state: State) -> None:
-        self._window.restore(state["window"])
-        self._collected = {
-            name: {int(key): list(of) for key, of in lists} for name, lists in state["collected"].items()
-        }
+        super().restore(_upgraded(state))
 
-    def evict(self, keys: Ints) -> None:
-        self._window.evict(keys)
-        for lists in self._collected.values():
-            for key in keys.tolist():
-                lists.pop(key, None)
+
+def _upgraded(state: State) -> State:
+    """A state with lists as pairs and without a counter, as one of today."""
+    collected = {
+        name: dict(lists) if isinstance(lists, list) else lists for name, lists in state["collected"].items()
+    }
+    return {"dropped": 0} | state | {"collected": collected}
 
 
 class Prefixes(list[Any]):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from agent.rows import Rows, State
+from agent.core.series import State, Stateful
+from agent.rows import Rows
 from agent.windows import block
 from agent.windows.aggregates import Aggregate
 from agent.windows.journal import Journal
@@ -27,13 +28,21 @@ class Asked(NamedTuple):
     arrival: Ints
 
 
-class Samples:
+def _union(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
+    """Mine, then those of theirs that are new."""
+    return tuple(dict.fromkeys((*mine, *theirs)))
+
+
+class Samples(Stateful):
     """The readings of open windows. Columns may be numbers or texts; only `distinct` and `collect` take texts.
 
     Args:
         aggregates: those that need the readings.
         most: readings kept of a series; the oldest beyond it are dropped and counted.
     """
+
+    remembers: ClassVar = {"journal": "journal"}
+    shared: ClassVar = {"words": ("_words", _union), "texts": ("_texts", lambda a, b: sorted({*a, *b}))}
 
     def __init__(self, aggregates: Sequence[Aggregate], most: int) -> None:
         self.aggregates = tuple(aggregates)
@@ -42,9 +51,8 @@ class Samples:
         self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.columns))}, most)
         self.numbers = tuple(item.name for item in aggregates if item.function != "collect")
         self.lists = tuple(item.name for item in aggregates if item.function == "collect")
-        self._words: list[str] = []
-        self._codes: dict[str, int] = {}
-        self._texts: set[str] = set()
+        self._codes: dict[str, int] = {}  # word -> the number it is kept as, from 0
+        self._texts: tuple[str, ...] = ()  # columns of texts
 
     def add(self, rows: Rows, time: Ints, keep: Any, arrived: int) -> Ints:
         """Take readings in; the series concerned.
@@ -79,13 +87,20 @@ class Samples:
         text = rows.texts.get(name)
         if text is None:
             return block.column(rows.values, name, slice(None), len(rows))
-        self._texts.add(name)
-        for word in text.words:
-            if word not in self._codes:
-                self._codes[word] = len(self._words)
-                self._words.append(word)
-        codes = np.array([*(self._codes[word] for word in text.words), np.nan])
-        return codes[text.codes]
+        self._texts = tuple(sorted({*self._texts, name}))
+        return self._coded(text.words)[text.codes]
+
+    def _coded(self, words: Sequence[str]) -> Floats:
+        """Number of each word, of a new one the next, then that of none."""
+        return np.array([*(self._codes.setdefault(word, len(self._codes)) for word in words), np.nan])
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return tuple(self._codes)
+
+    @_words.setter
+    def _words(self, words: tuple[str, ...]) -> None:
+        self._codes = {str(word): i for i, word in enumerate(words)}
 
     def drop(self, owner: Ints, since: Ints) -> None:
         """Forget readings of these series before `since` of each."""
@@ -126,6 +141,7 @@ class Samples:
         row: Ints,
     ) -> None:
         """Fill in some windows: `row` are their readings, `window` the place in `part` of each."""
+        words = self._words if self.lists and self._texts else ()
         for i, name in enumerate(self.columns):
             value = columns[f"x{i}"][row]
             valid = np.isfinite(value)
@@ -142,9 +158,7 @@ class Samples:
                     texts = name in self._texts
                     for place, start, count in zip(part.tolist(), first.tolist(), number.tolist(), strict=True):
                         found = by_arrival[start : start + count]
-                        lists[item.name][place] = (
-                            tuple(self._words[int(x)] for x in found) if texts else tuple(found)
-                        )
+                        lists[item.name][place] = tuple(words[int(x)] for x in found) if texts else tuple(found)
                 elif item.function == "distinct":
                     new = np.ones(len(ascending), np.bool_)
                     new[1:] = (ascending[1:] != ascending[:-1]) | (owner[order][1:] != owner[order][:-1])
@@ -153,14 +167,15 @@ class Samples:
                     share = 0.5 if item.function == "median" else item.share
                     values[item.name][part] = quantile(ascending, first, number, share)
 
-    def snapshot(self) -> State:
-        return {"journal": self.journal.snapshot(), "words": list(self._words), "texts": sorted(self._texts)}
-
-    def restore(self, state: State) -> None:
-        self.journal.restore(state["journal"])
-        self._words = [str(word) for word in state["words"]]
-        self._codes = {word: i for i, word in enumerate(self._words)}
-        self._texts = set(state["texts"])
+    def merge(self, keys: Ints, state: State) -> None:
+        """As of all that remembers; their words have other numbers here."""
+        code = self._coded(state["words"])
+        columns = dict(state["journal"]["columns"])
+        for i, name in enumerate(self.columns):
+            if name in state["texts"]:
+                theirs = columns[f"x{i}"]
+                columns[f"x{i}"] = code[np.where(np.isnan(theirs), -1, theirs).astype(np.int64)]
+        super().merge(keys, state | {"journal": state["journal"] | {"columns": columns}})
 
 
 def with_columns(rows: Rows, values: dict[str, Floats], lists: dict[str, list[Any]]) -> Rows:

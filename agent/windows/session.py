@@ -10,18 +10,19 @@ its series is a step of its own, taken for all series at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState, State
 from agent.expressions import Expression
-from agent.rows import Rows, State
+from agent.rows import Rows, no_rows
 from agent.windows import block
 from agent.windows.aggregates import STREAMED, parse
+from agent.windows.base import Window
 from agent.windows.horizon import NEVER, Closing, Horizon
 from agent.windows.journal import Journal
-from agent.windows.lateness import Counts
-from agent.windows.partials import Layout
+from agent.windows.lateness import Lateness
 from agent.windows.results import results
 from agent.windows.search import first_at_least
 from agent.windows.sessions import Pool, rounds
@@ -37,7 +38,7 @@ _MILLISECOND = Duration(MILLISECOND)
 
 
 @dataclass(kw_only=True)
-class Session:
+class Session(Window):
     """Sessions end when nothing comes for `gap`; each is told when it closes.
 
     Attributes:
@@ -56,6 +57,9 @@ class Session:
         most: open sessions of a series; the oldest beyond it are dropped and counted.
     """
 
+    remembers: ClassVar = {**Window.remembers, "journal": "journal"}
+    shared: ClassVar = {"soonest": ("_soonest", min), "arrived": ("_arrived", max)}
+
     gap: Duration
     metric: str = ""
     aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
@@ -71,8 +75,6 @@ class Session:
     most: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.where is not None:
-            self.where.condition()
         if self.gap <= 0:
             raise ValueError("gap must be longer than zero")
         if self.emit != "final":
@@ -81,23 +83,19 @@ class Session:
         for item in wanted:
             if item.function not in STREAMED:
                 raise ValueError(f"{item.function} is not available in a session")
-        self.layout = Layout(wanted, self.metric)
-        self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        lateness = Lateness(self.tell_late)
+        self._epoch = SeriesState(epoch=Field(np.int64, NEVER))  # times of readings are told from it, exactly
+        self._begin(wanted, self.most, horizon, lateness, lateness, self._epoch)
         fields: dict[str, Any] = {"start": np.int64, "last": np.int64}
         self.journal = Journal(fields | {f"p{i}": np.float64 for i in range(self.layout.size)}, self.most)
-        self.counts = Counts()
-        self.late: list[Rows] = []
         self._soonest = _END  # no session closes before the horizon is here
         self._arrived = 0
-        self._epoch = NEVER
 
-    def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
-        return self.layout.names
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return self.layout.columns
+    @property
+    def dropped(self) -> int:
+        """Open sessions beyond `most` of a series."""
+        return self.journal.dropped
 
     def process(self, rows: Rows) -> Rows:
         """Sessions that closed, in order."""
@@ -113,18 +111,16 @@ class Session:
 
     def finish(self, now: int) -> Rows:
         """End of input: every open session closes."""
-        empty = np.zeros(0, np.int64)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             told = self._by_clock(np.flatnonzero(self.journal.count > 0), np.array([_END]))
-            return self._rows([told], Rows(empty, empty, empty, empty, {}, now))
+            return self._rows([told], no_rows(now))
 
     def _by_clock(self, who: Ints, at: Ints) -> Told:
         """Close sessions of these series by horizons that no reading brought about."""
         if not self.horizon.each:
             who = np.flatnonzero(self.journal.count > 0)
-            self.horizon.at[:] = at
-        else:
-            self.horizon.at[who] = at
+        self.touch(who)
+        self.horizon.at[who if self.horizon.each else slice(None)] = at
         at = np.broadcast_to(at, who.shape)
         pool = Pool.read(self.journal, self.layout, who)
         due = pool.last + self.gap <= at[np.searchsorted(who, pool.key)]
@@ -149,8 +145,7 @@ class Session:
             return self._block(rows, start, middle) + self._block(rows, middle, stop)
         horizon = self.horizon
         highest = int(key.max())
-        horizon.grow(highest + 1)
-        self.journal.grow(highest + 1)
+        self.grow(highest + 1)
         common = None
         if not horizon.each:
             horizon.heard(np.zeros(1, np.int64), time.max(), rows.now)
@@ -193,6 +188,8 @@ class Session:
         told = self._told(pool, closed, cause)
         open_ = np.ones(len(end), np.bool_)
         open_[closed] = False
+        if due:  # a common horizon closes sessions of series without a reading, too
+            self.touch(pool.key[closed])
         pool.write(self.journal, who, np.flatnonzero(open_))
         soonest = int(end[open_].min(initial=_END))
         self._soonest = soonest if due else min(self._soonest, soonest)
@@ -200,11 +197,12 @@ class Session:
 
     def _add(self, rows: Rows, part: slice, pool: Pool, s: block.Sorted, position: Ints) -> None:
         """Add readings to the sessions they belong to."""
-        if self._epoch == NEVER:
-            self._epoch = int(rows.end[part][0])
+        epoch = self._epoch["epoch"]
+        new = epoch[s.key[s.starts]] == NEVER
+        epoch[s.key[s.starts[new]]] = s.time[s.starts[new]]
         found = columns(rows, part, self.layout.columns, position)
         order = (position + (self._arrived + 1)).astype(np.float64)
-        offset = (s.time - self._epoch).astype(np.float64)
+        offset = (s.time - epoch[s.key]).astype(np.float64)
         late = np.zeros(len(s.key), np.bool_)
         for row, stray in rounds(s, pool):
             add = pool.stray if stray else pool.stretch
@@ -212,7 +210,7 @@ class Session:
                 self.gap, s.key[row], s.time[row], s.before[row], pool.readings(found, order, offset, row)
             )
         refused = np.flatnonzero(late)
-        self.counts.late += len(refused)
+        self.lateness.late += len(refused)
         if self.tell_late and len(refused):
             refused = refused[np.argsort(position[refused], kind="stable")]
             time = s.time[refused]
@@ -239,31 +237,13 @@ class Session:
         values = results(self.layout, self.layout.load(partial), 1)
         return Rows(key, times[:, 0], times[:, 1] + self.gap, at, values, rows.now)
 
-    def snapshot(self) -> State:
-        return {
-            "journal": self.journal.snapshot(),
-            "horizon": self.horizon.snapshot(),
-            "soonest": self._soonest,
-            "arrived": self._arrived,
-            "epoch": self._epoch,
-            "late": self.counts.late,
-            "overflows": self.layout.overflows,
-        }
-
     def restore(self, state: State) -> None:
-        self.journal.restore(state["journal"])
-        self.horizon.restore(state["horizon"])
-        self.journal.grow(len(self.horizon.at) if self.horizon.each else 0)
-        self.horizon.grow(len(self.journal.count))
-        self._soonest, self._arrived = int(state["soonest"]), int(state["arrived"])
-        self._epoch = int(state["epoch"])
-        self.counts = Counts(int(state["late"]))
-        self.layout.overflows = int(state["overflows"])
+        super().restore(_upgraded(state))
 
-    def on_clock_step(self, to: int) -> None:
-        """As of aligned windows."""
-        self.evict(self.horizon.on_clock_step(to, len(self.journal.count)))
 
-    def evict(self, keys: Ints) -> None:
-        self.journal.evict(keys)
-        self.horizon.evict(keys)
+def _upgraded(state: State) -> State:
+    """A state in which all series had one epoch, as one of today."""
+    if np.ndim(state["epoch"]):
+        return state
+    series = max(len(state["horizon"]["at"]), int(np.max(state["journal"]["keys"], initial=-1)) + 1)
+    return state | {"epoch": np.full(series, state["epoch"], np.int64), "late_partly": 0}

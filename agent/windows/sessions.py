@@ -124,7 +124,7 @@ class Pool:
         stop = np.where(a, np.maximum(stop, self.last[least]), stop)
         ones = np.ones(len(kept), np.int64)
         partial = self.layout.reduce(
-            self.layout.merge(newer, older), _segments(r, kept, np.arange(len(kept)), ones)
+            self.layout.joined(newer, older), _segments(r, kept, np.arange(len(kept)), ones)
         )
         self._replace(np.concatenate((least[a], most[b])), key[kept], start, stop, partial)
         return late

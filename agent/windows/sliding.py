@@ -9,18 +9,21 @@ sums over the readings that had come by then, at a cost of the readings in the w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from agent.core.series import State
 from agent.expressions import Expression
-from agent.rows import Rows, State
+from agent.rows import Rows, no_rows
 from agent.windows import block
-from agent.windows.aggregates import SAMPLED, parse
+from agent.windows.aggregates import parse
+from agent.windows.base import Window
+from agent.windows.horizon import NEVER, Horizon
 from agent.windows.journal import Journal
-from agent.windows.partials import Layout
+from agent.windows.lateness import Lateness
 from agent.windows.results import results
-from agent.windows.samples import Asked, Samples, with_columns
+from agent.windows.samples import Asked, with_columns
 from agent.windows.search import first_at_least
 from agent.windows.sight import cut
 from agent.windows.story import Story
@@ -28,14 +31,13 @@ from agent.windows.table import Told, together
 from sensors.batch import Ints
 from sensors.units import SECOND, Duration
 
-_NEVER = -(2**62)
 _END = 1 << 62
 _BLOCK = 1 << 15
 _ZERO = Duration(0)
 
 
 @dataclass(kw_only=True)
-class Sliding:
+class Sliding(Window):
     """Windows of `size` that end with each reading.
 
     Attributes:
@@ -52,6 +54,9 @@ class Sliding:
         most: readings kept of a series; the oldest beyond it are dropped and counted.
     """
 
+    remembers: ClassVar = {**Window.remembers, "journal": "journal"}
+    shared: ClassVar = {"arrived": ("_arrived", max)}
+
     size: Duration
     metric: str = ""
     aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
@@ -64,30 +69,19 @@ class Sliding:
     most: int = 100_000
 
     def __post_init__(self) -> None:
-        if self.where is not None:
-            self.where.condition()
         if self.size <= 0:
             raise ValueError("size must be longer than zero")
-        wanted = parse(self.aggregates, self.metric)
-        sampled = [item for item in wanted if item.function in SAMPLED]
-        self.samples = Samples(sampled, self.most) if sampled else None
-        self.layout = Layout([item for item in wanted if item not in sampled], self.metric)
+        lateness = Lateness(self.tell_late)
+        horizon = Horizon("key", self.grace, 0, None)
+        self._begin(parse(self.aggregates, self.metric), self.most, horizon, lateness, lateness)
         fields = {"time": np.int64, "arrival": np.int64, "window": np.bool_}
         self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.layout.columns))}, self.most)
-        self.refused = 0
-        self.late: list[Rows] = []
-        self._horizon: Ints = np.full(0, _NEVER, np.int64)
         self._arrived = 0
 
-    def outputs(self) -> tuple[str, ...]:
-        """Columns of its results."""
-        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
-        return tuple(dict.fromkeys((*self.layout.names, *more)))
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        more = () if self.samples is None else self.samples.columns
-        return tuple(dict.fromkeys((*self.layout.columns, *more)))
+    @property
+    def dropped(self) -> int:
+        """Readings beyond `most` of a series."""
+        return max(super().dropped, self.journal.dropped)
 
     def process(self, rows: Rows) -> Rows:
         """Windows that the rows changed (`current`) or closed (`final`), in order."""
@@ -101,7 +95,7 @@ class Sliding:
                 told += self._block(rows, start, min(start + _BLOCK, len(rows)))
             found = self._rows(told, rows, arrived)
             if self.samples is not None and len(owner):
-                self.samples.drop(owner, self._horizon[owner] - self.size)
+                self.samples.drop(owner, self.horizon.at[owner] - self.size)
             return found
 
     def _kept(self, rows: Rows) -> Any:
@@ -111,8 +105,7 @@ class Sliding:
 
     def finish(self, now: int) -> Rows:
         """End of input: tell every window that is open (`final` only)."""
-        empty = np.zeros(0, np.int64)
-        none = Rows(empty, empty, empty, empty, {}, now)
+        none = no_rows(now)
         who = np.flatnonzero(self.journal.count > 0)
         if self.emit == "current" or len(who) == 0:
             return self._rows([], none, 0)
@@ -121,8 +114,9 @@ class Sliding:
             rows = story.windows()
             told = Told(story.key[rows], story.time[rows], np.full(len(rows), -1), story.tidy(rows))
             order = np.lexsort((told.key, told.window))
+            self.touch(who)
             self.journal.evict(who)
-            self._horizon[who] = _END
+            self.horizon.at[who] = _END
             return self._rows([told.take(order)], none, _END)
 
     def _block(self, rows: Rows, start: int, stop: int) -> list[Told]:
@@ -131,21 +125,16 @@ class Sliding:
         key, time = key[position], time[position]
         if len(key) == 0:
             return []
-        order = block.by_key(key)
-        if order is not None:
-            position, key, time = position[order], key[order], time[order]
-        fresh = np.append(True, key[1:] != key[:-1])
-        first = np.flatnonzero(fresh)
+        self.grow(int(key.max()) + 1)
         try:
-            latest = block.running_maximum(time, fresh, first)
+            s = block.by_series(key, time, self.horizon, None)
         except block.TooWideError:
             middle = (start + stop) // 2
             return self._block(rows, start, middle) + self._block(rows, middle, stop)
-        owner, length = key[first], np.diff(first, append=len(key))
-        self._grow(int(owner[-1]) + 1)
-        horizon = np.maximum(latest - self.grace, np.repeat(self._horizon[owner], length))
-        self._horizon[owner] = horizon[first + length - 1]
-        told = self._new(rows, start, position, key, time, horizon, first, length)
+        if s.order is not None:
+            position = position[s.order]
+        length = block.lengths(s.starts, len(s.key))
+        told = self._new(rows, start, position, s.key, s.time, s.after, s.starts, length)
         self._arrived += stop - start
         return told
 
@@ -164,8 +153,9 @@ class Sliding:
         size, owner = int(self.size), key[first]
         accepted = time >= horizon - size
         fits = np.maximum(time - size, 0) >= horizon - size
-        if not accepted.all():
-            self._refuse(rows, start, position, key, time, horizon, np.flatnonzero(~accepted))
+        if not fits.all():
+            self.lateness.count(1 - fits, accepted)
+            self._refuse(rows, start, position, key, time, horizon, np.flatnonzero(~fits))
         chosen = np.flatnonzero(accepted)
         kept_key, kept = self.journal.read(owner)
         new: dict[str, Any] = {
@@ -179,7 +169,7 @@ class Sliding:
         story = Story(self.layout, size, np.concatenate((kept_key, key[chosen])), columns)
         inside = story.place[len(kept_key) :]
         orderly = horizon == time - self.grace
-        strays = np.zeros(len(self._horizon), np.bool_)
+        strays = np.zeros(len(self.horizon.at), np.bool_)
         strays[key[~orderly]] = True
         if self.emit == "current":
             told = self._current(
@@ -226,7 +216,7 @@ class Sliding:
 
     def _keep(self, story: Story, owner: Ints) -> None:
         """Put back what open windows need."""
-        least = (self._horizon - self.size)[story.key]
+        least = (self.horizon.at - self.size)[story.key]
         open_ = story.window & (np.maximum(story.time - self.size, 0) >= least)
         keep = np.flatnonzero(story.time >= least)
         columns = {name: column[keep] for name, column in story.columns.items()}
@@ -237,18 +227,11 @@ class Sliding:
     def _refuse(
         self, rows: Rows, start: int, position: Ints, key: Ints, time: Ints, horizon: Ints, late: Ints
     ) -> None:
-        self.refused += len(late)
         if self.tell_late:
             late = late[np.argsort(position[late], kind="stable")]
             by = {"late_by": (horizon[late] - time[late]) / SECOND}
             begin = np.maximum(time[late] - self.size, 0)
             self.late.append(Rows(key[late], begin, time[late], rows.at[start + position[late]], by, rows.now))
-
-    def _grow(self, series: int) -> None:
-        self.journal.grow(series)
-        if series > len(self._horizon):
-            more = max(series, 2 * len(self._horizon)) - len(self._horizon)
-            self._horizon = np.append(self._horizon, np.full(more, _NEVER))
 
     def _rows(self, told: list[Told], rows: Rows, arrived: int) -> Rows:
         """Windows as rows; so many readings had come before these."""
@@ -261,34 +244,17 @@ class Sliding:
             return found
         return with_columns(found, *self.samples.of(Asked(key, start, time + 1, arrived + position)))
 
-    def snapshot(self) -> State:
-        return {
-            "journal": self.journal.snapshot(),
-            "horizon": self._horizon.copy(),
-            "arrived": self._arrived,
-            "refused": self.refused,
-            "overflows": self.layout.overflows,
-            "samples": None if self.samples is None else self.samples.snapshot(),
-        }
-
     def restore(self, state: State) -> None:
-        self.journal.restore(state["journal"])
-        self._horizon = np.array(state["horizon"], np.int64)
-        self.journal.grow(len(self._horizon))
-        self._arrived, self.refused = int(state["arrived"]), int(state["refused"])
-        self.layout.overflows = int(state["overflows"])
-        if self.samples is not None:
-            self.samples.restore(state["samples"])
+        super().restore(_upgraded(state))
 
-    def on_clock_step(self, to: int) -> None:
-        """As of aligned windows."""
-        self.evict(np.flatnonzero(self._horizon > to))
 
-    def evict(self, keys: Ints) -> None:
-        self.journal.evict(keys)
-        self._horizon[keys[keys < len(self._horizon)]] = _NEVER
-        if self.samples is not None:
-            self.samples.journal.evict(keys)
+def _upgraded(state: State) -> State:
+    """A state with the horizon alone and one counter, as one of today."""
+    if "refused" not in state:
+        return state
+    never = np.full(len(state["horizon"]), NEVER, np.int64)
+    horizon = {"at": state["horizon"], "latest": never, "seen": never, "due": NEVER, "now": NEVER}
+    return state | {"horizon": horizon, "late": state["refused"], "late_partly": 0}
 
 
 def _sorted(told: Told) -> Told:

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
+from agent.core.series import Field
 from agent.windows.histogram import Histograms
 from sensors.batch import Floats, Ints
 
 
 class UnevenHistograms(Histograms):
-    """Histograms whose edges are given one by one; as `Histograms` otherwise. Equal edges have an empty bin between.
+    """Histograms whose edges are given one by one; as `Histograms` otherwise. Equal edges have an empty bin between."""
 
-    Attributes:
-        inner: `(series, bins + 1)` edges, ascending; one row for all series if `shared`.
-    """
+    def _fields(self) -> dict[str, Field]:
+        return super()._fields() | {"inner": Field(np.float64, 0, (self.bins + 1,))}
 
-    def __init__(self, metric: str, bins: int) -> None:
-        super().__init__(metric, bins)
-        self.inner: Floats = np.zeros((0, bins + 1))
+    @property
+    def inner(self) -> Floats:
+        """`(series, bins + 1)` edges, ascending; one row if they are for all series."""
+        return self._edges.arrays["inner"]
 
     def uneven(self, series: int, edges: Floats, keys: Ints | None = None) -> None:
         """Set the edges `(k, bins + 1)` of these series (None: of all, for ever)."""
         self.edges(series, edges[:, 0], edges[:, -1], keys)
         self.inner[0 if keys is None else keys] = edges
 
-    def grow(self, series: int) -> None:
-        """Have room for the edges of so many series."""
-        super().grow(series)
-        more = len(self.low) - len(self.inner)
-        if more > 0:
-            self.inner = np.concatenate([self.inner, np.zeros((more, self.bins + 1))])
-
     def bin(self, key: Ints, value: Floats, number: Ints | None = None) -> Ints:
         """Bin of each value: 0 below the edges, 1 to `bins`, `bins` + 1 above; the highest edge is inside."""
-        row = np.zeros(len(value), np.int64) if self.shared else key if number is None else key.take(number)
+        row = np.zeros(len(value), np.int64) if self.is_shared else key if number is None else key.take(number)
         found: Ints
-        if self.shared:
+        if self.is_shared:
             found = np.searchsorted(self.inner[0], value, side="right").astype(np.int64)
         else:
             found = self._search(row, value)

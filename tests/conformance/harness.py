@@ -74,7 +74,7 @@ def run(tables, codec, lines, size, read_at):
     ending = engine.finish()
     for name, step in engine.steps.items():
         out.results.setdefault(name, []).extend(plain(engine, name, ending.results[name], None))
-        out.counts[name] = getattr(step, "counts", None)
+        out.counts[name] = step.stats()
     for name, rows in ending.raw.items():
         out.raw.setdefault(name, []).extend(plain(engine, name, rows, None))
     return out

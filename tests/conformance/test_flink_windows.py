@@ -64,4 +64,4 @@ def test_flink_windows(folder, size):
             wrong = [name for name in case["rule"]["agg"] if not close(a[name], b[name], 1e-9, 1e-9)]
             assert not wrong, (a, b)
     late = sum(case.get("late_records_dropped", {}).values())
-    assert out.counts["w"].late == late
+    assert out.counts["w"]["late"] == late

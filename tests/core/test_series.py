@@ -17,7 +17,7 @@ from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Statef
 class Part(Stateful):
     """One of everything a part may have."""
 
-    remembers: ClassVar = {"": "state", "notes": "notes", "pair": "pair", "none": "none"}
+    remembers: ClassVar = {"": "flat", "notes": "notes", "pair": "pair", "none": "none"}
     shared: ClassVar = {"now": ("now", max), "refused": ("refused", lambda mine, theirs: mine + theirs)}
 
     now: int = 0
@@ -27,6 +27,8 @@ class Part(Stateful):
 
     def __post_init__(self) -> None:
         self.state = SeriesState(count=Field(np.int64), ring=Field(np.float64, np.nan, (3,)))
+        self.more = SeriesState(more=Field(np.int64, -7))
+        self.flat = (self.state, self.more)
         self.pair = (SeriesState(a=Field(np.int64, -1)), SeriesState(b=Field(np.bool_, True)))
 
 
@@ -34,7 +36,7 @@ def filled(keys: range) -> Part:
     part = Part(now=7, refused=2)
     part.grow(keys.stop)
     for key in keys:
-        part.state["count"][key], part.state["ring"][key] = key, key + 0.5
+        part.state["count"][key], part.state["ring"][key], part.more["more"][key] = key, key + 0.5, 3 * key
         part.pair[0]["a"][key], part.pair[1]["b"][key] = 10 * key, key % 2 == 0
         if key % 3 == 0:
             part.notes.of[key] = {"text": str(key)}
@@ -56,7 +58,9 @@ def test_a_snapshot_is_a_copy():
     part = filled(range(4))
     kept = part.snapshot()
     part.state["count"][:] = 99
+    part.notes.of[0]["text"] = "changed"
     assert kept["count"].tolist() == [0, 1, 2, 3]
+    assert kept["notes"]["0"] == {"text": "0"}
 
 
 def test_a_snapshot_does_not_show_how_the_arrays_grew():

@@ -66,7 +66,7 @@ def test_a_restored_ring_goes_on_and_another_size_is_refused():
     second.restore(first.snapshot())
     got += [(at + offset, *rest) for at, *rest in taken(second, tail)]
     assert sorted(got) == whole
-    with pytest.raises(ValueError, match="places"):
+    with pytest.raises(ValueError, match="values a series"):
         Rings(21, 7).restore(first.snapshot())
     with pytest.raises(ValueError, match="1 or more"):
         Rings(0)

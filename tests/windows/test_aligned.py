@@ -59,7 +59,7 @@ def close(a, b):
 def test_windows_are_those_of_the_naive_version(data, readings, made):
     make, contains, table = made
     window = make()
-    window.panes.lateness.tell = True
+    window.lateness.tell = True
     got = told(window.process(rows_of(readings)), STREAMED)
     late = [
         (at, key, start, end, round(by * 1e9))
@@ -93,7 +93,7 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
         window = again
     got += told(window.finish(0), STREAMED)
     assert same_bytes(got, expected)
-    assert window.counts == whole.counts
+    assert window.stats() == whole.stats()
     single, window = [], make()
     for i, reading in enumerate(readings):
         single += told(window.process(rows_of([reading], at0=i)), STREAMED)
@@ -191,7 +191,7 @@ def test_a_sum_beyond_all_numbers_is_missing_and_does_not_last():
     assert math.isnan(out.values["sum"][0])
     assert math.isnan(out.values["mean"][0])
     assert out.values["sum"][1] == 1.0
-    assert window.panes.layout.overflows == 1
+    assert window.stats()["overflows"] == 1
 
 
 def test_a_silent_series_is_closed_by_the_clock():

@@ -1,0 +1,85 @@
+"""What all windows have in common: the columns they need and give, late readings, counters, a clock set back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from agent.core.operator import Operator
+from agent.core.series import State, Stateful
+from agent.expressions import Expression
+from agent.rows import Rows
+from agent.windows.aggregates import SAMPLED, Aggregate
+from agent.windows.horizon import Horizon
+from agent.windows.lateness import Lateness
+from agent.windows.partials import Layout
+from agent.windows.samples import Samples
+
+
+class Window(Operator):
+    """A window operator; a subclass calls `_begin` in its `__post_init__`.
+
+    Attributes:
+        where: readings for which this does not hold are left out.
+        layout: of the aggregates that are folded; `samples` gives those that need the readings, None if none does.
+        horizon: what is closed.
+        lateness: what was refused.
+    """
+
+    remembers: ClassVar[Mapping[str, str]] = {"": "_flat", "horizon": "horizon", "samples": "samples"}
+
+    where: Expression | None
+
+    def _begin(
+        self, wanted: Sequence[Aggregate], most: int, horizon: Horizon, lateness: Lateness, *flat: Stateful
+    ) -> None:
+        """Make the state.
+
+        Args:
+            wanted: aggregates.
+            most: readings kept of a series where an aggregate needs them.
+            horizon: of the window.
+            lateness: of the window.
+            flat: what else is remembered beside the counters, under its own names.
+        """
+        if self.where is not None:
+            self.where.condition()
+        sampled = [item for item in wanted if item.function in SAMPLED]
+        self.samples = Samples(sampled, most) if sampled else None
+        self.layout = Layout([item for item in wanted if item not in sampled], self.metric)
+        self.horizon, self.lateness = horizon, lateness
+        self._flat = (self.layout, *flat)
+
+    def outputs(self) -> tuple[str, ...]:
+        """Columns of its results."""
+        more = () if self.samples is None else (*self.samples.numbers, *self.samples.lists)
+        return tuple(dict.fromkeys((*self.layout.names, *more)))
+
+    def inputs(self) -> tuple[str, ...]:
+        """Columns it needs."""
+        more = () if self.samples is None else self.samples.columns
+        return tuple(dict.fromkeys((*self.layout.columns, *more)))
+
+    @property
+    def late(self) -> list[Rows]:
+        """Windows refused to late readings of the last call, if `tell_late`."""
+        return self.lateness.rows
+
+    @property
+    def dropped(self) -> int:
+        """What was dropped because a series may keep no more, `most`."""
+        return 0 if self.samples is None else self.samples.journal.dropped
+
+    def stats(self) -> dict[str, int]:
+        """Late readings, what was dropped, and windows whose sum was beyond all numbers."""
+        return {**self.lateness.stats(), "dropped": self.dropped, "overflows": self.layout.overflows}
+
+    def on_clock_step(self, to: int) -> None:
+        """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""
+        keys = self.horizon.on_clock_step(to, self.series)
+        self.touch(keys)
+        self.evict(keys)
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self.grow(self.series)  # what is kept of a few series only was saved without the others
