@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from agent.core.series import Stateful, Tracked
-from agent.core.whole import Whole
+from agent.core.whole import Whole, divisible
 from agent.incidents import Desk
 from agent.keys import KeyTable
 from agent.rows import Operator, State
@@ -92,7 +92,7 @@ class EngineState:
         return found
 
     def _tracked(self, name: str, part: Any) -> Tracked:
-        return Tracked(part if isinstance(part, Stateful) else Whole(part), self._table_of[name].changes)
+        return Tracked(part if divisible(part) else Whole(part), self._table_of[name].changes)
 
     def resume(self, common: State, saved: SavedParts, only: Mapping[str, bool] | None = None) -> dict[str, str]:
         """Go on from what `common` and `tracked` gave when it was saved; else as `restore`."""

@@ -198,7 +198,11 @@ class _Names(Stateful):
         return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, "refused": table.refused}
 
     def merge(self, keys: Ints, state: State) -> None:
-        table, names = self._table, json.loads(state["names"].tobytes())
+        table = self._table
+        try:
+            names = json.loads(state["names"].tobytes())
+        except RecursionError as error:
+            raise ValueError("names of series are nested") from error
         if not isinstance(names, list) or len(names) != len(keys):
             raise ValueError(f"{len(keys)} series have other names than that many")
         missing = 1 + int(keys[-1]) - len(table.names) if len(keys) else 0

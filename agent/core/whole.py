@@ -14,6 +14,14 @@ class _Whole(Protocol):
     def restore(self, state: State) -> None: ...
 
 
+def divisible(part: Any) -> bool:
+    """Whether series can be taken out of it: it and all within declare what they remember, or write `extract`, too."""
+    if not isinstance(part, Stateful):
+        return False
+    derived = type(part).snapshot is Stateful.snapshot or type(part).extract is not Stateful.extract
+    return derived and all(map(divisible, part.children()))
+
+
 class Whole(Stateful):
     """What it remembers counts as shared by all series."""
 
