@@ -193,7 +193,9 @@ class _Names(Stateful):
     def extract(self, keys: Ints) -> State:
         """As bytes of JSON, so that nobody has to walk over them."""
         table = self._table
-        text = json.dumps([table.names[key] for key in keys.tolist()], separators=(",", ":"))
+        known = table.names
+        names = [known[key] if key < len(known) else None for key in keys.tolist()]
+        text = json.dumps(names, separators=(",", ":"))
         free = np.array(table._free, np.int64)
         return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, "refused": table.refused}
 
@@ -251,7 +253,10 @@ class _Seen(Stateful):
         return len(self._table.names)
 
     def extract(self, keys: Ints) -> State:
-        return {"seen": self._table.seen[keys]}
+        seen = np.zeros(len(keys), np.int64)
+        known = keys < self.series
+        seen[known] = self._table.seen[keys[known]]
+        return {"seen": seen}
 
     def merge(self, keys: Ints, state: State) -> None:
         self._table.seen[keys] = state["seen"]
