@@ -110,7 +110,7 @@ class _Pending:
         self._left = np.zeros(int(keys[-1]) + 1, np.bool_)
         self._left[keys] = True
         self._at = 0
-        self._step = min(max(_SLICE // max(part.bytes_a_series, 1), 1), _MOST)
+        self._step = min(max(_SLICE // max(part.bytes_a_series, 1), 1), _FEW)  # records take longer than arrays
 
     def slice(self) -> Copied | None:
         """Copy some more."""
