@@ -2,6 +2,7 @@
 #
 #   make demo          simulated machines, an MQTT broker and the live view   (DEMO_ARGS="--speed 10")
 #   make test          the test suite; with REQUIRE_BROKERS=1 a missing broker fails instead of skipping
+#   make test-processors   the tests of law 2 as if on lesser processors: without AVX-512, and without all that NumPy adds
 #   make lint types    ruff, the import layers; mypy
 #   make ci            what the integration server runs
 #   make bench NAME=engine          one benchmark, JSON lines
@@ -18,13 +19,16 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
   $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 
-.PHONY: demo test test-flink lint format types ci docs bench chaos bench-peers lock clean system-packages
+.PHONY: demo test test-processors test-flink lint format types ci docs bench chaos bench-peers lock clean system-packages
 
 demo: $(VENV)/.have-demo
 	$(BIN)/python -m agent --simulate $(DEMO_ARGS)
 
 test: system-packages $(VENV)/.have-dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+test-processors: $(VENV)/.have-dev
+	$(BIN)/python -m tests.processors $(TEST_ARGS)
 
 lint: $(VENV)/.have-dev
 	$(BIN)/ruff check .

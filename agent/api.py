@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from agent.alerts import Change, Identity, Kind, Message, Severity
 from agent.components import ConfigError
+from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.series import Arrays, Changes, Field, SeriesRecords, SeriesState, State, Stateful
 from agent.detectors.streaming.frame import Streaming as StreamingDetector
@@ -52,6 +53,7 @@ __all__ = [
     "Changes",
     "Codec",
     "Codes",
+    "ColumnsFile",
     "ConfigError",
     "Counters",
     "Duration",
@@ -82,6 +84,7 @@ __all__ = [
     "Stateful",
     "StreamingDetector",
     "Text",
+    "TextFile",
     "Transition",
     "Verdict",
     "no_rows",

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.core.series import Stateful
+
 T = TypeVar("T")
 
 BASES: Mapping[str, str] = {
@@ -30,6 +32,10 @@ BASES: Mapping[str, str] = {
 
 PATIENCE = 20.0
 """Seconds that importing, making or trying a part may take: far more than a small gateway needs to load SciPy."""
+
+
+class BrokenPartError(Exception):
+    """What a part does wrong; continues a sentence that names it."""
 
 
 def base_of(kind: str) -> type[Any]:
@@ -55,7 +61,7 @@ def within(work: Callable[[], T], seconds: float | None = None) -> T:
         except Exception as error:
             errors.append(error)
         except SystemExit as error:
-            errors.append(RuntimeError(f"it calls sys.exit({error})"))
+            errors.append(RuntimeError(f"it calls sys.exit({error})").with_traceback(error.__traceback__))
 
     seconds = PATIENCE if seconds is None else seconds
     thread = threading.Thread(target=run, daemon=True, name="a part on trial")
@@ -144,14 +150,15 @@ def construct(cls: Callable[..., T], arguments: Mapping[str, Any]) -> T:
     """An object of somebody else's class.
 
     Raises:
-        ValueError: the configuration is wrong, in the words of the part, or the part is, in ours.
+        ValueError: the configuration is wrong, in the words of the part.
+        BrokenPartError: the part is.
     """
     try:
         return within(lambda: cls(**arguments))
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"making it failed: {said(error, file_of(cls))}") from error
+        raise BrokenPartError(f"cannot be made: {said(error, file_of(cls))}") from error
 
 
 def hooks(kind: str, part: Any) -> list[str]:
@@ -170,6 +177,11 @@ def hooks(kind: str, part: Any) -> list[str]:
         asked["outputs"] = part.outputs
     if kind in ("window", "detector", "rule"):
         asked["inputs"] = part.inputs
+    try:
+        if isinstance(part, Stateful):
+            list(part.children())
+    except (AttributeError, TypeError) as error:
+        found.append(f"has wrong names in `remembers`: {error}")
     for name, ask in asked.items():
         try:
             columns = within(ask)

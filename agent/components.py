@@ -16,10 +16,13 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from agent import checks
+from agent.core.files import ColumnsFile, FromFile
+from agent.files import read_columns, read_text
 from agent.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -91,7 +94,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec", "Operator": "detector", "Streaming": "detector"}
+_NESTED = {"Codec": "codec", "Operator": "detector"}
 """Class -> kind of the table that a field annotated with it, or with one below it, holds."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
@@ -211,6 +214,8 @@ class Registry:
             part = checks.construct(cls, arguments)
         except ValueError as error:
             raise ConfigError([f"{path}: {error}"]) from error
+        except checks.BrokenPartError as error:
+            raise ConfigError([f"{path}: {word} {error}"]) from error
         problems = checks.hooks(kind, part)
         if problems:
             raise ConfigError([f"{path}: {word} {problem}" for problem in problems])
@@ -264,6 +269,15 @@ class Registry:
             if not isinstance(value, Mapping):
                 raise ConfigError([f'{path}: expected a table with "type" or the name of a {nested}'])
             return self._inside(nested, path, value)
+        file = _file(hint)
+        if file is not None:
+            named, (table, _, key) = self._value(str, value, path), path.rpartition(".")
+            try:
+                if not named:
+                    return None
+                return read_columns(Path(named)) if file is ColumnsFile else read_text(named, key)
+            except ValueError as error:
+                raise ConfigError([f"{table}: {error}"]) from error
         item = _nested_item(hint)
         if item is not None:
             if not isinstance(value, list | tuple):
@@ -341,7 +355,7 @@ def _unreadable(cls: Any) -> list[str]:
         return [f"has a field whose type is not known: {error}; import it where the class is written"]
     problems = []
     for name in fields:
-        if _nested(hints[name]) is None and _nested_item(hints[name]) is None:
+        if (_nested(hints[name]) or _nested_item(hints[name]) or _file(hints[name])) is None:
             try:
                 TypeAdapter(hints[name])
             except (PydanticSchemaGenerationError, PydanticUserError):
@@ -365,6 +379,12 @@ def _nested(hint: Any) -> str | None:
             if base.__name__ in _NESTED:
                 return _NESTED[base.__name__]
     return None
+
+
+def _file(hint: Any) -> type[FromFile] | None:
+    """What a field wants to get of the file that its value names; None where it is no file."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, FromFile)), None)
 
 
 def _plain(item: Any) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from agent.alerts import Identity
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.control import COMMANDS, SELF, SELF_RULES
-from agent.core.operator import Operator
 from agent.engine import Engine, Limits, Step
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
@@ -157,7 +156,7 @@ def _check_columns(
             f"{kind}.{name}{_unknown(part, column, known)}" for column in sorted(set(part.inputs()) - known)
         ]
         if above is not None:
-            numbers = known - ({*above.texts} if isinstance(above, Operator) else set())
+            numbers = known - {*above.texts}
             problems += [f"{kind}.{name}{problem}" for problem in _texts(part, numbers)]
     return problems
 
@@ -197,7 +196,7 @@ def _texts(part: Any, known: set[str]) -> list[str]:
 def _conditions(part: Any) -> Iterator[tuple[str, Expression]]:
     """Keys of a component's table that hold conditions."""
     for item in dataclasses.fields(part):
-        key, value = item.name.rstrip("_"), getattr(part, item.name, None) if item.init else None
+        key, value = item.name.rstrip("_"), vars(part).get(item.name) if item.init else None
         if isinstance(value, Expression):
             yield key, value
         elif isinstance(value, Mapping):

@@ -16,11 +16,11 @@ from agent.engine_state import EngineState
 from agent.engine_state import Step as Step
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
-from agent.rows import Rows, State, no_rows
+from agent.rows import Rows, State, no_rows, unsigned_zeros
 from agent.rules import Rule, Verdict
 from agent.rules.naming import label
 from agent.unseen import Unseen
-from sensors.batch import Batch, Ints
+from sensors.batch import Batch, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,8 @@ class Engine(EngineState):
             self.counts.readings += len(batch)
             self.unseen.look(batch)
         at = np.arange(len(batch), dtype=np.int64)
-        readings = {by: self._readings(table, batch, at) for by, table in self.tables.items()}
+        values = unsigned_zeros(batch.values)
+        readings = {by: self._readings(table, batch, at, values) for by, table in self.tables.items()}
         results: dict[str, Rows] = {}
         for name in self._order:
             results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
@@ -205,9 +206,9 @@ class Engine(EngineState):
                 found += [(change.at, number, change) for change in verdict.transitions]
         return self._decisions(self.desk.alerts(found, self.now), found, raw=raw, results=results)
 
-    def _readings(self, table: KeyTable, batch: Batch, at: Ints) -> Rows:
+    def _readings(self, table: KeyTable, batch: Batch, at: Ints, values: Mapping[str, Floats]) -> Rows:
         keys = table.intern(batch, self.now)
-        return Rows(keys, batch.time, batch.time, at, batch.values, self.now, batch.texts)
+        return Rows(keys, batch.time, batch.time, at, values, self.now, batch.texts)
 
     def _input(
         self, part: Step | Rule, batch: Batch, readings: Mapping[tuple[str, ...], Rows], results: Mapping[str, Rows]

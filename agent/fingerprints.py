@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agent.core.files import FromFile
 from agent.core.series import Stateful
 from agent.settings import Table
 
@@ -15,8 +16,9 @@ from agent.settings import Table
 def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, str]:
     """Name of a step or rule -> hash of its configuration and of all it stands on.
 
-    A step's hash has the state versions in it, too, its own and those of the steps it reads, whose numbers it has
-    learnt; a rule's only its own: its open incidents stay when a detector below begins anew. Versions of 1 leave the
+    A step's hash has the state versions in it, too, and what was in the files that it names, its own and those of the
+    steps it reads, whose numbers it has learnt; a rule's only its own: its open incidents stay when a detector below
+    begins anew. Versions of 1 leave the
     hash as it was before there were versions.
 
     Args:
@@ -34,8 +36,16 @@ def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: M
         parts = [rules.get(name)] if name in rules else [steps.get(link) for link in chain]
         versions = [state_versions(part) for part in parts]
         text += json.dumps(versions, sort_keys=True) if any(versions) else ""
+        text += "".join(digest for part in parts for digest in _files(part))
         prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return prints
+
+
+def _files(part: Any) -> list[str]:
+    """Digests of the files that a part was made of."""
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    values = [getattr(part, field.name) for field in fields if field.init]
+    return [value.digest for value in values if isinstance(value, FromFile)]
 
 
 def state_versions(part: Any) -> dict[str, int]:

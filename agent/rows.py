@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +14,17 @@ from sensors.batch import Floats, Ints, Text
 State = dict[str, Any]
 """What an operator remembers: names -> arrays, numbers, strings, lists and dicts of these (no objects)."""
 
+_ABOUT_KEY = ("series", "grid")  # what is in a memo about the series of the rows alone
+
+
+_LONG = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A columnar table, one row a reading, a window result or a score, in order of emission.
 
-    Nobody changes its arrays. NaN means missing.
+    Nobody changes its arrays. NaN means missing. A zero has no sign (`unsigned_zeros`).
 
     Attributes:
         key: `(n,)` row of the key table: the series the row belongs to.
@@ -61,6 +66,12 @@ class Rows:
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
 
+    def with_values(self, **columns: Floats) -> Rows:
+        """The same rows with columns of numbers more, or in place of those of the same name."""
+        rows = replace(self, values={**self.values, **columns})
+        rows.memo.update((name, self.memo[name]) for name in _ABOUT_KEY if name in self.memo)
+        return rows
+
     def then(self, more: Rows) -> Rows:
         """These rows, then more; a column that only one of them has is missing in the rows of the other."""
         if len(more) == 0 or len(self) == 0:
@@ -87,6 +98,21 @@ class Rows:
 
     def _words(self, name: str) -> Text:
         return self.texts[name] if name in self.texts else Text((), np.full(len(self), -1, np.int32))
+
+
+def unsigned_zeros(values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The columns with 0.0 for -0.0, contiguous: new arrays, or the same where there is nothing to do.
+
+    The two zeros are equal, so which of them `np.minimum`, `np.sort` or a median gives depends on the order of the
+    values and on the processor's instructions. Contiguous, since `np.log` and its like round otherwise where NumPy
+    steps backwards through memory.
+    """
+    return {name: column if _fit(column) else column + 0.0 for name, column in values.items()}
+
+
+def _fit(column: Floats) -> bool:
+    """A long column is worth a look for zeros before it is copied, a short one is not."""
+    return len(column) >= _LONG and column.flags.c_contiguous and not (column == 0.0).any()
 
 
 def no_rows(now: int) -> Rows:

@@ -39,32 +39,17 @@ def fresh(case: Case) -> Any:
     return detector
 
 
-def bytes_a_series(detector: Any) -> int:
-    """Memory of one series, as the detector says or as its state weighs."""
-    for name in ("bytes_a_series", "bytes"):
-        if hasattr(detector, name):
-            return int(getattr(detector, name))
-    return _weight(detector.snapshot())
-
-
-def _weight(state: Any) -> int:
-    if isinstance(state, dict):
-        return sum(_weight(item) for item in state.values())
-    return state.nbytes if isinstance(state, np.ndarray) else 0
-
-
 def warmed(case: Case, series: int) -> Any:
-    """A detector that has learnt; ten thousand series are a hundred, a hundred times over, where the state allows."""
+    """A detector that has learnt; ten thousand series are a hundred, a hundred times over."""
     few = min(series, 100)
     detector = _learnt(case, few)
     if few == series:
         return detector
-    tiled = fresh(case)
-    try:
-        tiled.restore(_tiled(detector.snapshot(), few, series // few))
-        tiled.process(rows_of(case, series, 1, case.warm, 0))
-    except (ValueError, KeyError, IndexError, NotImplementedError):
-        return _learnt(case, series)
+    tiled, state = fresh(case), detector.extract(np.arange(few))
+    tiled.grow(series)
+    for begin in range(0, series, few):
+        tiled.merge(np.arange(begin, begin + few), state)
+    tiled.process(rows_of(case, series, 1, case.warm, 0))
     return tiled
 
 
@@ -78,16 +63,6 @@ def _learnt(case: Case, series: int) -> Any:
         detector.process(rows.take(~late) if late.any() else rows)
     detector.process(rows_of(case, series, 1, case.warm, 0))
     return detector
-
-
-def _tiled(state: Any, few: int, times: int) -> Any:
-    if isinstance(state, dict):
-        return {name: _tiled(item, few, times) for name, item in state.items()}
-    if isinstance(state, list):
-        return [_tiled(item, few, times) for item in state]
-    if not isinstance(state, np.ndarray) or state.ndim == 0 or len(state) != few:
-        raise ValueError("not an array by series")
-    return np.tile(state, (times, *(1,) * (state.ndim - 1)))
 
 
 def timed(case: Case, series: int, each: int, budget: float) -> tuple[float, float]:
@@ -152,5 +127,5 @@ def _figures(case: Case, theirs: dict[str, float], seconds: float) -> float:
     emit("detectors", f"{case.label} call", 1e6 * call, "us")
     _, call = timed(case, 1000 // case.sensors, 1, seconds)
     emit("detectors", f"{case.label} 1,000 series at 10 Hz", 1000 * call, "% of a core")
-    emit("detectors", f"{case.label} memory", bytes_a_series(warmed(case, 1)), "bytes/series")
+    emit("detectors", f"{case.label} memory", warmed(case, 1).bytes_a_series, "bytes/series")
     return 10 * call

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from agent.core.series import Stateful
+from agent.core.series_counter import SeriesCounter
 from agent.findings import Finding
 from agent.rows import Rows, no_rows
 
@@ -66,4 +67,8 @@ class Operator(Stateful, ABC):
 
     def stats(self) -> dict[str, int]:
         """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
+        return {}
+
+    def stats_by_series(self) -> dict[str, SeriesCounter]:
+        """Those of `stats` of which it knows the series."""
         return {}

@@ -118,7 +118,7 @@ class Calibrated(Streaming):
         known = np.minimum(places(state[COUNT], x.shape[1]), self.window)
         score = -np.log10(((past >= x[:, :, None]).sum(axis=2) + 1.0) / (known + 1.0))
         flat = (np.nanmax(np.where(np.isnan(past), 0.0, past), axis=2) == 0.0) & (x == 0.0)
-        return np.where(flat, np.nan, np.maximum(score, 0.0))
+        return np.where(flat, np.nan, np.maximum(score + 0.0, 0.0))
 
     def _tail(self, state: Arrays, x: Floats, take: Ints) -> Floats:
         if self._smooth is not None:  # the first row stands for those before it

@@ -13,13 +13,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from agent.core.operator import Operator
+from agent.core.series import Field, SeriesState, State, Stateful
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.lessons import Lessons
 from agent.detectors.histograms.moved import Evidence
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.calls import Windows, block_length
 from agent.windows.histogram import Histograms
 from agent.windows.horizon import Closing, Horizon
@@ -95,6 +96,7 @@ class Kl(Operator):
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
+    remembers: ClassVar = {"horizon": "horizon", "panes": "panes", "lessons": "_lessons", "": "_reference"}
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -115,36 +117,30 @@ class Kl(Operator):
         self._distance = measure(self.divergence, self.direction)
         self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
         slots = -(-(self.size + self.grace) // pane) + 2
-        self.windows = Windows(
-            PaneWindows(
-                geometry=shape,
-                layout=self.histograms,
-                horizon=self.horizon,
-                ring=PaneRing(slots, self.histograms.neutral, np.int32),
-                pane=pane,
-                shift=0,
-                current=False,
-                where=self.where,
-                resolution=self.resolution,
-                lateness=Lateness(),
-            ),
-            block_length(shape.wide, False),
+        self.panes = PaneWindows(
+            geometry=shape,
+            layout=self.histograms,
+            horizon=self.horizon,
+            ring=PaneRing(slots, self.histograms.neutral, np.int32),
+            pane=pane,
+            shift=0,
+            current=False,
+            where=self.where,
+            resolution=self.resolution,
+            lateness=Lateness(),
         )
-        self._share: Floats = np.zeros((self.bins + 2, 0))
+        self.windows = Windows(self.panes, block_length(shape.wide, False))
+        self._learnt = SeriesState(shares=Field(np.float64, np.nan, (self.bins + 2,)))
+        self._reference: tuple[Stateful, ...] = (self.histograms, self._learnt) if self.reference is None else ()
         self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
+        self._given: Floats | None = None  # shares of the reference that is for all series
         if self.reference is not None:
-            whole = self.reference.edges or (self.reference.low, self.reference.high)
-            self._set(None, np.array([whole]), np.array(self.reference.counts)[:, None])
+            self._set_edges(1, np.array([self.reference.edges or (self.reference.low, self.reference.high)]), None)
+            self._given = smoothed(np.array(self.reference.counts)[:, None], self.prior)
         self._no_values = {name: np.zeros(0) for name in self.outputs() if name not in self.texts}
 
     def outputs(self) -> tuple[str, ...]:
         return ("score", "count", "missing", "outside", "reason")
-
-    @property
-    def bytes(self) -> int:
-        """Memory of one series that has learnt."""
-        inner = 8 * (self.bins + 1) if isinstance(self.histograms, UnevenHistograms) else 0
-        return self.windows.panes.ring.bytes_a_series + 24 + 24 + 24 + 8 * (self.bins + 2) + inner
 
     def process(self, rows: Rows) -> Rows:
         """Scores of the windows that closed."""
@@ -173,7 +169,7 @@ class Kl(Operator):
             "missing": told.partial[0] - n,
             "outside": (counts[0] + counts[-1]) / np.where(n > 0, n, np.nan),
         }
-        found = self.windows.panes.rows(told, rows, values)
+        found = self.panes.rows(told, rows, values)
         reason = np.where(n > 0, -1, 0)
         if self.reference is None:
             partly = (n > 0) & (found.start < self._lessons.since[told.key])
@@ -194,7 +190,9 @@ class Kl(Operator):
 
     def _shares(self, key: Ints) -> Floats:
         """Smoothed reference of each of these series, `(b, m)`."""
-        return self._share if self.histograms.is_shared else self._share.take(key, axis=1)
+        if self._given is not None:
+            return self._given
+        return np.ascontiguousarray(self._learnt["shares"].take(key, axis=0).T)  # a sum's order follows the layout
 
     # --- learning ---------------------------------------------------------------------------------------------
 
@@ -209,7 +207,8 @@ class Kl(Operator):
         taken, ended = self._lessons.learn(rows.key, rows.end, value)
         if len(ended):
             self._conclude(*self._lessons.take(ended))
-        self._grow(int(rows.key.max()) + 1)
+        for part in self._reference:
+            part.grow(int(rows.key.max()) + 1)
         if not taken.any():
             return rows
         # What was learnt from is not scored; what has no value, or an absurd one, is missing.
@@ -227,7 +226,8 @@ class Kl(Operator):
         self._set_edges(int(owner[-1]) + 1, edges, owner)
         cell = self.histograms.bin(key, value) * len(owner) + np.repeat(np.arange(len(owner)), number)
         counts = np.bincount(cell, minlength=(self.bins + 2) * len(owner)).reshape(self.bins + 2, -1)
-        self._set(owner, edges, counts.astype(np.float64))
+        self._learnt.grow(int(owner[-1]) + 1)
+        self._learnt["shares"][owner] = smoothed(counts.astype(np.float64), self.prior).T
 
     def _set_edges(self, series: int, edges: Floats, keys: Ints | None) -> None:
         if isinstance(self.histograms, UnevenHistograms):
@@ -235,49 +235,21 @@ class Kl(Operator):
         else:
             self.histograms.edges(series, edges[:, 0], edges[:, -1], keys)
 
-    def _set(self, keys: Ints | None, edges: Floats, counts: Floats) -> None:
-        share = smoothed(counts, self.prior)
-        if keys is None:
-            self._set_edges(1, edges, None)
-            self._share = share
-            return
-        self._grow(int(keys[-1]) + 1)
-        self._share[:, keys] = share
-
-    def _grow(self, series: int) -> None:
-        """Have room for the references of so many series."""
-        self.histograms.grow(series)
-        more = len(self.histograms.low) - self._share.shape[1]
-        if more > 0:
-            self._share = np.concatenate((self._share, np.full((self.bins + 2, more), np.nan)), axis=1)
-
     # --- the operator -----------------------------------------------------------------------------------------
 
-    def snapshot(self) -> State:
-        state: State = {
-            "panes": self.windows.panes.snapshot(),
-            "horizon": self.horizon.snapshot(),
-            "lessons": self._lessons.snapshot(),
-        }
-        if not self.histograms.is_shared:
-            state |= self.histograms.snapshot() | {"share": self._share.copy()}
-        return state
-
     def restore(self, state: State) -> None:
-        self.horizon.restore(state["horizon"])
-        self.windows.panes.restore(state["panes"])
-        self._lessons.restore(state["lessons"])
-        self.histograms.restore(state)
-        if not self.histograms.is_shared:
-            self._share = np.array(state["share"], np.float64)
+        super().restore(_upgrade(state))
 
     def on_clock_step(self, to: int) -> None:
-        """As of aligned windows; what was learnt stays."""
-        keys = self.horizon.on_clock_step(to, len(self.windows.panes.ring.newest))
-        self.windows.panes.ring.evict(keys)
+        keys = self.horizon.on_clock_step(to, self.panes.ring.series)
+        self.touch(keys)
+        self.panes.ring.evict(keys)
         self.horizon.evict(keys)
 
-    def evict(self, keys: Ints) -> None:
-        self.windows.panes.ring.evict(keys)
-        self.horizon.evict(keys)
-        self._lessons.evict(keys)
+    def stats(self) -> dict[str, int]:
+        return self.panes.lateness.stats()
+
+
+def _upgrade(state: State) -> State:
+    """A state whose learnt shares still have the bin as first axis."""
+    return state if "share" not in state else state | {"shares": np.asarray(state["share"]).T}

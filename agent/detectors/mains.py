@@ -7,11 +7,11 @@ largest distance of a measure from its normal range: 1 is at the limit. See `mea
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.files import TextFile
 from agent.core.operator import Operator
 from agent.detectors.histograms.windowed import judge_windows, measurable
 from agent.detectors.waves.disturbance import NAMES, UNITS, name_disturbances
@@ -22,7 +22,7 @@ from agent.detectors.waves.model import BLOCK, SAG, WaveModel
 from agent.detectors.waves.power import COLUMNS, power_figures
 from agent.detectors.waves.sine import follow
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND
@@ -38,7 +38,7 @@ LEVEL, OFFSET = MEASURES.index("level"), MEASURES.index("offset")
 LEARNING, GAP, RATE, INFINITE, NO_SINE = range(5)
 
 
-@dataclass(slots=True)
+@dataclass
 class Mains(Operator):
     """Disturbances of a sine at a known frequency, in the words of IEEE 1159.
 
@@ -53,7 +53,7 @@ class Mains(Operator):
         nominal: frequency of the sine, Hz; at most a quarter of the sampling rate.
         window: samples in a window; 0 = one second, at least ten periods. Three periods is the least.
         hop: samples between windows; 0 = a period.
-        model: file that `agent calibrate --model` or `WaveModel.save` wrote; empty = learn it from each series.
+        model: file that `agent calibrate --model` wrote; empty = learn it from each series.
         learn: windows, one after the other, from which a series without a model learns.
         level_tolerance: such a series tolerates at least this deviation of the voltage, share.
         frequency_tolerance: and this one of the frequency, share; 0.004 = 200 mHz at 50 Hz.
@@ -70,7 +70,7 @@ class Mains(Operator):
     nominal: float = 50.0
     window: int = 0
     hop: int = 0
-    model: str = ""
+    model: TextFile | None = None
     learn: int = 60
     level_tolerance: float = 0.1
     frequency_tolerance: float = 0.004
@@ -84,6 +84,7 @@ class Mains(Operator):
     _learning: Learning = field(init=False, repr=False)
     _events: Events = field(init=False, repr=False)
 
+    remembers: ClassVar = {"rings": "_rings", "learning": "_learning", "events": "_events"}
     texts: ClassVar = ("reason", "disturbance")
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
@@ -115,8 +116,8 @@ class Mains(Operator):
             self.frequency_tolerance,
             self.sag,
         )
-        if self.model:
-            self.use(WaveModel.load(Path(self.model)))
+        if self.model is not None:
+            self.use(WaveModel.of_file(self.model))
 
     @property
     def size(self) -> int:
@@ -240,23 +241,6 @@ class Mains(Operator):
             return self._shared, np.full(len(key), -1, np.int32)
         model, state = self._learning.models(key, measures)
         return model, np.choose(state, [-1, LEARNING, NO_SINE]).astype(np.int32)
-
-    def snapshot(self) -> State:
-        return {
-            "rings": self._rings.snapshot(),
-            "learning": self._learning.snapshot(),
-            "events": self._events.snapshot(),
-        }
-
-    def restore(self, state: State) -> None:
-        self._rings.restore(state["rings"])
-        self._learning.restore(state["learning"])
-        self._events.restore(state["events"])
-
-    def evict(self, keys: Ints) -> None:
-        self._rings.evict(keys)
-        self._learning.evict(keys)
-        self._events.evict(keys.tolist())
 
 
 def _window(row: dict[str, float], what: int) -> dict[str, object]:

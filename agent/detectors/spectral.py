@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.operator import Operator
+from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
@@ -50,7 +51,7 @@ def spectra(windows: Floats) -> Floats:
     return result
 
 
-@dataclass(slots=True)
+@dataclass
 class Spectral(Operator):
     """KL divergence between spectra, live.
 
@@ -86,10 +87,9 @@ class Spectral(Operator):
     explains: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
 
     _rings: Rings = field(init=False, repr=False)
-    _sum: Floats = field(init=False, repr=False)
-    _seen: Ints = field(init=False, repr=False)
     _band: Ints = field(init=False, repr=False)
 
+    remembers: ClassVar = {"rings": "_rings", "": "_state"}
     texts: ClassVar = ("reason",)
 
     def __post_init__(self) -> None:
@@ -108,8 +108,7 @@ class Spectral(Operator):
                 f"{self.sampling_rate / self.window:g} Hz; take a longer window or fewer bands"
             )
         self._rings = Rings(self.window, self.hop or self.window // 2)
-        self._sum = np.empty((0, self.bands))
-        self._seen = np.empty(0, np.int64)
+        self._state = SeriesState(sum=Field(np.float64, 0, (self.bands,)), seen=Field(np.int64))
 
     def fit(self, rows: Rows) -> None:
         """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
@@ -152,38 +151,21 @@ class Spectral(Operator):
         parts = p * np.log(p / q)
         width = ((self.high or self.sampling_rate / 2) - self.low) / self.bands
         moved = self.low + width * (np.argmax(np.abs(p - q), axis=1) + 0.5)
-        values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1), 0.0), np.nan)
+        values[whole, 0] = np.where(ready, np.maximum(parts.sum(axis=1) + 0.0, 0.0), np.nan)
         values[whole, 4] = np.where(ready, moved, np.nan)
         return values, why[:, None]
 
     def _learned(self, key: Ints, share: Floats) -> tuple[Floats, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
         """Mean shares of the first `learn` windows of each series, and whether there were so many before."""
-        more = int(key.max()) + 1 - len(self._seen)
-        if more > 0:
-            more = max(more, len(self._seen))
-            self._sum = np.concatenate([self._sum, np.zeros((more, self.bands))])
-            self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
+        self._state.grow(int(key.max()) + 1)
+        total, seen = self._state["sum"], self._state["seen"]
         order = np.argsort(key, kind="stable")
         opens = np.append(True, key[order][1:] != key[order][:-1])
         place = np.arange(len(key))
         number = np.empty(len(key), np.int64)
         number[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number += self._seen[key]
-        self._seen += np.bincount(key, minlength=len(self._seen))
+        number += seen[key]
+        seen += np.bincount(key, minlength=len(seen))
         early = order[number[order] < self.learn]
-        np.add.at(self._sum, key[early], share[early])  # in order of the windows, so a cut changes no bit
-        return self._sum[key] / self.learn, number >= self.learn
-
-    def snapshot(self) -> State:
-        return {"rings": self._rings.snapshot(), "sum": self._sum.copy(), "seen": self._seen.copy()}
-
-    def restore(self, state: State) -> None:
-        if np.shape(state["sum"])[1] != self.bands:
-            raise ValueError(f"the state holds {np.shape(state['sum'])[1]} bands, here are {self.bands}")
-        self._rings.restore(state["rings"])
-        self._sum, self._seen = np.array(state["sum"], np.float64), np.array(state["seen"], np.int64)
-
-    def evict(self, keys: Ints) -> None:
-        self._rings.evict(keys)
-        known = keys[(keys >= 0) & (keys < len(self._seen))]
-        self._sum[known], self._seen[known] = 0.0, 0
+        np.add.at(total, key[early], share[early])  # in order of the windows, so a cut changes no bit
+        return total[key] / self.learn, number >= self.learn

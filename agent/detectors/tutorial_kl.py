@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.files import ColumnsFile
 from agent.core.operator import Operator
+from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.detectors.waves.samples import load_normal
 from agent.findings import Finding
-from agent.rows import Rows, State
+from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076
+
+NORMAL = ("normal_wave", "reference")
+"""Columns that hold the normal wave, if a file has one of them."""
 
 _CODES = np.full(max(WORDS) + 1, -1, np.int32)  # Reason -> place of its words
 _CODES[list(WORDS)] = np.arange(len(WORDS))
@@ -25,7 +28,7 @@ _COLUMNS = ("score", "anomaly", "bin", "change")
 _MISSING = int(_CODES[Reason.MISSING])
 
 
-@dataclass(slots=True)
+@dataclass
 class TutorialKL(Operator):
     """KL of the last `window` samples against a reference, each histogram over its own range. See `own_range`.
 
@@ -50,7 +53,7 @@ class TutorialKL(Operator):
     hop: int = 100
     bins: int = 50
     threshold: float = TUTORIAL_THRESHOLD
-    reference: str = ""
+    reference: ColumnsFile | None = None
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     explains: ClassVar = dict.fromkeys(
@@ -59,17 +62,17 @@ class TutorialKL(Operator):
 
     _rings: Rings = field(init=False, repr=False)
     _shared: Floats | None = field(init=False, repr=False, default=None)
-    _learned: Floats = field(init=False, repr=False)
 
+    remembers: ClassVar = {"rings": "_rings", "": "_state"}
     texts: ClassVar = ("reason",)
 
     def __post_init__(self) -> None:
         if self.window < 3 or self.bins < 1:
             raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
         self._rings = Rings(self.window, self.hop)
-        self._learned = np.empty((0, self.bins))
-        if self.reference:
-            self.fit(load_normal(Path(self.reference), self.metric)[: self.window])
+        self._state = SeriesState(learned=Field(np.float64, np.nan, (self.bins,)))
+        if self.reference is not None:
+            self.fit(self.reference.first((*NORMAL, self.metric))[: self.window])
 
     @property
     def size(self) -> int:
@@ -108,7 +111,7 @@ class TutorialKL(Operator):
         if self._shared is not None:
             return compare(self._shared, samples, self.bins)
         since = self._learn(key, samples)
-        reference = np.where((np.arange(len(key)) >= since)[:, None], self._learned[key], np.nan)
+        reference = np.where((np.arange(len(key)) >= since)[:, None], self._state["learned"][key], np.nan)
         return compare(reference, samples, self.bins)
 
     def _learn(self, key: Ints, samples: Floats) -> Ints:
@@ -118,28 +121,16 @@ class TutorialKL(Operator):
             `(k,)` number of the window since which the series of each window has its reference.
         """
         room = int(key.max()) + 1
-        if room > len(self._learned):
-            more = max(room, 2 * len(self._learned)) - len(self._learned)
-            self._learned = np.concatenate([self._learned, np.full((more, self.bins), np.nan)])
-        new = np.flatnonzero(np.isnan(self._learned[key, 0]))
+        self._state.grow(room)
+        learned = self._state["learned"]
+        new = np.flatnonzero(np.isnan(learned[key, 0]))
         since = np.zeros(len(key), np.int64)
         if not len(new):
             return since
         counts, widths, why = counts_and_widths(samples[new], self.bins)
         good = np.flatnonzero(why == Reason.NONE)
         series, first = np.unique(key[new[good]], return_index=True)
-        self._learned[series] = densities(counts, widths)[good[first]]
+        learned[series] = densities(counts, widths)[good[first]]
         known_since = np.zeros(room, np.int64)
         known_since[series] = new[good[first]]
         return known_since[key]
-
-    def snapshot(self) -> State:
-        return {"rings": self._rings.snapshot(), "learned": self._learned.copy()}
-
-    def restore(self, state: State) -> None:
-        self._rings.restore(state["rings"])
-        self._learned = np.array(state["learned"], np.float64).reshape(-1, self.bins)
-
-    def evict(self, keys: Ints) -> None:
-        self._rings.evict(keys)
-        self._learned[keys[(keys >= 0) & (keys < len(self._learned))]] = np.nan

@@ -42,6 +42,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+_SIGNED = (Negative, Arithmetic, Call)  # nodes whose zero may have a sign
 _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
@@ -49,6 +50,8 @@ def evaluate(node: Node, rows: Rows) -> Floats:
     """Numbers, or 1 / 0 / NaN for true / false / unknown, `(n,)`; perhaps a column itself, so nobody changes it."""
     with np.errstate(all="ignore"):
         result = _value(node, rows)
+    if isinstance(node, _SIGNED):  # which zero `min(a, b)` gives depends on the processor
+        result = result + 0.0
     if result.ndim == 0:
         return np.full(len(rows), float(result))
     return result

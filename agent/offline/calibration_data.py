@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.detectors.mains import Mains
-from agent.detectors.tutorial_kl import TutorialKL
+from agent.detectors.tutorial_kl import NORMAL, TutorialKL
 from agent.detectors.waves.model import WaveModel, measures_of
-from agent.detectors.waves.samples import check_labels, load_columns, load_samples, load_texts
+from agent.files import check_labels, load_columns, load_texts, read_columns
 from agent.offline.evaluate import keys_given, recordings, scored, watched
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
@@ -225,7 +225,7 @@ def _reference(args: argparse.Namespace, n: int, hop: int, rate: float) -> Float
                 f"{path}: waves of {windows.shape[1]} samples at {given:g} Hz; wanted are {n} at {rate:g}"
             )
         return windows[:, :n]
-    samples = load_samples(path, ("normal_wave", "reference", args.metric, *OBSERVED))
+    samples = read_columns(path).first((*NORMAL, args.metric, *OBSERVED))
     return _cut(samples, np.arange(n, len(samples) + 1, hop), n)
 
 
@@ -251,7 +251,7 @@ def _detector(
     model = WaveModel.learn(measures, n, nominal / rate, args.level_tolerance, args.frequency_tolerance)
     mains.use(model)
     path = args.model or first.with_name(first.stem + "_model.json")
-    model.save(path)
+    path.write_text(model.to_text(), encoding="ascii")
     return mains, table | {
         "sampling_rate": rate, "nominal": nominal, "window": n, "hop": hop, "model": str(path.resolve())
     }  # fmt: skip

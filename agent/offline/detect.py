@@ -13,8 +13,8 @@ import numpy as np
 
 from agent.components import ConfigError, build
 from agent.detectors.mains import Mains
-from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
-from agent.detectors.waves.samples import load_columns, load_normal
+from agent.detectors.tutorial_kl import NORMAL, TUTORIAL_THRESHOLD, TutorialKL
+from agent.files import load_columns, read_columns, read_text
 from agent.offline.help_text import HelpFormatter
 from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
 from agent.rows import Rows
@@ -105,7 +105,7 @@ def _detector(args: argparse.Namespace, wave: Wave) -> Detector:
     hop = args.hop or args.window
     normal = wave.normal
     if args.reference is not None:
-        normal = load_normal(args.reference, wave.name)
+        normal = read_columns(args.reference).first((*NORMAL, wave.name))
     if args.detector not in ("tutorial_kl", "mains"):
         raise ValueError(f"{args.detector} is no detector of waves: tutorial_kl or mains; agent evaluate runs any")
     if args.detector == "tutorial_kl":
@@ -120,7 +120,7 @@ def _detector(args: argparse.Namespace, wave: Wave) -> Detector:
         nominal=args.nominal or find_nominal(wave.samples, wave.rate),
         window=args.window,
         hop=hop,
-        model=args.model,
+        model=read_text(args.model, "model") if args.model else None,
         threshold=1.0 if args.threshold is None else args.threshold,
     )
     if not args.model and args.reference is not None and normal is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.detectors.waves.samples import check_labels, load_columns, number
-from agent.rows import Rows
+from agent.files import check_labels, load_columns, number
+from agent.rows import Rows, unsigned_zeros
 from sensors.batch import Floats, Ints
 from sensors.times import NANOSECONDS
 from sensors.units import SECOND
@@ -124,7 +124,9 @@ def nanoseconds(stamp: str, unit: str = "s") -> int:
 def readings(time: Ints, values: dict[str, Floats]) -> Rows:
     """Readings of one series."""
     n = len(time)
-    return Rows(np.zeros(n, np.int64), time, time, np.arange(n), values, int(time.max()) if n else 0)
+    return Rows(
+        np.zeros(n, np.int64), time, time, np.arange(n), unsigned_zeros(values), int(time.max()) if n else 0
+    )
 
 
 def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:

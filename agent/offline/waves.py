@@ -10,10 +10,10 @@ import numpy as np
 
 from agent.detectors.mains import Mains
 from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.waves.samples import check_labels, load_columns, load_texts
+from agent.files import check_labels, load_columns, load_texts
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
-from agent.rows import Rows, no_rows
+from agent.rows import Rows, no_rows, unsigned_zeros
 from sensors.batch import Floats, Ints
 
 Detector = Mains | TutorialKL
@@ -138,7 +138,7 @@ def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0, metric: str
     place = np.arange(n)
     number = place - np.maximum.accumulate(np.where(opens, place, 0)) + first
     time = np.round(number * (1e9 / rate)).astype(np.int64)
-    return Rows(key=key, start=time, end=time, at=place, values={metric: samples}, now=0)
+    return Rows(key=key, start=time, end=time, at=place, values=unsigned_zeros({metric: samples}), now=0)
 
 
 def score_series(detector: Detector, wave: Wave) -> Rows:

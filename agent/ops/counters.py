@@ -1,8 +1,8 @@
 """Every counter of every part: what it counts, whether it means loss, and what to do about it then.
 
 `health.stats` gathers them as `{"window.mean": {"late": 3}, "source.line": {"rows": 90}, ...}`; the report, the live
-view, the log and the page docs/counters.md take the words from here. A counter that is not in this table fails a
-test.
+view, the log and the page docs/counters.md take the words from here. A counter of ours that is not in this table fails
+a test.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ COUNTERS: Mapping[str, Counter] = {
     "refused": Counter("readings refused for coming too late", _GRACE),
     "dropped": Counter("readings dropped, there being no room for more", _ROOM),
     "overflowed": Counter("what was given up, there being no room for more", _ROOM),
+    "overflows": Counter(
+        "results whose sum was beyond all numbers; they are missing", "filter such values out with `where`"
+    ),
     "source.rows": Counter("readings"),
     "source.frames_ok": Counter("frames whose rows were handed over"),
     "source.frames_bad": Counter(
@@ -96,12 +99,8 @@ COUNTERS: Mapping[str, Counter] = {
 
 
 def about(part: str, name: str) -> Counter:
-    """What there is to know of the counter `name` of a part.
-
-    Raises:
-        KeyError: it is in no table.
-    """
-    return COUNTERS.get(f"{part.partition('.')[0]}.{name}") or COUNTERS[name]
+    """What there is to know of the counter `name` of a part; of one that an outside part has, nothing."""
+    return COUNTERS.get(f"{part.partition('.')[0]}.{name}") or COUNTERS.get(name, Counter(""))
 
 
 def losses(stats: Stats) -> Iterator[tuple[str, str, int]]:
@@ -127,6 +126,8 @@ _HEAD = """# Counters
 Each part counts what it sees, and above all what it could not use. The topic `health` carries all of it under
 `counters`, by part: `{"window.mean_5s": {"late": 3}, "source.line": {"rows": 9000, ...}, ...}`; the live view shows
 those that mean loss. When one of these is no longer zero, the log says so once, with what to do.
+
+Where a part knows which series it was, `worst_series` in the report names the ten it happened to most often.
 
 A name without a kind is a counter of windows, detectors and rules.
 

@@ -13,6 +13,7 @@ import orjson
 
 from agent.alerts import Message
 from agent.compose import Parts
+from agent.core.operator import Operator
 from agent.delivery import Delivery
 from agent.engine import Engine
 from agent.ops.counters import Stats
@@ -20,6 +21,11 @@ from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
 from agent.outbox.counters import OutboxCounters
 from sensors.source import Counters, Source
+
+MOST_SERIES = 10
+"""Series that the report names for a counter."""
+Worst = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Part -> counter -> name of a series -> how often, the worst first."""
 
 
 def version_of_agent() -> str:
@@ -70,6 +76,7 @@ def report(
             for name, delivery in deliveries.items()
         },
         "counters": counters,
+        "worst_series": worst_series(engine),
     }
 
 
@@ -95,6 +102,20 @@ def stats(
         },
         **{f"observer.{name}": _numbers(counters) for name, counters in observers.counters().items()},
     }
+
+
+def worst_series(engine: Engine) -> Worst:
+    """Of each counter that is known by series, those that it concerns most."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for name, step in engine.steps.items():
+        if not isinstance(step, Operator):
+            continue
+        for counter, counts in step.stats_by_series().items():
+            worst = counts.worst(MOST_SERIES)
+            if worst:
+                names = {" ".join(engine.series(name).name(key)): count for key, count in worst.items()}
+                found.setdefault(f"{step.kind}.{name}", {})[counter] = names
+    return found
 
 
 def _numbers(counters: Counters | OutboxCounters | ObserverCounters) -> dict[str, int]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Bools, Grouping
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
 from agent.rows import Rows
-from agent.rules.grouped import Bools, Grouped
 from agent.rules.threshold import Threshold
 from sensors.batch import Ints
 
@@ -67,25 +67,23 @@ class Count(Threshold):
             rows, truth = rows.take(~unknown), truth[~unknown]
         held = np.zeros(len(rows))
         if len(rows):
-            spots = Grouped.of(rows.key)
-            held[spots.order] = self._counted(spots, truth[spots.order] != 0)
-        return replace(rows, values={**rows.values, "held": held})
+            groups = Grouping.of(rows)
+            held = groups.unsorted(self._counted(groups, groups.sorted(truth) != 0).astype(np.float64))
+        return rows.with_values(held=held)
 
-    def _counted(self, spots: Grouped, said: Bools) -> Ints:
-        """How many of the last `of` rows of its series said yes, at each spot."""
+    def _counted(self, groups: Grouping, said: Bools) -> Ints:
+        """How many of the last `of` rows of its series said yes, at each position."""
         past = self.of - 1
-        self._past.grow(int(spots.key[-1]) + 1)
+        self._past.grow(int(groups.key[-1]) + 1)
         kept = self._past["past"]
-        begin = np.flatnonzero(spots.first)
-        length = np.diff(np.append(begin, len(spots)))
-        keys = spots.key[begin]
+        begin, keys = groups.begin, groups.owner
         # each series' past stands before its rows, so that sums of `of` never reach into another series
-        place = np.arange(len(spots)) + np.repeat(np.arange(1, len(keys) + 1) * past, length)
-        line = np.zeros(len(spots) + len(keys) * past, np.int64)
+        place = np.arange(len(groups)) + groups.spread(np.arange(1, len(keys) + 1) * past)
+        line = np.zeros(len(groups) + len(keys) * past, np.int64)
         line[place] = said
         line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = kept[keys]
         total = np.append(0, np.cumsum(line))
-        ends = place[spots.last] + 1
+        ends = place[groups.end] + 1
         kept[keys] = line[(ends - past)[:, None] + np.arange(past)] > 0
         counted: Ints = total[place + 1] - total[place - past]
         return counted

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.alerts import Severity
+from agent.core.grouping import Grouping
 from agent.core.series import State
 from agent.expressions import Expression
 from agent.rows import Rows
 from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
-from agent.rules.grouped import Grouped
 from agent.rules.series_rows import SeriesRows
 from agent.rules.threshold import short
 from sensors.batch import Ints, Text
@@ -74,20 +74,19 @@ class Having(Rule):
             rows = rows.take(rows.key >= 0)
         if len(rows) == 0:
             return Verdict()
-        spots = Grouped.of(rows.key)
-        last, place = self._last.rows, np.full(max(self._last.series, int(spots.key[-1]) + 1), -1)
+        groups = Grouping.of(rows)
+        last, place = self._last.rows, np.full(max(self._last.series, int(groups.key[-1]) + 1), -1)
         if last is not None:
             place[last.key] = np.arange(len(last))
-        known = place[spots.key[spots.first]]
+        known = place[groups.owner]
         old = None if last is None else last.take(known[known >= 0])
         table = rows if old is None or len(old) == 0 else old.then(rows)
         shift = len(table) - len(rows)
-        before = np.empty(len(rows), np.int64)  # place in the table of the row before, -1 = none
-        row_before = np.append(-1, spots.order[:-1] + shift)
+        row_before = np.append(-1, groups.order[:-1] + shift)  # place in the table, -1 = none
         carried = np.full(len(known), -1)
         carried[known >= 0] = np.arange(shift)
-        row_before[spots.first] = carried
-        before[spots.order] = row_before
+        row_before[groups.begin] = carried
+        before = groups.unsorted(row_before)
         here = np.arange(len(rows)) + shift
         passes = self.when.holds(table)
         changed = (before < 0) | ~self._same(table, here, before)
@@ -99,7 +98,7 @@ class Having(Rule):
         chosen = picked >= 0
         out = replace(self._told(table.take(picked[chosen])), at=rows.at[owner[chosen]])
         out = replace(out, values={**out.values, "retract": retract[chosen]})
-        newest = rows.take(np.sort(spots.order[spots.last]))
+        newest = rows.take(np.sort(groups.order[groups.end]))
         if last is not None:
             others = np.ones(len(last), np.bool_)
             others[known[known >= 0]] = False

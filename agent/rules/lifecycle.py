@@ -22,9 +22,9 @@ from heapq import heapify, heappop, heappush
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from agent.alerts import Change, Flag, Severity
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesState, State, Stateful
 from agent.rows import Rows
 from agent.rules import Transition
@@ -32,7 +32,6 @@ from agent.rules.runs import Runs
 from agent.rules.said import Said, words_of
 from sensors.batch import Floats, Ints
 
-Bools = npt.NDArray[np.bool_]
 _NEVER = -(2**62)
 _FOREVER = 2**62
 _COLUMNS: dict[str, Field] = {
@@ -108,7 +107,7 @@ class Lifecycle(Stateful):
             level = np.where(drive > 0, level, 0)
         if self._steady(rows, drive, value, level):
             return found
-        runs = Runs.of(rows.key, rows.end, drive, self._of["up"], self._of["since"])
+        runs = Runs.of(Grouping.of(rows), rows.end, drive, self._of["up"], self._of["since"])
         changes = self._woken(rows, runs, value)
         changes += self._crossings(rows, runs, value, level)
         changes.sort(key=lambda item: item[0])  # stable: the order within a row stays
@@ -207,8 +206,9 @@ class Lifecycle(Stateful):
 
     def incident(self, key: int) -> State:
         """What is remembered of one series, plain JSON; `adopt` goes on from it."""
-        columns = {name: self._of[name][key].item() for name in _COLUMNS}
-        return {"raises": self._of["raises"][key].tolist(), "said": self._said.of(key), **columns}
+        of = self._of.arrays
+        columns = {name: of[name].item(key) for name in _COLUMNS}
+        return {"raises": of["raises"][key].tolist(), "said": self._said.of(key), **columns}
 
     def adopt(self, key: int, saved: State) -> None:
         """Go on with one series as `incident` had it; the clock goes on from the latest."""
@@ -364,7 +364,8 @@ class Lifecycle(Stateful):
         return transition
 
     def _last(self, key: int) -> tuple[float, int, int]:
-        return float(self._of["value"][key]), int(self._of["start"][key]), int(self._of["end"][key])
+        of = self._of.arrays
+        return float(of["value"][key]), int(of["start"][key]), int(of["end"][key])
 
     def _transition(
         self, change: Change, key: int, at: int, time: int, value: float, start: int, end: int

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesState, Stateful
-from agent.rules.grouped import Grouped
 from sensors.batch import Floats, Ints
 
 
@@ -19,21 +19,21 @@ class Previous(Stateful):
     def __init__(self) -> None:
         self._last = SeriesState(value=Field(np.float64, np.nan), time=Field(np.int64))
 
-    def of(self, spots: Grouped, value: Floats, time: Ints) -> tuple[Floats, Ints]:
-        """Value and time of the row before, at each spot; NaN and 0 where there is none.
+    def of(self, groups: Grouping, value: Floats, time: Ints) -> tuple[Floats, Ints]:
+        """Value and time of the row before, at each position; NaN and 0 where there is none.
 
         Args:
-            spots: the rows by series.
+            groups: the rows by series.
             value: `(n,)` by row, none missing.
             time: `(n,)` by row, ns.
         """
-        if len(spots) == 0:
+        if len(groups) == 0:
             return np.zeros(0), np.zeros(0, np.int64)
-        self._last.grow(int(spots.key[-1]) + 1)
+        self._last.grow(int(groups.key[-1]) + 1)
         last_value, last_time = self._last["value"], self._last["time"]
-        value, time = value[spots.order], time[spots.order]
-        before = np.where(spots.first, last_value[spots.key], np.append(np.nan, value[:-1]))
-        when = np.where(spots.first, last_time[spots.key], np.append(0, time[:-1]))
-        keys = spots.key[spots.last]
-        last_value[keys], last_time[keys] = value[spots.last], time[spots.last]
+        value, time, owner, end = groups.sorted(value), groups.sorted(time), groups.owner, groups.end
+        before, when = np.empty(len(value)), np.empty(len(time), np.int64)
+        before[1:], when[1:] = value[:-1], time[:-1]
+        before[groups.begin], when[groups.begin] = last_value[owner], last_time[owner]
+        last_value[owner], last_time[owner] = value[end], time[end]
         return before, when

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.rows import Rows
-from agent.rules.grouped import Grouped
 from agent.rules.previous import Previous
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
@@ -54,11 +54,10 @@ class Rate(Threshold):
         if np.isnan(value).any():
             rows = rows.take(~np.isnan(value))
             value = rows.values[self.metric]
-        spots = Grouped.of(rows.key)
-        before, when = self._previous.of(spots, value, rows.end)
-        change, elapsed = np.empty(len(rows)), np.empty(len(rows))
-        elapsed[spots.order] = rows.end[spots.order] - when
+        groups = Grouping.of(rows)
+        before, when = (groups.unsorted(column) for column in self._previous.of(groups, value, rows.end))
+        elapsed = (rows.end - when).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a jump beyond all numbers is infinite
-            change[spots.order] = value[spots.order] - before
+            change = value - before
             rate = np.where(elapsed > 0, change / (elapsed / int(self.per)), np.nan)
-        return replace(rows, values={**rows.values, "rate": rate, "change": change})
+        return rows.with_values(rate=rate, change=change)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from agent.rules.grouped import Grouped
+from agent.core.grouping import Bools, Grouping
 from sensors.batch import Ints
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +34,28 @@ class Runs:
     last_of_key: Bools
 
     @classmethod
-    def of(cls, key: Ints, time: Ints, drive: Ints, was_up: Bools, since: Ints) -> Runs:
+    def of(cls, groups: Grouping, time: Ints, drive: Ints, was_up: Bools, since: Ints) -> Runs:
         """The runs of `n > 0` rows.
 
         Args:
-            key: `(n,)` series of each row.
+            groups: the rows by series.
             time: `(n,)` event time.
             drive: `(n,)` 1, -1 or 0 = as before.
             was_up: direction of each series before these rows.
             since: event time at which that run began.
         """
-        spots = Grouped.of(key)
-        order, sorted_key, first = spots.order, spots.key, spots.first
-        sorted_time = time[order]
-        up = _filled(drive[order], first, was_up[sorted_key])
+        sorted_key, first, sorted_time = groups.key, groups.first, groups.sorted(time)
+        up = _filled(groups.sorted(drive), first, was_up[sorted_key])
         turned = first | np.append(True, up[1:] != up[:-1])
         begin = np.flatnonzero(turned)
         first_of_key = first[begin]
         goes_on = first_of_key & (up[begin] == was_up[sorted_key[begin]])
         return cls(
-            order=order,
+            order=groups.order,
             time=sorted_time,
             run=np.cumsum(turned) - 1,
             begin=begin,
-            stop=np.append(begin[1:], len(key)),
+            stop=np.append(begin[1:], len(groups)),
             key=sorted_key[begin],
             up=up[begin],
             begun=np.where(goes_on, since[sorted_key[begin]], sorted_time[begin]),

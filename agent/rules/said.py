@@ -66,9 +66,9 @@ class Said(Stateful):
 
     def keep(self, key: int, words: Words) -> None:
         """Remember it until the incident is over."""
-        self.grow(key + 1)
+        self._place.grow(key + 1)
         self._of[key] = words
-        self._place["page"][key] = _WORDS
+        self._place.arrays["page"][key] = _WORDS
 
     def keep_rows(self, rows: Rows, keys: Ints, row: Ints) -> None:
         """Remember what these rows of a table say.
@@ -112,7 +112,7 @@ class Said(Stateful):
         """The incident is over."""
         self._of.pop(key, None)
         if key < self.series:
-            self._place["page"][key] = _NOTHING
+            self._place.arrays["page"][key] = _NOTHING
 
     def evict(self, keys: Ints) -> None:
         for key in keys.tolist():

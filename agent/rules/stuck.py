@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
 from agent.rows import Rows
-from agent.rules.grouped import Grouped
 from agent.rules.previous import Previous
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
@@ -67,19 +67,16 @@ class Stuck(Threshold):
             value = rows.values[self.metric]
         if len(rows) == 0:
             return rows
-        spots = Grouped.of(rows.key)
-        before, _ = self._previous.of(spots, value, rows.end)
+        groups = Grouping.of(rows)
+        before, _ = self._previous.of(groups, value, rows.end)
+        value, time = groups.sorted(value), groups.sorted(rows.end)
         with np.errstate(invalid="ignore", over="ignore"):
-            step = np.abs(value[spots.order] - before)
-        same = (step <= self.tolerance) | (value[spots.order] == before)  # infinity minus infinity is no number
-        self._state.grow(int(spots.key[-1]) + 1)
-        first = self._state["since"]
-        time = rows.end[spots.order]
-        position = np.arange(len(spots))
-        start = np.maximum.accumulate(np.where(~same | spots.first, position, 0))
-        carried = spots.first[start] & same[start]
-        since = np.where(carried, first[spots.key], time[start])
-        first[spots.key[spots.last]] = since[spots.last]
-        unchanged = np.empty(len(rows))
-        unchanged[spots.order] = (time - since) / 1e9
-        return replace(rows, values={**rows.values, "unchanged": unchanged})
+            step = np.abs(value - before)
+        same = (step <= self.tolerance) | (value == before)  # infinity minus infinity is no number
+        self._state.grow(int(groups.key[-1]) + 1)
+        known, first = self._state["since"], groups.first
+        start = np.maximum.accumulate(np.where(~same | first, np.arange(len(groups)), 0))
+        carried = first[start] & same[start]
+        since = np.where(carried, known[groups.key], time[start])
+        known[groups.owner] = since[groups.end]
+        return rows.with_values(unchanged=groups.unsorted((time - since) / 1e9))

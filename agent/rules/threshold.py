@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -143,9 +143,7 @@ class Threshold(Rule):
         """The rows with the value told rounded, where that is wanted."""
         if self.digits is None or self.metric not in rows.values:
             return rows
-        return replace(
-            rows, values={**rows.values, self.metric: round_half_even(rows.values[self.metric], self.digits)}
-        )
+        return rows.with_values(**{self.metric: round_half_even(rows.values[self.metric], self.digits)})
 
     def _prepared(self, rows: Rows) -> Rows:
         """The rows with what this kind of rule adds to them."""

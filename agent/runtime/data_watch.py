@@ -13,6 +13,7 @@ from agent.components import nearest
 from agent.compose import Parts
 from agent.engine import Engine
 from agent.ops.counters import Stats, about, losses
+from agent.ops.health import worst_series
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,20 @@ class DataWatch:
             counters = self._parts.sources[name].counters
             if counters.frames_bad or counters.values_bad:
                 self._say(("faults", name), f"source {name}: {counters.faults()}")
-        for part, name, count in losses(self._stats()):
+        fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
+        worst = worst_series(self._engine) if fresh else {}
+        for part, name, count in fresh:
             kind, _, rest = part.partition(".")
-            if kind == "observer" or name in ("frames_bad", "values_bad"):
-                continue  # said with more to it
             counter = about(part, name)
-            said = f"{kind} {rest}".rstrip()
-            self._say(("lost", part, name), f"{said}: {name} {count} ({counter.counts}); {counter.advice}")
+            which = next(iter(worst.get(part, {}).get(name, ())), "")
+            said = f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
+            self._say(("lost", part, name), f"{said} ({counter.counts}); {counter.advice}")
+
+    def _is_news(self, part: str, name: str, count: int) -> bool:
+        """Whether it has not been said, neither here nor, with more to it, by the part itself."""
+        kind, _, rest = part.partition(".")
+        faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
+        return ("lost", part, name) not in self._said and not faults and kind != "observer"
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""

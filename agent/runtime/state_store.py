@@ -109,7 +109,7 @@ class StateDirectory:
         if not isinstance(state, Mapping):
             self.quarantine("it is no state of an agent")
             return None
-        engine = state.get("engine")
+        engine: Any = state.get("engine")
         parts = _names(engine, "steps") | _names(engine, "rules")
         return SavedState(
             engine,
@@ -145,7 +145,7 @@ class _Saving:
 
 
 def _segmented(found: Checkpoint, document: Mapping[str, Any]) -> SavedState:
-    common = document.get("engine")
+    common: Any = document.get("engine")
     parts = frozenset(name.partition(".")[2] for name in found.names if name.startswith(("step.", "rule.")))
     return SavedState(
         common,

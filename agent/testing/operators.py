@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.series import Changes, Stateful
+from agent.core.series import Changes, State, Stateful
 from agent.rows import Rows, no_rows
 from agent.rules import Verdict
 from agent.testing.streams import content, cut, exact, part, readings, renamed
@@ -140,7 +140,7 @@ def it_names_the_columns_it_gives(subject: Subject) -> None:
     found = made.process(subject.rows(0))
     if not isinstance(found, Rows) or made.outputs() is None:
         return
-    given = {*found.values, *found.texts}
+    given = {*found.values, *found.texts, *found.lists} - {"evidence"}  # it goes into the alert beside the columns
     holds(set(made.outputs()) == given, f"outputs() says {sorted(made.outputs())}, it gives {sorted(given)}")
     holds(set(made.texts) == set(found.texts), f"texts says {sorted(made.texts)}, it gives {sorted(found.texts)}")
 
@@ -318,9 +318,34 @@ def _odd(state: Any) -> str:
             return f"a {type(state).__name__}"
 
 
-def _of_series(node: Stateful, key: int) -> list[Any]:
-    """What is remembered of a series alone, leaf by leaf, in a form that can be compared."""
-    return [exact(leaf.extract(np.array([key]))) for leaf in _leaves(node)]
+def _of_series(part: Stateful, key: int) -> Any:
+    """What is remembered of a series alone, in a form that can be compared."""
+    return exact(_alone(part, part.extract(np.array([key]))))
+
+
+def _alone(node: Stateful, state: State) -> State:
+    """What is of the series in an extract: without what all share, such as a counter or a common watermark."""
+    kept = {name: value for name, value in state.items() if name not in node.shared}
+    for name, attribute in node.remembers.items():
+        member = getattr(node, attribute)
+        if name:
+            kept[name] = _each(member, state[name])
+        else:
+            for child in (member,) if isinstance(member, Stateful) else member or ():
+                kept = _alone(child, kept)
+    return kept
+
+
+def _each(member: Any, state: Any) -> Any:
+    match member:
+        case None:
+            return None
+        case Stateful():
+            return _alone(member, state)
+        case dict():
+            return {name: _each(item, state[name]) for name, item in member.items()}
+        case _:
+            return [_each(item, one) for item, one in zip(member, state, strict=True)]
 
 
 def _leaves(node: Stateful) -> Iterator[Stateful]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.expressions import Expression
 from agent.rows import Rows, no_rows
 from agent.windows.aggregates import parse
 from agent.windows.base import Window
@@ -32,16 +31,11 @@ class Aligned(Window):
     """What all aligned windows share.
 
     Attributes:
-        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
-        aggregates: names, such as `mean`, `p95` or `max(pressure)`, or a table of names and calls.
         emit: `current` tells every window that a reading changes, at once; `final` tells a window when it closes.
         grace: how late a reading may be.
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
         offset: of window starts from the epoch.
-        where: readings for which this does not hold are left out; they still move a common horizon.
-        on: name of the window, detector or source it reads; empty for all readings.
-        by: what makes a series.
         resolution: of time stamps; a watermark closes a window at its end less this.
         tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
@@ -49,16 +43,11 @@ class Aligned(Window):
 
     remembers: ClassVar = {**Window.remembers, "panes": "panes"}
 
-    metric: str = ""
-    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
     emit: Literal["current", "final"] = "final"
     grace: Duration = _ZERO
     closing: Closing = "key"
     idle: Duration | None = None
     offset: Duration = _ZERO
-    where: Expression | None = None
-    on: str = ""
-    by: tuple[str, ...] = ("machine",)
     resolution: Duration = _MILLISECOND
     tell_late: bool = False
     most: int = 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from agent.core.operator import Operator
@@ -16,19 +17,25 @@ from agent.windows.partials import Layout
 from agent.windows.samples import Samples
 
 
+@dataclass(kw_only=True)
 class Window(Operator):
     """A window operator; a subclass calls `_begin` in its `__post_init__`.
 
     Attributes:
-        where: readings for which this does not hold are left out.
-        layout: of the aggregates that are folded; `samples` gives those that need the readings, None if none does.
-        horizon: what is closed.
-        lateness: what was refused.
+        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
+        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
+        where: readings for which this does not hold are left out; they still move a common horizon.
+        on: name of the window, detector or source it reads; empty for all readings.
+        by: what makes a series.
     """
 
     remembers: ClassVar[Mapping[str, str]] = {"": "_flat", "horizon": "horizon", "samples": "samples"}
 
-    where: Expression | None
+    metric: str = ""
+    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
+    where: Expression | None = None
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
 
     def _begin(
         self, wanted: Sequence[Aggregate], most: int, horizon: Horizon, lateness: Lateness, *flat: Stateful

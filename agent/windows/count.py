@@ -5,13 +5,12 @@ They are aligned windows over the number of the reading in its series instead of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from agent.core.series import Field, SeriesState
-from agent.expressions import Expression
 from agent.rows import Rows
 from agent.windows.aggregates import Aggregate, parse
 from agent.windows.base import Window
@@ -40,11 +39,6 @@ class CountWindow(Window):
     Attributes:
         count: readings in a window.
         step: readings from the start of one window to that of the next; 0 = `count`.
-        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
-        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
-        where: readings for which this does not hold are left out; they still move a common horizon.
-        on: name of the window, detector or source it reads; empty for all readings.
-        by: what makes a series.
         most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
         emit: `current`: every open window at every reading, oldest first; `final`: a window when it is full.
     """
@@ -53,12 +47,7 @@ class CountWindow(Window):
 
     count: int
     step: int = 0
-    metric: str = ""
-    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
     emit: Literal["current", "final"] = "final"
-    where: Expression | None = None
-    on: str = ""
-    by: tuple[str, ...] = ("machine",)
     most: int = 100_000
 
     def __post_init__(self) -> None:

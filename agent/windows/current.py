@@ -7,12 +7,12 @@ import numpy as np
 from agent.windows.block import Segments
 from agent.windows.panes import Geometry, Hops
 from agent.windows.partials import Partials
-from agent.windows.table import Ledger, PaneTable, Told
+from agent.windows.table import Ledger, PaneTable, RunningPartials, Told
 from sensors.batch import Floats, Ints
 
 
 def current_tidy_rows(
-    table: PaneTable, hops: Hops, layout: Partials, segments: Segments, running: Floats, position: Ints
+    table: PaneTable, hops: Hops, layout: Partials, segments: Segments, readings: RunningPartials
 ) -> Told:
     """Windows changed by readings none of which is late and none behind another of its series.
 
@@ -24,16 +24,17 @@ def current_tidy_rows(
         hops: which windows there are.
         layout: of the partials.
         segments: of the readings.
-        running: `(C, n)` loaded partials after each reading; changed.
-        position: `(n,)` of each reading in the block.
+        readings: what each made of its pane; `after` is changed.
     """
+    running, position = readings.after, readings.position
     n, wide, hop = len(position), hops.wide, hops.hop
-    times = -(-wide // hop)
+    times = -(-wide // hop)  # windows that a pane belongs to, at most
     source = np.concatenate((table.partial(), layout.neutral), axis=1)
     own = table.before(segments.key, segments.panes)
     older = own - 1
     out = np.empty((len(running), n, times))
     within = segments.pane % hop if hop > 1 else None
+    # A step back in time each turn: `running` is then the window of one pane more, whose place in `out` is known.
     for back in range(wide):
         if back:
             there = (older >= 0) & (table.pane[older] == segments.panes - back) & (table.key[older] == segments.key)
@@ -44,6 +45,7 @@ def current_tidy_rows(
         if within is None:
             out[:, :, times - 1 - back] = running
         else:
+            # Only windows that begin at a step: readings of which pane of a step have one of this length.
             rows = np.flatnonzero((back - within) % hop == 0)
             rows = rows[within[rows] <= back]
             out[:, rows, times - 1 - (back - within[rows]) // hop] = running[:, rows]
@@ -88,6 +90,8 @@ def current_rows(
     number = geometry.newest(segments.pane) - low + 1
     reading = np.repeat(np.arange(n), number)
     window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + low[reading]
+    # States of all panes that may share a window with the reading, `wide` - 1 to each side, are looked up once; its
+    # windows only choose among them.
     empty = ledger.states.shape[1] - 1
     state = np.full((2 * wide - 1, n), empty)
     for away in range(-(wide - 1), wide):
@@ -96,6 +100,7 @@ def current_rows(
         if there.any():
             rows = np.flatnonzero(there[segments.number])
             state[away + wide - 1, rows] = ledger.at(at[segments.number[rows]], position[rows])
+    # Newest pane first, as every window, for the same bits; panes outside of a shorter window count as empty.
     first, end = geometry.first(window), geometry.end(window)
     own = segments.pane[reading]
     partial: Floats = np.repeat(layout.neutral, len(reading), axis=1)

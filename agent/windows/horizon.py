@@ -65,6 +65,13 @@ class Horizon(Stateful):
         """Host time when that was, as `at`."""
         return self._times.arrays["seen"]
 
+    @property
+    def series(self) -> int:
+        return self._times.series
+
+    def grow(self, size: int) -> None:  # as derived, but asked for with each block
+        self._times.grow(size)
+
     def heard(self, who: Ints, latest: Ints, now: int) -> None:
         """Remember that these series (0 for all) were heard of at host time `now`; for the idle time-out."""
         if self.idle is not None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agent.core.series import State, Stateful
+from agent.core.series import Stateful
 from agent.expressions import Expression
 from agent.rows import Rows
 from agent.windows import block
@@ -28,7 +28,7 @@ from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
 from agent.windows.search import spread
 from agent.windows.sight import Column, Sight, columns, cut, event_time
-from agent.windows.table import PaneTable, Told, Turns, final_rows, ledger_of, together
+from agent.windows.table import PaneTable, RunningPartials, Told, Turns, final_rows, ledger_of, together
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 
@@ -66,11 +66,6 @@ class PaneWindows(Stateful):
     resolution: int
     lateness: Lateness
     arrived: int = 0
-
-    def restore(self, state: State) -> None:
-        super().restore(state)
-        self.ring.grow(self.horizon.series)  # once each was saved up to its own last series
-        self.horizon.grow(self.ring.series)
 
     def close(self, who: Ints, at: Ints) -> Iterator[Told]:
         """Close the windows of these series that end by the horizons `at`."""
@@ -256,13 +251,13 @@ class PaneWindows(Stateful):
         else:
             if position is None:
                 position = np.arange(len(segments.pane))
-            running = self.layout.running(carry, readings)
-            partial = running.take(segments.first + segments.length - 1, axis=1)
-            running, carry = self.layout.load(running), self.layout.load(carry)
+            after = self.layout.running(carry, readings)
+            partial = after.take(segments.first + segments.length - 1, axis=1)
+            running = RunningPartials(self.layout.load(after), position, self.layout.load(carry))
             if not self.current:
-                yield from self._finals(turns, segments, partial, (running, position, carry))
+                yield from self._finals(turns, segments, partial, running)
             else:
-                yield self._currents(segments, partial, (running, position, carry), closed, trusted)
+                yield self._currents(segments, partial, running, closed, trusted)
         self.ring.write(segments.key, segments.panes, slot, segments.tails, partial)
 
     def _finals(
@@ -270,7 +265,7 @@ class PaneWindows(Stateful):
         turns: Turns | None,
         segments: block.Segments | None = None,
         partial: Floats | None = None,
-        story: tuple[Floats, Ints, Floats] | None = None,
+        running: RunningPartials | None = None,
     ) -> Iterator[Told]:
         """Windows that close in the block, over panes of the ring and of the block."""
         if turns is None:
@@ -289,11 +284,11 @@ class PaneWindows(Stateful):
         ledger = None
         if segments is not None and partial is not None:
             mine = np.arange(len(segments.key))
-            if story is None and turns.series is not None:
+            if running is None and turns.series is not None:
                 before, after = turns.bounds(segments.key)
                 mine = np.flatnonzero(after > before)
-            elif story is not None:
-                ledger = ledger_of(segments, story, carried)
+            elif running is not None:
+                ledger = ledger_of(segments, running, carried)
             key = np.concatenate((segments.key[mine], key))
             pane = np.concatenate((segments.panes[mine], pane))
             carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
@@ -316,7 +311,7 @@ class PaneWindows(Stateful):
         self,
         segments: block.Segments,
         partial: Floats,
-        story: tuple[Floats, Ints, Floats],
+        running: RunningPartials,
         closed: Ints | None,
         trusted: bool,
     ) -> Told:
@@ -332,10 +327,10 @@ class PaneWindows(Stateful):
             self.layout.neutral,
         )
         if trusted and isinstance(self.geometry, Hops):
-            return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, story[0], story[1])
-        ledger = ledger_of(segments, story, carried)
+            return current_tidy_rows(PaneTable(*panes), self.geometry, self.layout, segments, running)
+        ledger = ledger_of(segments, running, carried)
         table = PaneTable(*panes, ledger)
-        return current_rows(table, ledger, self.geometry, self.layout, segments, story[1], closed)
+        return current_rows(table, ledger, self.geometry, self.layout, segments, running.position, closed)
 
     def _readings(
         self, values: dict[str, Column], time: Ints, position: Ints | None, segments: block.Segments

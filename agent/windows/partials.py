@@ -81,7 +81,7 @@ class Partials(Protocol):
 
 
 class Layout(Stateful):
-    """Where each number of a partial lies, for a set of aggregates; it remembers how many windows had no finite sum.
+    """Where each number of a partial lies, for a set of aggregates; counts the windows whose sum was not finite.
 
     Rows: number of readings; for each column its number of values; sums; least and negated greatest values;
     moments (a shift, sum and sum of squares about it; once loaded: mean, sum of squares about it, unused);

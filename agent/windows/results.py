@@ -34,7 +34,7 @@ def results(layout: Layout, window: Floats, pane: int) -> dict[str, Floats]:
 
 
 def _ratio(a: Floats, b: Floats) -> Floats:
-    return np.where(b > 0, a / b, np.nan)
+    return np.where(b > 0, a / b + 0.0, np.nan)  # -5e-324 / 2 is -0.0
 
 
 def _empty_as_nan(layout: Layout, window: Floats, column: str, value: Floats) -> Floats:
@@ -45,7 +45,7 @@ def _empty_as_nan(layout: Layout, window: Floats, column: str, value: Floats) ->
 def _mean(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
     count = window[layout.count[column]]
     if count.all():
-        return window[layout.sum[column]] / count  # type: ignore[no-any-return]
+        return window[layout.sum[column]] / count + 0.0  # type: ignore[no-any-return]
     return _ratio(window[layout.sum[column]], count)
 
 

@@ -9,13 +9,12 @@ its series is a step of its own, taken for all series at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from agent.core.series import Field, SeriesState, State
-from agent.expressions import Expression
 from agent.rows import Rows, no_rows
 from agent.windows import block
 from agent.windows.aggregates import STREAMED, parse
@@ -44,14 +43,9 @@ class Session(Window):
     Attributes:
         gap: silence that ends a session.
         emit: `final`, the only way.
-        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
-        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
         grace: how late a reading may be.
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
-        where: readings for which this does not hold are left out; they still move a common horizon.
-        on: name of the window, detector or source it reads; empty for all readings.
-        by: what makes a series.
         resolution: of time stamps; a watermark closes a window at its end less this.
         tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         most: open sessions of a series; the oldest beyond it are dropped and counted.
@@ -61,15 +55,10 @@ class Session(Window):
     shared: ClassVar = {"soonest": ("_soonest", min), "arrived": ("_arrived", max)}
 
     gap: Duration
-    metric: str = ""
-    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
     emit: str = "final"
     grace: Duration = _ZERO
     closing: Closing = "key"
     idle: Duration | None = None
-    where: Expression | None = None
-    on: str = ""
-    by: tuple[str, ...] = ("machine",)
     resolution: Duration = _MILLISECOND
     tell_late: bool = False
     most: int = 10_000
@@ -145,7 +134,8 @@ class Session(Window):
             return self._block(rows, start, middle) + self._block(rows, middle, stop)
         horizon = self.horizon
         highest = int(key.max())
-        self.grow(highest + 1)
+        if highest >= self._epoch.series:
+            self.grow(highest + 1)
         common = None
         if not horizon.each:
             horizon.heard(np.zeros(1, np.int64), time.max(), rows.now)

@@ -8,13 +8,12 @@ sums over the readings that had come by then, at a cost of the readings in the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from agent.core.series import State
-from agent.expressions import Expression
 from agent.rows import Rows, no_rows
 from agent.windows import block
 from agent.windows.aggregates import parse
@@ -42,12 +41,7 @@ class Sliding(Window):
 
     Attributes:
         size: of a window; both ends belong to it.
-        metric: the column that `count`, `missing` and aggregates without a column of their own are about.
-        aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
         grace: how late a reading may be.
-        where: readings for which this does not hold are left out; they still move a common horizon.
-        on: name of the window, detector or source it reads; empty for all readings.
-        by: what makes a series.
         tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         emit: `current`: a reading tells the window that ends with it, and those after it that contain it; `final`: a
             window is told when the series has gone on by more than `grace`.
@@ -58,13 +52,8 @@ class Sliding(Window):
     shared: ClassVar = {"arrived": ("_arrived", max)}
 
     size: Duration
-    metric: str = ""
-    aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
     emit: Literal["current", "final"] = "final"
     grace: Duration = _ZERO
-    where: Expression | None = None
-    on: str = ""
-    by: tuple[str, ...] = ("machine",)
     tell_late: bool = False
     most: int = 100_000
 
@@ -125,7 +114,9 @@ class Sliding(Window):
         key, time = key[position], time[position]
         if len(key) == 0:
             return []
-        self.grow(int(key.max()) + 1)
+        highest = int(key.max())
+        if highest >= self.horizon.series:
+            self.grow(highest + 1)
         try:
             s = block.by_series(key, time, self.horizon, None)
         except block.TooWideError:

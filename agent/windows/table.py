@@ -43,6 +43,20 @@ def together(*told: Told, size: int = 0) -> Told:
     )
 
 
+class RunningPartials(NamedTuple):
+    """What the readings of a block made of each pane, one by one.
+
+    Attributes:
+        after: `(C, n)` loaded partial of its pane after each reading, readings by series and pane.
+        position: `(n,)` position in the block of each.
+        before: `(C, g)` loaded partial of each pane before its first.
+    """
+
+    after: Floats
+    position: Ints
+    before: Floats
+
+
 class Ledger:
     """Every state each pane has been in during a block, to look up what it was when a certain reading came.
 
@@ -61,9 +75,12 @@ class Ledger:
     def arrange(self, order: Ints, neutral: Floats) -> None:
         """Take the order of the table; the last state is that of an empty pane."""
         n = len(self.position)
+        # States of readings stay where they are, `first` points at them; only what is one a pane changes its order.
         self.first, self.length = self.first[order], self.length[order]
         self.states[:, n:-1] = self.states[:, n:-1].take(order, axis=1)
         self.states[:, -1:] = neutral
+        # Pane and position as one number: one binary search then answers for all panes at once. Panes without a
+        # reading get no number of their own, so that the numbers stay small.
         touched = self.length > 0
         self._rank = np.cumsum(touched) - 1
         self._room = int(self.position.max(initial=0)) + 2
@@ -74,20 +91,20 @@ class Ledger:
         """Index into `states` of each pane (of the table, in its order) right after the reading at `position`."""
         codes = self._rank[pane] * self._room + np.minimum(position, self._room - 1)
         found = np.searchsorted(self._codes, codes, side="right") - 1
+        # Found before its first reading is a reading of the pane before it: it was still as before the block.
         inside = (self.length[pane] > 0) & (found >= self.first[pane])
         return np.where(inside, found, len(self.position) + pane)
 
 
-def ledger_of(segments: Segments, story: tuple[Floats, Ints, Floats], carried: Floats) -> Ledger:
-    """The ledger of a block: `story` is what its readings made of each pane, where they stand, and what was there."""
-    running, position, carry = story
+def ledger_of(segments: Segments, running: RunningPartials, carried: Floats) -> Ledger:
+    """The ledger of the panes of a block and of others `(C, t)` that it leaves as they are, one after the other."""
     none = np.zeros(carried.shape[1], np.int64)
     return Ledger(
-        running,
-        position,
+        running.after,
+        running.position,
         np.concatenate((segments.first, none)),
         np.concatenate((segments.length, none)),
-        np.concatenate((carry, carried), axis=1),
+        np.concatenate((running.before, carried), axis=1),
     )
 
 
@@ -104,6 +121,8 @@ class PaneTable:
     def __init__(
         self, key: Ints, pane: Ints, partial: Floats, neutral: Floats, ledger: Ledger | None = None
     ) -> None:
+        # Series and pane as one number: they are sorted, and looked up by `before`, in one go. The span is one more
+        # than there are panes, since `before` may ask for the pane after the last.
         self.least = int(pane.min())
         self.span = int(pane.max()) - self.least + 2
         self._ranks = _ranks(key, self.span)
@@ -141,6 +160,7 @@ class PaneTable:
         longest = int(length.max(initial=0))
         if position is not None and self.ledger is not None:
             return self._fold(layout, self.ledger.states, length, last, position)
+        # A difference of running totals is exact only for whole numbers, the counts of a histogram.
         if layout.whole and longest > _LONG:
             total = np.zeros((len(self._partial), len(self) + 1))
             np.cumsum(self.partial(), axis=1, out=total[:, 1:])
@@ -151,6 +171,8 @@ class PaneTable:
         def index(pane: Ints, when: Any) -> Ints:
             return self._order[pane] if when is None or self.ledger is None else self.ledger.at(pane, when)
 
+        # All windows at once, a pane back in time each turn: each adds its panes newest first, as it must to give
+        # the same bits however the stream was cut; windows with no pane so far back drop out.
         window = source.take(index(last, position), axis=1)
         longest = int(length.max(initial=0))
         every = bool((length == longest).all())
@@ -177,6 +199,7 @@ class Turns:
     """
 
     def __init__(self, key: Ints | None, before: Ints, closed: Ints, position: Ints) -> None:
+        # Series and window as one number, as in the table: `of` searches for the first turn that is not before it.
         self.position, self.key, self.closed = position, key, closed
         self.least = int(closed.min())
         self.span = int(closed.max()) - self.least + 2
@@ -225,6 +248,8 @@ def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Tu
         layout: of the partials.
         turns: which reading closed what.
     """
+    # A window belongs to the first pane in it that is there: so each is found once, from that pane, and one without
+    # readings never. `low` is the oldest window that is neither closed before nor owned by the pane before.
     before, after = turns.bounds(table.key)
     previous = np.empty_like(table.pane)
     previous[1:] = table.pane[:-1]
@@ -233,6 +258,7 @@ def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Tu
     same[1:] = table.key[1:] == table.key[:-1]
     low = np.maximum(geometry.oldest(table.pane), before + 1)
     low[same] = np.maximum(low[same], geometry.after(previous[same]))
+    # From `low` to the newest window that holds the pane and closes now: so many rows a pane.
     number = np.maximum(np.minimum(geometry.newest(table.pane), after) - low + 1, 0)
     owner = np.repeat(np.arange(len(table)), number)
     window = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number) + low[owner]
@@ -240,9 +266,11 @@ def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Tu
     last = table.before(key, geometry.end(window)) - 1
     position = turns.of(key, window)
     partial = table.fold(layout, owner, last, position if table.ledger is not None else None)
+    # As of the reading that closed it a window may have been empty: what is in it now came too late for it.
     if table.ledger is not None:
         some = np.flatnonzero(partial[0] > 0)
         key, window, position, partial = Told(key, window, position, partial).take(some)
+    # The table runs by series, then window; where all series close together, or the clock does it, start is first.
     if turns.key is None or position.min(initial=0) < 0:
         order = np.lexsort((key, window, position))
     else:

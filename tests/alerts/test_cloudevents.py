@@ -223,6 +223,7 @@ def test_results_are_metric_messages():
     assert len({message.id for message in messages}) == 5
 
 
+@pytest.mark.law2
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=3))
 def test_how_raw_rows_are_cut_changes_no_byte(cuts):

@@ -24,6 +24,7 @@ CONFIGURATIONS = {
 }
 
 
+@pytest.mark.law2
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 @given(stream=streams(), data=st.data())
 @settings(max_examples=30, deadline=None)
@@ -65,6 +66,7 @@ INHIBITED = {
 }
 
 
+@pytest.mark.law2
 @given(
     values=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([50.0, 95.0])), min_size=1, max_size=12),
     data=st.data(),

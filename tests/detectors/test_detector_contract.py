@@ -41,22 +41,14 @@ def described(cls):
     return "\n".join(inspect.getdoc(c) or "" for c in cls.__mro__[:-1] if c.__module__.startswith("agent"))
 
 
-NOT_YET = (
-    "series_go_on_exactly_elsewhere",
-    "a_snapshot_is_all_series_extracted",
-    "what_changed_is_enough_to_go_on",
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=f"{name}-{check}")
+        for name in NAMES
+        for check in check_detector(lambda name=name: make(name), lambda seed, name=name: rows_for(name, seed=seed))
+    ],
 )
-
-
-def contract(name):
-    """The checks that are shipped; of those that stand on windows some wait until windows declare their state."""
-    for check in check_detector(lambda: make(name), lambda seed: rows_for(name, seed=seed)):
-        waits = CASES[name].windows and check.name in NOT_YET
-        marks = [pytest.mark.xfail(strict=False, reason="windows do not declare their state yet")] if waits else []
-        yield pytest.param(check, id=f"{name}-{check}", marks=marks)
-
-
-@pytest.mark.parametrize("check", [param for name in NAMES for param in contract(name)])
 def test_contract(check):
     check()
 
@@ -116,9 +108,32 @@ def test_how_the_stream_is_cut_changes_no_bit(name, seed, cuts):
     assert content(run(make(name), rows, places)) == content(run(make(name), rows))
 
 
+@pytest.mark.law2
+def test_one_row_at_a_time_changes_no_bit(name):
+    rows = rows_for(name)
+    assert content(run(make(name), rows, range(1, len(rows)))) == content(run(make(name), rows))
+
+
 def test_long_streams_cut_anywhere_change_no_bit(name):
     rows = rows_for(name, n=5000, series=2)
     assert content(run(make(name), rows, [1, 1777, 1778, 3000, 4097])) == content(run(make(name), rows))
+
+
+@pytest.mark.law2
+@pytest.mark.parametrize(
+    "levels", [(0.0, -1.0), (0.0, 1.0, -1.0, 1e-60, -1e-60, 5e-324, -5e-324)], ids=["few", "small"]
+)
+def test_zeros_and_what_is_next_to_them_change_no_bit_and_no_zero_has_a_sign(name, levels):
+    rows = rows_for(name)
+    rng = np.random.default_rng(4)
+    values = {
+        metric: np.where(np.isfinite(x), rng.choice(levels, len(x)), x) + 0.0 for metric, x in rows.values.items()
+    }
+    rows = dataclasses.replace(rows, values=values)
+    whole = run(make(name), rows)
+    assert content(run(make(name), rows, range(1, len(rows), 3))) == content(whole)
+    for metric, value in whole[0].values.items():
+        assert not (np.signbit(value) & (value == 0.0)).any(), metric
 
 
 FITTED_OTHERWISE = {

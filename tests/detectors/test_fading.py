@@ -45,6 +45,7 @@ def table_end(half_life):
     return len(_inverse_weights(Decay(keep(half_life)).w))
 
 
+@pytest.mark.law2
 @pytest.mark.parametrize("which", FADING)
 @pytest.mark.parametrize("half_life", [2.0, 3.0, 5.5, 7.3, 10.0])
 def test_cuts_about_the_end_of_the_table_of_weights_change_no_bit(which, half_life):

@@ -32,6 +32,7 @@ def batches(series, rows, order):
     yield grid(np.arange(series), 1, 40 + 4 * rows, 5)
 
 
+@pytest.mark.law2
 @pytest.mark.parametrize("series", [3, 140])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_grid_gives_the_same_bits_as_its_rows_in_any_cut(name, series):

@@ -212,6 +212,7 @@ def test_a_state_taken_over_by_mistake_is_left_when_the_machine_comes_home():
     assert not (score[730:] >= 1).any()
 
 
+@pytest.mark.law2
 def test_gaps_do_not_depend_on_how_the_stream_is_cut():
     x = plant(14)
     x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan

@@ -9,8 +9,8 @@ import pytest
 
 from agent.cli import main
 from agent.compose import compose
-from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.waves.samples import load_normal
+from agent.detectors.tutorial_kl import NORMAL, TutorialKL
+from agent.files import read_columns
 from agent.offline.waves import rows_of
 from agent.settings import load
 
@@ -71,7 +71,7 @@ def test_the_reference_is_the_normal_wave_whatever_the_metric_is_called(tmp_path
     random = np.random.default_rng(0)
     path, normal = tmp_path / "d.npz", np.sin(np.arange(3000) / 3)
     np.savez(path, anomaly_wave=random.standard_normal(3000), normal_wave=normal)
-    by_file, by_hand = (TutorialKL(metric, window=500, reference=name) for name in (str(path), ""))
+    by_file, by_hand = (TutorialKL(metric, window=500, reference=file) for file in (read_columns(path), None))
     by_hand.fit(normal[:500])
     wave = normal[:2500] + 0.1 * random.standard_normal(2500)
     scores = [
@@ -85,11 +85,11 @@ def test_the_reference_is_the_normal_wave_whatever_the_metric_is_called(tmp_path
 def test_a_reference_without_a_normal_wave_is_the_metric(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("time,voltage,current\n" + "".join(f"{i},{i % 7},{i % 3}\n" for i in range(100)))
-    assert load_normal(path, "current")[:4].tolist() == [0, 1, 2, 0]
+    assert read_columns(path).first((*NORMAL, "current"))[:4].tolist() == [0, 1, 2, 0]
     with pytest.raises(
         ValueError, match="no column normal_wave or reference or amps; it has time, voltage, current"
     ):
-        load_normal(path, "amps")
+        read_columns(path).first((*NORMAL, "amps"))
 
 
 def test_detect_does_not_take_another_column_than_the_agent(tmp_path, capsys):

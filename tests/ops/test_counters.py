@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from agent.compose import compose
 from agent.core.operator import Operator
+from agent.core.series_counter import SeriesCounter
 from agent.ops import health
 from agent.ops.counters import COUNTERS, about, losses
 from agent.runtime.app import App
@@ -52,15 +54,17 @@ async def test_each_counter_of_each_part_is_in_the_report_and_in_the_table(app):
     for name, rule in app.engine.rules.items():
         assert told[f"rule.{name}"] == rule.stats()
     assert {part.partition(".")[0] for part in told} >= {"engine", "keys", "source", "outbox", "sink", "observer"}
-    unknown = [(part, name) for part, counters in told.items() for name in counters if not _known(part, name)]
+    unknown = [(part, name) for part, counters in told.items() for name in counters if not about(part, name).counts]
     assert unknown == []
 
 
-def _known(part: str, name: str) -> bool:
-    try:
-        return bool(about(part, name).counts)
-    except KeyError:
-        return False
+async def test_a_counter_of_an_outside_part_is_in_the_report_and_ends_nothing(app):
+    next(iter(app.engine.rules.values())).stats = lambda: {"of_its_own": 3}
+    async with app.outbox:
+        stats = app.stats()
+        app._data_watch.look()
+    assert {"of_its_own": 3} in stats.values()
+    assert "of_its_own" not in str(app.counters())
 
 
 async def test_no_counter_in_the_table_is_one_that_nothing_counts(app):
@@ -69,6 +73,46 @@ async def test_no_counter_in_the_table_is_one_that_nothing_counts(app):
     counted = {f"{part.partition('.')[0]}.{name}" for part, counters in stats.items() for name in counters}
     own = {name for name in COUNTERS if "." in name}
     assert own <= counted
+
+
+@dataclasses.dataclass
+class Refusing(Operator):
+    """Refuses every reading above 90 as late."""
+
+    kind = "window"
+    on: str = ""
+    by: tuple[str, ...] = ("machine",)
+    metric: str = "x"
+
+    def __post_init__(self):
+        self.late = SeriesCounter()
+
+    def process(self, rows):
+        self.late.add(rows.key[rows.values["x"] > 90] if "x" in rows.values else rows.key[:0])
+        return rows
+
+    def stats(self):
+        return {"late": sum(self.late.worst(10**6).values())}
+
+    def stats_by_series(self):
+        return {"late": self.late}
+
+
+async def test_the_series_that_lose_most_are_named_and_only_so_many(tmp_path, caplog):
+    parts = compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path}))
+    parts.steps["w"] = Refusing()
+    app = App(parts)
+    machines = tuple(f"m{number}" for number in range(50))
+    codes = np.array([7, 7, 7, *range(50)], np.int32)
+    batch = Batch(machines, codes, np.full(53, START), {"x": np.full(53, 95.0)}, START)
+    async with app.outbox:
+        await app.decide(batch)
+    app._data_watch.look()
+    worst = health.worst_series(app.engine)
+    assert list(worst) == ["window.w"]
+    assert list(worst["window.w"]["late"].items())[:3] == [("m7", 4), ("m0", 1), ("m1", 1)]
+    assert len(worst["window.w"]["late"]) == health.MOST_SERIES
+    assert "window w: late 53, most of them of m7 (readings that came after" in caplog.text
 
 
 async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):

@@ -109,6 +109,7 @@ def vibration_lines(count):
     ]
 
 
+@pytest.mark.law2
 @pytest.mark.parametrize(
     ("name", "lines"), [("orders-kafka", order_lines(100)), ("vibration-rules", vibration_lines(450))]
 )

@@ -80,6 +80,7 @@ items = st.lists(
 )
 
 
+@pytest.mark.law2
 @settings(max_examples=60, deadline=None)
 @given(items, st.data())
 def test_cuts_and_restarts_change_nothing_and_plain_code_agrees(made, data):

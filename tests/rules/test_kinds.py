@@ -211,6 +211,7 @@ def test_each_kind_agrees_with_plain_code(made):
         assert found == sorted(wanted, key=lambda item: item[2]), kind
 
 
+@pytest.mark.law2
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), series), max_size=4), st.sampled_from(sorted(KINDS)), st.data())
 def test_cuts_and_restarts_change_nothing(batches, kind, data):

@@ -75,6 +75,7 @@ def test_it_agrees_with_the_naive_model(made, configuration, levels):
         assert found == wanted
 
 
+@pytest.mark.law2
 @settings(max_examples=60, deadline=None)
 @given(batches, configurations, st.data())
 def test_cuts_and_restarts_change_nothing(made, configuration, data):

@@ -261,6 +261,7 @@ def matches_lists(pattern, rows, names):
 readings = st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 4), st.integers(-2, 3)), max_size=20)
 
 
+@pytest.mark.law2
 @settings(max_examples=80, deadline=None)
 @given(patterns(), readings, st.sampled_from([None, 0, 2]), st.sampled_from([0, 4]), st.data())
 def test_cuts_and_restarts_change_nothing(made, items, delay, within, data):
@@ -297,6 +298,7 @@ def told(pattern, pieces, fresh=None):
     return found
 
 
+@pytest.mark.law2
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), readings), max_size=5), st.data())
 def test_cuts_and_restarts_change_nothing_where_the_clock_releases(batches, data):

@@ -117,6 +117,7 @@ def test_what_makes_no_sense_is_refused():
 values = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([80.0, 88.5, 90.0, 95.0, math.nan])), max_size=25)
 
 
+@pytest.mark.law2
 @settings(max_examples=50, deadline=None)
 @given(values, st.sampled_from(["incident", "raw"]), st.data())
 def test_cuts_and_restarts_change_nothing(made, mode, data):

@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.components import ConfigError, build
 from agent.detectors.mains import Mains, fresh
 from agent.detectors.spectral import Spectral
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.detectors.waves.disturbance import NAMES
-from agent.detectors.waves.model import WaveModel
 from agent.detectors.waves.sine import follow
+from agent.fingerprints import fingerprints
 from sensors.waveform import windows
 from tests.voltage.streams import rows_of, run
 
@@ -292,7 +293,6 @@ def test_a_series_without_a_sine_says_so():
         ({"nominal": 300}, "at least 1200 samples a second"),
         ({"window": 30}, "three periods"),
         ({"learn": 1}, "at least 2 windows"),
-        ({"model": "/nowhere/model.json"}, "cannot read"),
     ],
 )
 def test_a_wrong_setting_is_a_clear_error(settings, message):
@@ -302,15 +302,38 @@ def test_a_wrong_setting_is_a_clear_error(settings, message):
 
 def test_a_saved_model_scores_the_same(tmp_path):
     detector = trained()
-    detector._shared.save(tmp_path / "model.json")
+    path = tmp_path / "model.json"
+    path.write_text(detector._shared.to_text())
+    table = {"type": "mains", "metric": "v", "model": str(path)}
     wave = sine(1000, 50, 3000, np.random.default_rng(8))
-    again = Mains("v", model=str(tmp_path / "model.json"))
+    again = build("detector", "detector.wave", table)
     assert run(again, stream(wave)) == run(detector, stream(wave))
-    with pytest.raises(ValueError, match="windows of"):
-        Mains("v", window=500, model=str(tmp_path / "model.json"))
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match="another version"):
-        WaveModel.load(tmp_path / "other.json")
+    with pytest.raises(ConfigError, match=r"detector\.wave: the model is for windows of"):
+        build("detector", "detector.wave", table | {"window": 500})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"detector\.wave: cannot read the model .*model\.json: No such file"),
+        (b"{}", "detector.wave: the model of the wave was learned by another version"),
+        (b"[]", "model.json is not a model of a wave"),
+        (b"{", r"model\.json is not a model of a wave: Expecting"),
+        (b"\xff", "model.json is no text in UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_model_is_a_clear_error(tmp_path, content, message):
+    path = tmp_path / "model.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        build("detector", "detector.wave", {"type": "mains", "metric": "v", "model": str(path)})
+
+
+def test_the_key_of_a_file_may_be_empty_but_no_number():
+    assert build("detector", "detector.wave", {"type": "mains", "metric": "v", "model": ""}).model is None
+    with pytest.raises(ConfigError, match=r"detector\.wave\.model: Input should be a valid string"):
+        build("detector", "detector.wave", {"type": "mains", "metric": "v", "model": 7})
 
 
 def test_the_tracked_sine_is_the_least_squares_fit():
@@ -363,3 +386,16 @@ def test_whatever_the_samples_the_score_is_finite_or_nan_with_a_reason(places, s
 
 
 WILD_MODEL = trained(200, 10, 10, 0.05, count=20, window=200)
+
+
+def test_another_model_in_the_same_file_is_another_configuration(tmp_path):
+    path = tmp_path / "model.json"
+    table = {"type": "mains", "metric": "v", "model": str(path)}
+
+    def prints(level):
+        path.write_text(trained(level=level)._shared.to_text())
+        return fingerprints({"wave": table}, {"wave": build("detector", "detector.wave", table)}, {})
+
+    first = prints(LEVEL)
+    assert prints(LEVEL) == first
+    assert prints(2 * LEVEL) != first

@@ -10,7 +10,7 @@ import pytest
 
 from agent.cli import main
 from agent.components import build
-from agent.detectors.waves.samples import load_columns
+from agent.files import load_columns
 from agent.offline.quantile import examine, threshold_for
 from agent.offline.verdicts import curves, judge
 from sensors.waveform import windows

@@ -4,8 +4,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.windows.rings import Rings
+from tests.series_contract import check_evicted, check_moved, check_restored, check_touched
 from tests.voltage.naive_kl import windows_of
 from tests.voltage.streams import cut, rows_of
+
+
+class Windows(Rings):
+    """Rings as an operator: its results are the windows and gaps."""
+
+    def process(self, rows):
+        gaps = self.gaps(rows, "v")
+        found = [(int(key), ("gap", int(at))) for key, at in zip(gaps.key, gaps.at, strict=True)]
+        for part in self.feed(rows, "v"):
+            whole = zip(
+                part.key.tolist(), part.at.tolist(), part.samples.tolist(), part.times.tolist(), strict=True
+            )
+            found += [(key, rest) for key, *rest in whole]
+        return found
+
+    def finish(self, now):
+        return []
+
+    def on_clock_step(self, to):
+        pass
 
 
 def taken(rings, rows, cuts=()):
@@ -97,3 +118,27 @@ def test_a_window_of_readings_without_a_value_is_told(seed, cuts, size, share):
         rings.restore(rings.snapshot())
     assert got == expected
     assert len(Rings(100).gaps(rows, "other").key) == sum(np.count_nonzero(rows.key == k) >= 100 for k in range(3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 9),
+    st.integers(0, 8),
+    st.lists(st.integers(0, 2), unique=True, min_size=1),
+    st.lists(st.integers(0, 20), unique=True, min_size=3, max_size=3),
+    st.booleans(),
+    st.sampled_from([(5, 2, 0), (9, 4, 0), (6, 1, 70)]),
+)
+def test_series_are_taken_out_put_in_and_dropped_one_by_one(seed, at, keys, to, used, shape):
+    batches = [piece for _, piece in cut(stream(seed, 160), range(20, 160, 20))]
+
+    def results(found):
+        return found
+
+    def make():
+        return Windows(*shape)
+
+    check_moved(make, batches, at, keys, to[: len(keys)], used, results)
+    check_restored(make, batches, at, results)
+    check_evicted(make, batches, at, keys, results)
+    check_touched(make, batches, 4, (), results)

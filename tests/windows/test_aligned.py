@@ -78,6 +78,7 @@ def test_windows_are_those_of_the_naive_version(data, readings, made):
             assert close(value, naive.aggregate(name, inside)), (name, value, inside)
 
 
+@pytest.mark.law2
 @settings(max_examples=50, deadline=None)
 @given(st.data(), streams(most=80, refused=True), windows())
 def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
@@ -214,6 +215,7 @@ def test_all_series_silent_are_closed_by_the_clock(closing):
     assert [row[:2] for row in told(out, ["mean"])] == [(-1, 0), (-1, 1)]
 
 
+@pytest.mark.law2
 @settings(max_examples=40, deadline=None)
 @given(st.data(), streams(most=40), st.sampled_from(["key", "watermark"]), st.sampled_from([0, 2000]))
 def test_the_clock_does_not_depend_on_cuts(data, readings, closing, grace):

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from agent.components import REGISTRY, build
 from agent.rows import Rows
+from agent.windows.histogram import Histograms
+from agent.windows.uneven import UnevenHistograms
 from sensors.batch import Text
 from tests.series_contract import check_evicted, check_moved, check_restored, check_saved, check_touched, of_rows
 from tests.windows.streams import rows_of
@@ -143,3 +145,44 @@ def test_a_state_saved_before_states_were_derived_is_gone_on_from(name):
     for rows in batches[4:]:
         assert of_rows(other.process(rows)) == of_rows(part.process(rows))
     assert of_rows(other.finish(batches[-1].now)) == of_rows(part.finish(batches[-1].now))
+
+
+EDGES = np.array([[0.0, 1.0, 4.0], [10.0, 20.0, 30.0], [5.0, 5.0, 5.0]])
+VALUES = np.array([-1.0, 0.5, 3.0, 5.0, 15.0, 29.0, 31.0])
+
+
+def histograms(kind, keys=None, edges=EDGES):
+    made = kind("x", 2)
+    if kind is UnevenHistograms:
+        made.uneven(len(edges), edges, keys)
+    else:
+        made.edges(len(edges), edges[:, 0], edges[:, -1], keys)
+    return made
+
+
+def bins(made, key):
+    with np.errstate(over="ignore"):
+        return made.bin(np.full(len(VALUES), key), VALUES).tolist()
+
+
+@pytest.mark.parametrize("kind", [Histograms, UnevenHistograms])
+def test_edges_of_histograms_move_with_their_series(kind):
+    made, other, before = histograms(kind, np.arange(3)), kind("x", 2), kind("x", 2)
+    other.merge(np.array([7, 2]), made.extract(np.array([1, 2])))
+    assert bins(other, 7) == bins(made, 1)
+    assert bins(other, 2) == bins(made, 2)
+    saved = made.snapshot()
+    del saved["scale"]  # as it was once saved
+    before.restore(saved)
+    assert [bins(before, key) for key in range(3)] == [bins(made, key) for key in range(3)]
+
+
+@pytest.mark.parametrize("kind", [Histograms, UnevenHistograms])
+def test_edges_of_all_series_are_configuration(kind):
+    made = histograms(kind, None, EDGES[:1])
+    assert made.snapshot() == {}
+    assert made.series == 0
+    expected = bins(made, 5)
+    made.evict(np.array([0, 5]))
+    made.restore({})
+    assert bins(made, 5) == expected

@@ -57,6 +57,7 @@ def batches(values, cut):
     yield tick(START + 10**6 * SECOND)
 
 
+@pytest.mark.law2
 @pytest.mark.parametrize("levels", LEVELS)
 @pytest.mark.parametrize("kind", sorted(REGISTRY["window"]))
 def test_every_window_tells_finite_numbers_of_them(kind, levels):

@@ -46,7 +46,7 @@ def stability_index(p: Floats, q: Floats) -> Floats:
 
 def total(terms: Floats) -> Floats:
     """Sum over bins in their order; `np.sum` would group them by the number of windows."""
-    added: Floats = np.cumsum(terms, axis=0)[-1]
+    added: Floats = np.cumsum(terms, axis=0)[-1] + 0.0  # not -0.0
     return added
 
 

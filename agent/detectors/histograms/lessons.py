@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState, State, Stateful
 from agent.detectors.streaming.frame import LARGEST
-from agent.rows import State
 from sensors.batch import Floats, Ints
 
 _NEVER = -(2**62)
 _OVER = 2**62
 
 
-class Lessons:
+class Lessons(Stateful):
     """Collects the readings of a series from its first one on, for a stretch of event time.
 
     Args:
@@ -22,31 +22,32 @@ class Lessons:
         most: readings kept of a series; further ones are passed over.
         least: readings that it takes, however long.
 
-    Attributes:
-        since: `(series,)` event time of the first reading of each that was not learnt from; far back if there is
-            none yet.
+    The readings of the series that still learn lie in one list for all, in order of arrival.
     """
+
+    remembers: ClassVar = {"": "_state"}
 
     def __init__(self, length: int, most: int, least: int = 1) -> None:
         self.length, self.most, self.least = length, most, least
-        self.until: Ints = np.full(0, _NEVER, np.int64)
-        self.since: Ints = np.full(0, _NEVER, np.int64)
-        self.number: Ints = np.zeros(0, np.int64)
+        self._state = SeriesState(
+            until=Field(np.int64, _NEVER), since=Field(np.int64, _NEVER), number=Field(np.int64)
+        )
         self._all = 0  # the series below this one have all learnt
         self._keys: list[Ints] = []
         self._values: list[Floats] = []
+
+    @property
+    def since(self) -> Ints:
+        """`(series,)` event time of the first reading of each that was not learnt from; far back before there is one."""
+        return self._state["since"]
 
     def over(self, keys: Ints) -> bool:
         """Whether all of these series have learnt (keys below 0 have nothing to learn)."""
         highest = int(keys.max())
         if highest < self._all:
             return True
-        if highest >= len(self.until):
-            more = max(highest + 1, 2 * len(self.until), 8) - len(self.until)
-            self.until = np.append(self.until, np.full(more, _NEVER))
-            self.since = np.append(self.since, np.full(more, _NEVER))
-            self.number = np.append(self.number, np.zeros(more, np.int64))
-        return bool(((self.until[keys] == _OVER) | (keys < 0)).all())
+        self.grow(highest + 1)
+        return bool(((self._state["until"][keys] == _OVER) | (keys < 0)).all())
 
     def learn(self, keys: Ints, time: Ints, value: Floats) -> tuple[Any, Ints]:
         """Take what is to be learnt from.
@@ -55,31 +56,32 @@ class Lessons:
             `(n,)` int8: 1 where a reading was learnt from (or is one too many), -1 where it has no value and its
             series still learns, 0 where its series has learnt; and the series whose time is up, ascending.
         """
-        rows = np.flatnonzero((keys >= 0) & (self.until[keys] != _OVER))
+        since, number, until = (self._state[name] for name in ("since", "number", "until"))
+        rows = np.flatnonzero((keys >= 0) & (until[keys] != _OVER))
         order = rows[np.argsort(keys[rows], kind="stable")]
         key, when, valid = keys[order], time[order], np.abs(value[order]) <= LARGEST
         first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
         owner, segment = key[first], np.repeat(np.arange(len(first)), np.diff(first, append=len(key)))
         n = len(key)
         begin = np.minimum.reduceat(np.where(valid, np.arange(n), n), first)
-        started = self.until[owner] != _NEVER
+        started = until[owner] != _NEVER
         known = started | (begin < n)
-        until = np.where(started, self.until[owner], when[np.minimum(begin, n - 1)] + self.length)
+        due = np.where(started, until[owner], when[np.minimum(begin, n - 1)] + self.length)
         place = np.cumsum(valid) - 1
         place -= (place[first] - valid[first])[segment] + 1
-        enough = self.number[owner][segment] + place >= self.least
-        hit = valid & (when >= until[segment]) & known[segment] & enough
+        enough = number[owner][segment] + place >= self.least
+        hit = valid & (when >= due[segment]) & known[segment] & enough
         end = np.minimum.reduceat(np.where(hit, np.arange(n), n), first)
         learning = np.arange(n) < end[segment]
-        kept = learning & valid & (self.number[owner][segment] + place < self.most)
-        self.number[owner] += np.bincount(segment[kept], minlength=len(owner))
-        self.until[owner[known]] = until[known]
+        kept = learning & valid & (number[owner][segment] + place < self.most)
+        number[owner] += np.bincount(segment[kept], minlength=len(owner))
+        until[owner[known]] = due[known]
         if kept.any():
             self._keys.append(key[kept])
             self._values.append(value[order][kept])
         ended = owner[end < n]
-        self.until[ended] = _OVER
-        self.since[ended] = when[end[end < n]]
+        until[ended] = _OVER
+        since[ended] = when[end[end < n]]
         if len(ended):
             self._count()
         taken = np.zeros(len(keys), np.int8)
@@ -88,7 +90,7 @@ class Lessons:
 
     def take(self, ended: Ints) -> tuple[Ints, Floats]:
         """Readings of these series, ordered by series; they are kept no longer."""
-        key, value = np.concatenate(self._keys), np.concatenate(self._values)
+        key, value = self._readings()
         mine = np.isin(key, ended)
         self._keys, self._values = [key[~mine]], [value[~mine]]
         key, value = key[mine], value[mine]
@@ -96,32 +98,40 @@ class Lessons:
         return key[order], value[order]
 
     def _count(self) -> None:
-        waiting = np.flatnonzero(self.until != _OVER)
-        self._all = int(waiting[0]) if len(waiting) else len(self.until)
+        waiting = np.flatnonzero(self._state["until"] != _OVER)
+        self._all = int(waiting[0]) if len(waiting) else len(self._state)
+
+    def _readings(self) -> tuple[Ints, Floats]:
+        """Series and value of all readings kept."""
+        if not self._keys:
+            return np.zeros(0, np.int64), np.zeros(0)
+        return np.concatenate(self._keys), np.concatenate(self._values)
 
     def evict(self, keys: Ints) -> None:
-        """These series learn anew."""
-        keys = keys[keys < len(self.until)]
-        self.until[keys], self.since[keys], self.number[keys] = _NEVER, _NEVER, 0
+        super().evict(keys)
         self._count()
-        if self._keys:
-            key, value = np.concatenate(self._keys), np.concatenate(self._values)
-            stay = ~np.isin(key, keys)
-            self._keys, self._values = [key[stay]], [value[stay]]
+        key, value = self._readings()
+        stay = ~np.isin(key, keys)
+        self._keys, self._values = [key[stay]], [value[stay]]
 
     def snapshot(self) -> State:
-        return {
-            "until": self.until.copy(),
-            "since": self.since.copy(),
-            "number": self.number.copy(),
-            "keys": np.concatenate(self._keys) if self._keys else np.zeros(0, np.int64),
-            "values": np.concatenate(self._values) if self._values else np.zeros(0),
-        }
+        return self.extract(np.arange(self.series))
+
+    def extract(self, keys: Ints) -> State:
+        key, value = self._readings()
+        position = np.full(max(self.series, int(keys.max(initial=-1)) + 1), -1)
+        position[keys] = np.arange(len(keys))
+        order = np.argsort(position[key], kind="stable")  # by series, so that a cut of the stream does not show
+        order = order[position[key[order]] >= 0]
+        return super().extract(keys) | {"keys": position[key[order]], "values": value[order]}
 
     def restore(self, state: State) -> None:
-        self.until = np.array(state["until"], np.int64)
-        self.since = np.array(state["since"], np.int64)
-        self.number = np.array(state["number"], np.int64)
-        self._keys = [np.array(state["keys"], np.int64)]
-        self._values = [np.array(state["values"], np.float64)]
+        super().restore(state)
+        self._keys, self._values = [np.array(state["keys"], np.int64)], [np.array(state["values"], np.float64)]
+        self._count()
+
+    def merge(self, keys: Ints, state: State) -> None:
+        super().merge(keys, state)
+        self._keys.append(keys[state["keys"]])
+        self._values.append(np.array(state["values"], np.float64))
         self._count()

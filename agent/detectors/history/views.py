@@ -89,7 +89,7 @@ def divergence(counts: Floats, usual: Floats) -> Floats:
     """
     share = counts / RECENT
     terms = share * (np.log(np.where(share > 0.0, share, 1.0)) - usual)
-    return np.maximum(np.cumsum(terms, axis=1)[:, -1], 0.0)
+    return np.maximum(np.cumsum(terms, axis=1)[:, -1] + 0.0, 0.0)
 
 
 def quantile_bins(ordered: Floats) -> tuple[Floats, Floats]:

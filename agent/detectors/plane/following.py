@@ -67,6 +67,30 @@ class Judged:
     component: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A stretch that is being judged, `(k, length)`; see `Judged`.
+
+    Attributes:
+        room: `(k,)` rows that exist; the phase of none changes within them but by a row.
+        phase: `(k,)`, changed in place.
+        z: `(features, k, length)` of the rows; `known` which of them are, None = all.
+        mean: `(features, k)` at its beginning.
+        exists: which cells are rows.
+    """
+
+    line: Ints
+    room: Ints
+    phase: Ints
+    z: Floats
+    known: Bools | None
+    mean: Floats
+    distance: Floats
+    component: Floats
+    times: Floats
+    exists: Bools
+
+
 @dataclass(slots=True)
 class Following:
     """The phases of some series.
@@ -123,79 +147,110 @@ class Following:
             line = line[begin[line] < take[line]]
 
     def _piece(self, state: Arrays, z: Floats, known: Bools | None, take: Ints, line: Ints, begin: Ints) -> Judged:
-        phase, place = state["phase"][line], state["place"][line]
-        fast, beyond, alarm = phase == SETTLING, phase == BEYOND, phase == ALARM
+        """Judge the next stretch of each line, up to where its phase changes, and learn from it."""
+        phase = state["phase"][line]
+        fast = phase == SETTLING
         moving = fast | (phase == CALM)
-        room = np.minimum(take[line] - begin, STRETCH)
-        room = np.where(moving, np.minimum(room, self.span - place), room)
-        room = np.where(fast, np.minimum(room, state["quiet"][line]), room)
-        room = np.where(beyond, np.minimum(room, self.patience - state["patient"][line]), room)
-        length = int(room.max())
+        room = self._room(state, line, phase, take[line] - begin)
         some = _cut(z, line, begin, room)
-        sums, scale = self.means(state["mean"][line], place, some, moving, fast)
+        there = None if known is None else _cut(known, line, begin, room)
+        # Each row is judged by the mean of the rows before it; a mean that stands still is the same for all.
+        sums, scale = self.means(state["mean"][line], state["place"][line], some, moving, fast)
         d = some - sums[:, :, :-1] * scale[:, :-1]
-        if known is not None:
-            d = np.where(_cut(known, line, begin, room), d, 0.0)
+        if there is not None:
+            d = np.where(there, d, 0.0)
         axes, strength, whole = state["axes"][line], state["strength"][line], state["whole"][line]
         s = components(d, axes)
         within, beside = forms(d, s, d, s, strength, whole)
         beside = np.maximum(beside, 0.0)
         times = np.minimum(np.maximum(within, beside) / self.limit, CAP)
-        cell = np.arange(length)
+        cell = np.arange(int(room.max()))
         exists = cell < room[:, None]
+        # Calm lasts until a row is beyond, beyond until one is not: that row begins the next stretch.
         over = times >= 1.0
-        stop = np.where((phase == CALM)[:, None], over, np.where(beyond[:, None], ~over, False)) & exists
+        stop = np.where((phase == CALM)[:, None], over, np.where((phase == BEYOND)[:, None], ~over, False)) & exists
         n = _first(stop, room)
         said = np.zeros(times.shape, bool)
         ended, back, returned = (np.zeros(len(line), bool) for _ in range(3))
-        bad = np.flatnonzero(beyond | alarm)
+        bad = np.flatnonzero((phase == BEYOND) | (phase == ALARM))
         if len(bad):
-            part = {name: array[line[bad]] for name, array in state.items() if name in _OF_ALARM}
-            turn, records, j = self._turns(part, d[:, bad], s[:, bad], times[bad], exists[bad])
-            run = _in_a_row(turn, part["patient"])
-            end = _first((run >= self.patience) & exists[bad], room[bad])
-            away = some[:, bad] - part["home"].T[:, :, None]
-            if known is not None:
-                away = np.where(_cut(known, line, begin, room)[:, bad], away, 0.0)
-            near = _in_a_row(self._usual(away, part), part["homeward"])
-            arrived = _first((near >= self.patience) & exists[bad], room[bad])
-            returned[bad] = alarm[bad] & (arrived <= end) & (arrived < room[bad])
-            end = np.minimum(end, arrived)
-            ended[bad] = alarm[bad] & (end < room[bad])
-            n[bad] = np.where(alarm[bad], np.minimum(end + 1, room[bad]), n[bad])
-            raised = beyond[bad] & (n[bad] == self.patience - part["patient"])
-            done = np.maximum(n[bad] - 1, 0)
-            row = np.arange(len(bad))
-            back[bad] = times[bad][row, done] < 1.0 / self.limit
-            said[bad] = alarm[bad][:, None] & ~(ended[bad][:, None] & (cell == done[:, None]))
-            said[bad] |= raised[:, None] & (cell == done[:, None])
-            at = np.where(n[bad] > 0, j[row, done], 0)
-            state["fault"][line[bad]] = records[:, row, at].T
-            state["worst"][line[bad]] = np.where(at > 0, times[bad][row, np.maximum(at - 1, 0)], part["worst"])
-            calm = beyond[bad] & ~raised & (n[bad] < room[bad])
-            patient = np.where(beyond[bad], part["patient"] + n[bad], run[row, done])
-            state["patient"][line[bad]] = np.where(raised | ended[bad] | calm, 0, patient)
-            state["homeward"][line[bad]] = np.where(alarm[bad] & ~ended[bad], near[row, done], 0)
-            long = raised & (part["calm"] >= LONG)
-            state["home"][line[bad[long]]] = (sums[:, bad[long], 0] * scale[bad[long], 0]).T
-            state["calm"][line[bad[raised | ended[bad]]]] = 0
-            phase[bad] = np.where(raised, ALARM, np.where(calm, CALM, phase[bad]))
+            piece = _Stretch(line, room, phase, some, there, sums[:, :, 0] * scale[:, 0], d, s, times, exists)
+            said[bad], ended[bad], back[bad], returned[bad] = self._watch(state, piece, bad, n)
         self._move(state, line, phase, n, sums, scale, moving)
+        # Home again: the mean is what it was there.
         state["mean"][line[returned]], state["place"][line[returned]] = state["home"][line[returned]], 0
+        # Back to another state than before: the mean goes where the last row was, and settles from there.
         new = ended & ~back & ~returned
         if new.any():
-            at = n[new] - 1
-            mean = sums[:, new, 0] * scale[new, 0] + d[:, new, at]
+            mean = sums[:, new, 0] * scale[new, 0] + d[:, new, n[new] - 1]
             state["mean"][line[new]], state["place"][line[new]] = mean.T, 0
         phase[ended] = np.where((back | returned)[ended] | (self.settle == 0), CALM, SETTLING)
         state["quiet"][line[new]] = self.settle
+        # A calm series that met a row beyond before its room ended waits there, with nothing counted yet.
         leaving = (phase == CALM) & moving & ~fast & (n < room)
         phase[leaving] = BEYOND
         state["patient"][line[leaving]], state["worst"][line[leaving]] = 0, 0.0
-        settled = fast & (state["quiet"][line] == 0)
-        phase[settled] = CALM
+        phase[fast & (state["quiet"][line] == 0)] = CALM
         state["phase"][line] = phase
         return Judged(line, begin, n, times, within, beside, said, d, s)
+
+    def _room(self, state: Arrays, line: Ints, phase: Ints, left: Ints) -> Ints:
+        """Most rows that a stretch may have, of those `left`: within them nothing but a row can change the phase."""
+        moving = (phase == SETTLING) | (phase == CALM)
+        room = np.minimum(left, STRETCH)
+        room = np.where(
+            moving, np.minimum(room, self.span - state["place"][line]), room
+        )  # then sums are scaled anew
+        room = np.where(phase == SETTLING, np.minimum(room, state["quiet"][line]), room)
+        return np.where(phase == BEYOND, np.minimum(room, self.patience - state["patient"][line]), room)
+
+    def _watch(self, state: Arrays, piece: _Stretch, bad: Ints, n: Ints) -> tuple[Bools, Bools, Bools, Bools]:
+        """Raise and end alarms of the lines `bad`, those beyond and in alarm; their phases, and `n`, are changed.
+
+        Returns:
+            Whether in alarm after each row; whether the alarm ended, whether the last row was back below the limits of
+            the training, whether it was back home; of each of these lines.
+        """
+        line, room, times, exists = piece.line[bad], piece.room[bad], piece.times[bad], piece.exists[bad]
+        alarm = piece.phase[bad] == ALARM
+        beyond = ~alarm
+        part = {name: array[line] for name, array in state.items() if name in _OF_ALARM}
+        # An alarm ends with the last of `patience` rows that are on the way back ...
+        turn, records, j = self._turns(part, piece.distance[:, bad], piece.component[:, bad], times, exists)
+        run = _in_a_row(turn, part["patient"])
+        end = _first((run >= self.patience) & exists, room)
+        # ... or that are where the last long calm was, if that comes first.
+        away = piece.z[:, bad] - part["home"].T[:, :, None]
+        if piece.known is not None:
+            away = np.where(piece.known[:, bad], away, 0.0)
+        near = _in_a_row(self._usual(away, part), part["homeward"])
+        arrived = _first((near >= self.patience) & exists, room)
+        returned = alarm & (arrived <= end) & (arrived < room)
+        end = np.minimum(end, arrived)
+        ended = alarm & (end < room)
+        n[bad] = np.where(alarm, np.minimum(end + 1, room), n[bad])
+        # Beyond becomes an alarm with the `patience`th row in a row; that row is in alarm, the one that ends it is not.
+        rows = n[bad]
+        raised = beyond & (rows == self.patience - part["patient"])
+        row, done = np.arange(len(bad)), np.maximum(rows - 1, 0)
+        at_last = np.arange(times.shape[1]) == done[:, None]
+        said = alarm[:, None] & ~(ended[:, None] & at_last)
+        said |= raised[:, None] & at_last
+        # The worst row so far is what an alarm must come back from: its distance is the direction of the fault.
+        at = np.where(rows > 0, j[row, done], 0)
+        state["fault"][line] = records[:, row, at].T
+        state["worst"][line] = np.where(at > 0, times[row, np.maximum(at - 1, 0)], part["worst"])
+        # What is counted in a row goes on in the next stretch, unless the phase changes here.
+        calm = beyond & ~raised & (rows < room)
+        patient = np.where(beyond, part["patient"] + rows, run[row, done])
+        state["patient"][line] = np.where(raised | ended | calm, 0, patient)
+        state["homeward"][line] = np.where(alarm & ~ended, near[row, done], 0)
+        # After a long calm the mean that an alarm leaves is home; a short one may itself have been a mistake.
+        long = raised & (part["calm"] >= LONG)
+        state["home"][line[long]] = piece.mean[:, bad[long]].T
+        state["calm"][line[raised | ended]] = 0
+        piece.phase[bad] = np.where(raised, ALARM, np.where(calm, CALM, piece.phase[bad]))
+        return said, ended, times[row, done] < 1.0 / self.limit, returned
 
     def _move(
         self, state: Arrays, line: Ints, phase: Ints, n: Ints, sums: Floats, scale: Floats, moving: Bools

@@ -8,20 +8,20 @@ stretch after joining those that overlap or nearly touch.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from agent.core.series import SeriesRecords
 from agent.detectors.waves.names import NAMES, UNITS
-from agent.rows import State
 from sensors.units import SECOND
 
 MOST = 16
 """Stretches of an event that are kept apart; beyond, the shortest is left out."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Event:
     """One disturbance of one series so far; times are ns.
 
@@ -73,54 +73,40 @@ class Event:
         }
 
 
-@dataclass(slots=True)
-class Events:
-    """The last event of each series; of a series without any there is nothing.
+class Events(SeriesRecords):
+    """The last event of each series, as the fields of `Event`; of a series without any there is nothing.
 
-    Attributes:
+    Args:
         near: ns between stretches that count as one.
         keep: ns for which rows go on to tell an event that is over.
     """
 
-    near: int
-    keep: int = 600 * SECOND
-    _of: dict[int, Event] = field(init=False, repr=False, default_factory=dict)
+    def __init__(self, near: int, keep: int = 600 * SECOND) -> None:
+        super().__init__()
+        self.near, self.keep = near, keep
 
     def disturbed(
         self, key: int, name: int, size: float, begin: int, end: int, low: float, high: float
     ) -> dict[str, Any]:
         """Take a disturbed window of a series in; what is known of its event by now."""
-        event = self._of.get(key)
-        if event is None or event.over:
-            event = self._of[key] = Event()
+        record = self.of.get(key)
+        event = Event() if record is None or record["over"] else Event(**record)
         event.add(name, size, begin, end, self.near)
         if low == low:
             event.lowest, event.highest = min(event.lowest, low), max(event.highest, high)
+        self.of[key] = vars(event)
         return event.told()
 
     def quiet(self, key: int, end: int) -> dict[str, Any] | None:
         """A normal window of a series ends at `end`: its last event, which is over, while it is told."""
-        event = self._of.get(key)
-        if event is None:
+        record = self.of.get(key)
+        if record is None:
             return None
-        if end - event.stretches[-1][1] > self.keep:
-            del self._of[key]
+        if end - record["stretches"][-1][1] > self.keep:
+            del self.of[key]
             return None
-        event.over = True
-        return event.told()
+        record["over"] = True
+        return Event(**record).told()
 
     def __bool__(self) -> bool:
-        return bool(self._of)
-
-    def snapshot(self) -> State:
-        """What is known, as JSON has it."""
-        return {str(key): asdict(event) for key, event in self._of.items()}
-
-    def restore(self, state: State) -> None:
-        """Go on from `state`."""
-        self._of = {int(key): Event(**event) for key, event in state.items()}
-
-    def evict(self, keys: list[int]) -> None:
-        """Of these series nothing is known."""
-        for key in keys:
-            self._of.pop(key, None)
+        return bool(self.of)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from agent.core.series import Field, SeriesState, Stateful
 from agent.detectors.waves.measures import MEASURES
 from agent.detectors.waves.model import WaveModel
-from agent.rows import State
 from sensors.batch import Floats, Ints
 
 READY, LEARNING, NO_SINE = range(3)
@@ -17,8 +18,8 @@ _LEVEL, _FREQUENCY, _OFFSET = (MEASURES.index(name) for name in ("level", "frequ
 _LEAST = 1e-290  # level of a sine; shares of a lesser one are nothing to divide by
 
 
-@dataclass(slots=True)
-class Learning:
+@dataclass
+class Learning(Stateful):
     """First windows of each series, and from when there are enough its limits.
 
     Of each series `learn` windows are kept that do not overlap: every `stride`-th. Their medians are taken, and
@@ -42,14 +43,15 @@ class Learning:
     level_tolerance: float
     frequency_tolerance: float
     sag: float
-    _seen: Ints = field(init=False, repr=False)
-    _kept: Floats = field(init=False, repr=False)
-    _limits: Floats = field(init=False, repr=False)
+
+    remembers: ClassVar = {"": "_state"}
 
     def __post_init__(self) -> None:
-        self._seen = np.empty(0, np.int64)
-        self._kept = np.empty((0, self.learn, _KEPT))
-        self._limits = np.empty((0, 3, _KEPT))
+        self._state = SeriesState(
+            seen=Field(np.int64),
+            kept=Field(np.float64, 0, (self.learn, _KEPT)),
+            limits=Field(np.float64, np.nan, (3, _KEPT)),
+        )
 
     def models(self, key: Ints, measures: Floats) -> tuple[WaveModel, Ints]:
         """What is normal for each window `(k,)`, learning from those of series that still learn.
@@ -59,21 +61,22 @@ class Learning:
         Returns:
             A model with a row a window, and `READY`, `LEARNING` or `NO_SINE` for each.
         """
-        self._grow(int(key.max()) + 1)
+        self.grow(int(key.max()) + 1)
+        seen, kept, ranges = (self._state[name] for name in ("seen", "kept", "limits"))
         order = np.argsort(key, kind="stable")
         rank = np.empty(len(key), np.int64)
         opens = np.append(True, key[order][1:] != key[order][:-1])
         place = np.arange(len(key))
         rank[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number = self._seen[key] + rank
-        self._seen += np.bincount(key, minlength=len(self._seen))
+        number = seen[key] + rank
+        seen += np.bincount(key, minlength=len(seen))
         last = (self.learn - 1) * self.stride
         take = (number <= last) & (number % self.stride == 0)
-        self._kept[key[take], number[take] // self.stride] = measures[take]
+        kept[key[take], number[take] // self.stride] = measures[take]
         done = np.unique(key[number == last])
         if len(done):
-            self._limits[done] = self._range(self._kept[done])
-        limits = self._limits[key]
+            ranges[done] = self._range(kept[done])
+        limits = ranges[key]
         ready = number > last
         silent = ready & np.isnan(limits[:, 0, 0])
         fine = (ready & ~silent)[:, None]
@@ -102,31 +105,3 @@ class Learning:
         limits = np.stack([centre, *WaveModel.by_standard(away, away, level, self.sag)], axis=1)
         limits[~(level > np.maximum(2 * centre[:, MEASURES.index("noise")], _LEAST))] = np.nan
         return limits
-
-    def _grow(self, series: int) -> None:
-        if series <= len(self._seen):
-            return
-        more = max(series, 2 * len(self._seen)) - len(self._seen)
-        self._seen = np.concatenate([self._seen, np.zeros(more, np.int64)])
-        self._kept = np.concatenate([self._kept, np.zeros((more, self.learn, _KEPT))])
-        self._limits = np.concatenate([self._limits, np.full((more, 3, _KEPT), np.nan)])
-
-    def snapshot(self) -> State:
-        """What was seen and learned."""
-        return {"seen": self._seen.copy(), "kept": self._kept.copy(), "limits": self._limits.copy()}
-
-    def restore(self, state: State) -> None:
-        """Go on from `state` of the same configuration."""
-        kept = np.array(state["kept"], np.float64)
-        if kept.shape[1:] != (self.learn, _KEPT):
-            raise ValueError(
-                f"the state holds {kept.shape[1:]} measures a series, here they are {self.learn, _KEPT}"
-            )
-        self._seen = np.array(state["seen"], np.int64)
-        self._kept, self._limits = kept, np.array(state["limits"], np.float64)
-
-    def evict(self, keys: Ints) -> None:
-        """These series learn anew."""
-        keys = keys[(keys >= 0) & (keys < len(self._seen))]
-        self._seen[keys] = 0
-        self._limits[keys] = np.nan

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.files import TextFile
 from agent.detectors.histograms.windowed import LARGEST, measurable
 from agent.detectors.waves.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.waves.sine import follow
@@ -209,23 +209,21 @@ class WaveModel:
         }
         return cls(float(state["nominal"]), int(state["length"]), int(state["windows"]), **arrays)
 
-    def save(self, path: Path) -> None:
-        """Write the model as JSON."""
-        path.write_text(json.dumps(self.to_state(), indent=1) + "\n", encoding="ascii")
+    def to_text(self) -> str:
+        """The model as JSON, for a file."""
+        return json.dumps(self.to_state(), indent=1) + "\n"
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+    def of_file(cls, file: TextFile) -> Self:
+        """What `to_text` gave.
 
         Raises:
-            ValueError: if there is no such file or it holds something else.
+            ValueError: if the file holds something else.
         """
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"cannot read the model {path}: {error.strerror or error}") from error
+            state = json.loads(file.text)
         except ValueError as error:
-            raise ValueError(f"{path} is not a model of a wave: {error}") from error
+            raise ValueError(f"{file.path} is not a model of a wave: {error}") from error
         if not isinstance(state, dict):
-            raise ValueError(f"{path} is not a model of a wave")
+            raise ValueError(f"{file.path} is not a model of a wave")
         return cls.from_state(state)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
 from agent.expressions.syntax import Node
 from agent.rules.patterns.mapped import Function, Mapped
@@ -80,8 +81,8 @@ class Search(Stateful):
         if len(table) == 0:
             return table, matches, mapped
         starts = self.prefix.starts(table)
-        bounds = np.append(np.flatnonzero(np.append(True, table.key[1:] != table.key[:-1])), len(table))
-        keys = table.key[bounds[:-1]]
+        groups = Grouping(table.key)
+        bounds, keys = np.append(groups.begin, len(table)), groups.owner
         cuts = np.searchsorted(starts, bounds)
         keep = np.maximum(bounds[1:] - max(len(self.prefix) - 1, 0), bounds[:-1])
         busy = np.flatnonzero((np.diff(cuts) > 0) | np.isin(keys, list(self._open.of)))
@@ -114,13 +115,10 @@ class Search(Stateful):
         """The new rows with the kept ones of their series before them, by series; what is not touched stays kept."""
         if len(new):
             self._numbers.grow(int(new.key.max()) + 1)
-            count = self._numbers["count"]
-            order = np.argsort(new.key, kind="stable")
-            new = new.take(order)
-            first = np.flatnonzero(np.append(True, new.key[1:] != new.key[:-1]))
-            length = np.diff(np.append(first, len(new)))
-            new.number = np.arange(len(new)) - np.repeat(first, length) + count[new.key]
-            count[new.key[first]] += length
+            count, groups = self._numbers["count"], Grouping(new.key)
+            new = new.take(groups.order)
+            new.number = groups.number + count[new.key]
+            count[groups.owner] += groups.length
         kept = self._kept.rows
         if kept is None or len(kept) == 0:
             return new
@@ -134,7 +132,7 @@ class Search(Stateful):
             return new
         old.at = np.full(len(old), -1)
         table = old.then(new)
-        return table.take(np.argsort(table.key, kind="stable"))
+        return table.take(Grouping(table.key).order)
 
     def restore(self, state: State) -> None:
         super().restore(_upgraded(state))

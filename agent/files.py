@@ -1,8 +1,12 @@
-"""Reading a column of samples from a file: what a reference or a waveform to examine is kept in."""
+"""Reading files: those that a configuration names, for the parts built of it, and columns of samples.
+
+Parts open no file themselves; what they get is in `agent.core.files`.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +14,35 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from agent.core.files import ColumnsFile, TextFile
 from sensors.batch import Floats
 
 _WORDS = {"": float("nan"), "true": 1.0, "false": 0.0}
+
+
+def read_text(path: str, what: str) -> TextFile:
+    """The text at `path`, which the key `what` names.
+
+    Raises:
+        ValueError: if there is no such file, or it is no text.
+    """
+    try:
+        content = Path(path).read_bytes()
+        return TextFile(path, _digest(content), content.decode())
+    except OSError as error:
+        raise ValueError(f"cannot read the {what} {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8") from error
+
+
+def read_columns(path: Path) -> ColumnsFile:
+    """The columns of numbers of a file; see `load_columns`."""
+    columns = load_columns(path)
+    return ColumnsFile(str(path), _digest(path.read_bytes()), columns)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def load_columns(path: Path) -> dict[str, Floats]:
@@ -149,31 +179,3 @@ def load_texts(path: Path, name: str) -> list[str] | None:
             return None
         place = header.index(name)
         return [line[place].strip() if place < len(line) else "" for line in lines if line]
-
-
-def load_normal(path: Path, metric: str) -> Floats:
-    """The normal wave of a file, `(n,)`: its column `normal_wave` or `reference`, else that of the metric.
-
-    Args:
-        path: as in `load_columns`.
-        metric: column to take where there is neither.
-
-    Raises:
-        ValueError: if the file has none of them, and more than one column.
-    """
-    return load_samples(path, ("normal_wave", "reference", metric))
-
-
-def load_samples(path: Path, names: Sequence[str]) -> Floats:
-    """The first of the columns `names` that the file has, or its only column, `(n,)`.
-
-    Raises:
-        ValueError: if the file has none of them.
-    """
-    columns = load_columns(path)
-    for name in names:
-        if name in columns:
-            return np.asarray(columns[name], np.float64).ravel()
-    if len(columns) == 1:
-        return np.asarray(next(iter(columns.values())), np.float64).ravel()
-    raise ValueError(f"{path} has no column {' or '.join(names)}; it has {', '.join(columns) or 'none'}")
