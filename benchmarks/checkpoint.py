@@ -133,8 +133,8 @@ def _resident() -> int:
 async def stall(options: argparse.Namespace, folder: Path) -> None:
     """Measure the first part."""
     for name, tables in STATES.items():
-        tested, stream = engine(tables, options.series), Stream(options.series, 1.0)
-        for _ in range(8):
+        tested, stream = engine(tables, options.series), Stream(options.series, 100.0)
+        for _ in range(options.rounds):  # KL has learnt
             tested.process(stream.batch(options.series))
         store = CheckpointStore(folder / name)
 
@@ -205,6 +205,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks checkpoint", description=__doc__)
     parser.add_argument("--parts", default="stall,wear")
     parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=260, help="of readings before the stall is measured")
     parser.add_argument("--minutes", type=int, default=10, help="of readings before the wear is measured")
     parser.add_argument("--directory", type=Path, default=None)
     options = parser.parse_args(argv)

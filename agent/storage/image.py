@@ -19,6 +19,7 @@ from sensors.batch import Ints
 _SLICE = 1 << 19  # bytes of a copy: a fraction of a millisecond, and memory that is soon free again
 _MOST = 8192  # series
 _FEW = 256  # copied before a change at least, so that single rows do not make as many records
+_LEAST = 64  # series, where copying them takes long: some of that is the same for one
 _LONG, _SHORT = 3e-3, 1e-3  # seconds
 
 
@@ -140,7 +141,7 @@ class _Pending:
         self._left[keys] = False
         document, arrays = strip({"keys": _runs(keys), "state": self._part.extract(keys)})
         took, size = time.perf_counter() - began, sum(array.nbytes for array in arrays)
-        if took > _LONG or size > 2 * _SLICE:
+        if size > 2 * _SLICE or (took > _LONG and self._step > _LEAST):
             self._step = max(self._step // 2, 1)
         elif took < _SHORT and size < _SLICE // 2 and len(keys) == self._step:
             self._step = min(2 * self._step, _MOST)
