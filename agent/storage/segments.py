@@ -13,7 +13,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,14 +90,14 @@ class SegmentWriter:
         self._file = os.fdopen(os.open(_fresh(folder), _WRITE, 0o600), "wb")
         self._size = self._file.write(_MAGIC.pack(_NAME, VERSION))
 
-    def add(self, pieces: list[bytes]) -> Place:
+    def add(self, pieces: Sequence[records.Bytes]) -> Place:
         """Append a record."""
         start = self._size
         for piece in pieces:
             self._size += self._file.write(piece)
         return Place(self._number, start, self._size - start)
 
-    def finish(self, manifest: list[bytes]) -> int:
+    def finish(self, manifest: Sequence[records.Bytes]) -> int:
         """Append the manifest and give the segment its name; returns when that is on the disk. Its size, bytes."""
         end = _TRAILER.pack(_END, self.add(manifest).offset, 0)
         self._size += self._file.write(_TRAILER.pack(*_TRAILER.unpack(end)[:2], zlib.crc32(end)))
