@@ -3,12 +3,13 @@
 The map, in the direction of the data:
 
     sensors.*            bytes -> Batch
+    core/                what parts stand on: state by series, the sort by series, the base of an operator
     rows, keys           the columnar table every operator reads and writes; names of series -> rows of state
     windows/             panes, histograms and windows: readings -> window results
     detectors/           readings or window results -> scores
     rules/               conditions over them -> alert transitions, with their life cycle
     incidents, control   their books: names, ids, flags, sequence; what people say about them
-    engine               puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
+    engine, engine_state puts these together: `Engine.process(batch) -> Decisions`, plain NumPy, no I/O, no clock
     expressions/         the language of conditions: parsed once, evaluated over whole columns
     alerts, cloudevents  what an alert is, its id for ever; how it is written for subscribers
     outbox/, database    the durable log: an alert is safe once `append` returns

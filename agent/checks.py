@@ -8,11 +8,12 @@ configuration is looked at here, when its class is first named (`problems_of`) a
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
+import pkgutil
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,8 +41,7 @@ class BrokenPartError(Exception):
 
 def base_of(kind: str) -> type[Any]:
     """The class that all parts of a kind inherit."""
-    module, _, name = BASES[kind].partition(":")
-    found: type[Any] = vars(importlib.import_module(module))[name]
+    found: type[Any] = pkgutil.resolve_name(BASES[kind])
     return found
 
 
@@ -172,16 +172,21 @@ def hooks(kind: str, part: Any) -> list[str]:
     ]
     if found:
         return found
+    try:
+        if isinstance(part, Stateful):
+            list(part.children())
+    except (AttributeError, TypeError) as error:
+        return [f"has wrong names in `remembers`: {error}"]
+    for name, _ in inspect.getmembers(base, lambda item: isinstance(item, property)):
+        try:
+            within(lambda name=name: attrgetter(name)(part))  # type: ignore[misc]
+        except Exception as error:
+            found.append(f"{name} failed: {said(error, file_of(type(part)))}")
     asked: dict[str, Callable[[], Any]] = {}
     if kind in ("source", "codec", "window", "detector"):
         asked["outputs"] = part.outputs
     if kind in ("window", "detector", "rule"):
         asked["inputs"] = part.inputs
-    try:
-        if isinstance(part, Stateful):
-            list(part.children())
-    except (AttributeError, TypeError) as error:
-        found.append(f"has wrong names in `remembers`: {error}")
     for name, ask in asked.items():
         try:
             columns = within(ask)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
+import pkgutil
 import re
 import types
 import typing
@@ -326,9 +326,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _load(where: str, path: str, name: str) -> Any:
-    module, _, attribute = where.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return pkgutil.resolve_name(where)
     except ImportError as error:
         missing = error.name or str(error)
         raise ConfigError(

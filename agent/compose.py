@@ -10,7 +10,8 @@ from typing import Any
 from agent.alerts import Identity
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.control import COMMANDS, SELF, SELF_RULES
-from agent.engine import Engine, Limits, Step
+from agent.core.operator import Operator as Step
+from agent.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
 from agent.plugins import from_files

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from agent.alerts import Label, machine_of
+from agent.core.series import State
 from agent.keys import Name
-from agent.rows import State
 from sensors.batch import Batch, Text
 from sensors.units import SECOND
 
@@ -119,6 +119,10 @@ class Silences:
 
     def snapshot(self) -> State:
         return {"silences": [asdict(silence) for silence in self.by_id.values()]}
+
+    def merge(self, state: State) -> None:
+        """Those of another desk are in force here, too; of two with one id the one here stays."""
+        self.by_id = {saved["id"]: Silence(**saved) for saved in state["silences"]} | self.by_id
 
     def restore(self, state: State) -> None:
         self.by_id = {saved["id"]: Silence(**saved) for saved in state["silences"]}

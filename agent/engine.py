@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from agent.alerts import Alert, Identity
 from agent.control import COMMANDS, SELF, Reply, commands_of
-from agent.core.operator import Operator as StatefulStep
+from agent.core.operator import Operator
+from agent.core.series import State
 from agent.engine_state import UNFIT as UNFIT
 from agent.engine_state import EngineState
-from agent.engine_state import Step as Step
 from agent.incidents import Desk, Found
 from agent.keys import KeyTable, Name
-from agent.rows import Rows, State, no_rows, unsigned_zeros
-from agent.rules import Rule, Verdict
+from agent.rows import Rows, no_rows, unsigned_zeros
+from agent.rules import Rule
 from agent.rules.naming import label
 from agent.unseen import Unseen
 from sensors.batch import Batch, Floats, Ints
@@ -86,7 +86,7 @@ class Engine(EngineState):
 
     def __init__(
         self,
-        steps: Mapping[str, Step],
+        steps: Mapping[str, Operator],
         rules: Mapping[str, Rule],
         identity: Identity,
         limits: Limits = Limits(),
@@ -105,11 +105,11 @@ class Engine(EngineState):
         self.tables: dict[tuple[str, ...], KeyTable] = {}
         self._table_of: dict[str, KeyTable] = {}
         for name in (*self._order, *self.rules):
-            part: Step | Rule = self.steps[name] if name in self.steps else self.rules[name]
+            part: Operator | Rule = self.steps[name] if name in self.steps else self.rules[name]
             if name in self.rules and part.on and part.on not in {*self.steps, *sources, SELF}:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
-            self._table_of[name] = self._table(part)
-            self._track(name, part)
+            table = self._table_of[name] = self._table(part)
+            part.track(table.changes)
         self.labels = {
             name: replace(
                 label(name, rule, self._signal(rule), self.steps.get(rule.on)), by=self._table_of[name].by
@@ -119,20 +119,24 @@ class Engine(EngineState):
         self.desk = Desk(identity, self.rules, self.labels, self._table_of)
         self.unseen = Unseen({**self.steps, **self.rules}, sources)
 
-    def _table(self, part: Step | Rule) -> KeyTable:
+    def _table(self, part: Operator | Rule) -> KeyTable:
         if part.on in self.steps:
             return self._table_of[part.on]
         return self.tables.setdefault(part.by, KeyTable(by=part.by, cap=self.limits.series))
 
     def process(self, batch: Batch) -> Decisions:
-        """Decide on the batch; the time is what the batch says."""
+        """Decide on the batch, or do what it commands; the time is what the batch says."""
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
         if batch.clock_step < 0:
-            self._on_clock_step(batch.read_at)
-        self._forget_idle()
-        if batch.source == COMMANDS:
-            return self._obey(batch)
+            parts: list[Operator | Rule] = [*self.steps.values(), *self.rules.values()]
+            for part in parts:
+                part.on_clock_step(batch.read_at)
+        self._forget_idle(self.limits.idle)
+        return self._apply(batch) if batch.source == COMMANDS else self._judge(batch)
+
+    def _judge(self, batch: Batch) -> Decisions:
+        """What readings, or the agent's words about itself, lead to."""
         batch = self._credible(batch)
         if batch.source != SELF:
             self.counts.readings += len(batch)
@@ -142,8 +146,8 @@ class Engine(EngineState):
         readings = {by: self._readings(table, batch, at, values) for by, table in self.tables.items()}
         results: dict[str, Rows] = {}
         for name in self._order:
-            results[name] = self.steps[name].process(self._input(self.steps[name], batch, readings, results))
-            self._table_of[name].changes.touch(results[name].key)
+            rows = self._input(self.steps[name], batch, readings, results)
+            results[name] = self._passed_on(name, rows, self.steps[name].process(rows))
         found, silences = self.desk.ended_silences(self.now)
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
@@ -156,17 +160,7 @@ class Engine(EngineState):
         alerts = self.desk.alerts(found, batch.read_at)
         return self._decisions(alerts, found, raw=raw, results=results, silences=silences)
 
-    def _on_clock_step(self, to: int) -> None:
-        """The host's clock was set back: readings that bear its time must not be late until it is there again."""
-        for part in (*self.steps.values(), *self.rules.values()):
-            back: Callable[[int], None] | None = getattr(part, "on_clock_step", None)
-            if back is not None:
-                back(to)
-        for rule in self.rules.values():
-            if rule.life is not None:
-                rule.life.on_clock_step(to)
-
-    def _obey(self, batch: Batch) -> Decisions:
+    def _apply(self, batch: Batch) -> Decisions:
         """Each command by itself, in order, so that alerts and flags are the same however commands are batched."""
         alerts: list[Alert] = []
         found: Found = []
@@ -189,29 +183,33 @@ class Engine(EngineState):
         results: dict[str, Rows] = {}
         for name in self._order:
             step = self.steps[name]
-            rows = step.process(results.get(step.on, no_rows(self.now)))
-            ending: Callable[[int], Rows] | None = getattr(step, "finish", None)
-            results[name] = rows if ending is None else rows.then(ending(self.now))
-            self._table_of[name].changes.touch(results[name].key)
+            rows = results.get(step.on, no_rows(self.now))
+            results[name] = self._passed_on(name, rows, step.process(rows).then(step.finish(self.now)))
         found: Found = []
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
-            verdicts = [rule.process(results.get(rule.on, no_rows(self.now)))]
-            closing: Callable[[int], Verdict] | None = getattr(rule, "finish", None)
-            if closing is not None:
-                verdicts.append(closing(self.now))
-            for verdict in verdicts:
+            for verdict in (rule.process(results.get(rule.on, no_rows(self.now))), rule.finish(self.now)):
                 if verdict.raw is not None and len(verdict.raw):
                     raw[name] = raw[name].then(verdict.raw) if name in raw else verdict.raw
                 found += [(change.at, number, change) for change in verdict.transitions]
         return self._decisions(self.desk.alerts(found, self.now), found, raw=raw, results=results)
+
+    def _passed_on(self, name: str, rows: Rows, found: Rows) -> Rows:
+        """What a step found, said to be about to change what stands on it, where it is not about the very rows."""
+        if found.key is not rows.key:
+            self._table_of[name].touch(found.key)
+        return found
 
     def _readings(self, table: KeyTable, batch: Batch, at: Ints, values: Mapping[str, Floats]) -> Rows:
         keys = table.intern(batch, self.now)
         return Rows(keys, batch.time, batch.time, at, values, self.now, batch.texts)
 
     def _input(
-        self, part: Step | Rule, batch: Batch, readings: Mapping[tuple[str, ...], Rows], results: Mapping[str, Rows]
+        self,
+        part: Operator | Rule,
+        batch: Batch,
+        readings: Mapping[tuple[str, ...], Rows],
+        results: Mapping[str, Rows],
     ) -> Rows:
         """The rows a part reads: a step's results, or the readings of all sources or of one."""
         if part.on in self.steps:
@@ -254,55 +252,28 @@ class Engine(EngineState):
         self.now = max(self.now, int(saved["now"]))
         self.desk.adopt(rule, series, saved)
 
-    def _signal(self, part: Step | Rule) -> str:
+    def _signal(self, part: Operator | Rule) -> str:
         """The measured quantity behind a rule: the metric of the first step on its way that has one."""
         signal = ""
         while part.on in self.steps:
             part = self.steps[part.on]
-            signal = getattr(part, "metric", "") or signal
+            signal = part.metric or signal
         return signal
-
-    def _forget_idle(self) -> None:
-        """Forget series not seen for `limits.idle`, but no open incident; looked at each quarter of it."""
-        idle = self.limits.idle
-        if idle is None or self.now - self._swept < idle // 4:
-            return
-        self._swept = self.now
-        for table in self.tables.values():
-            rows = np.setdiff1d(table.idle(self.now - idle), self._firing(table))
-            if len(rows) == 0:
-                continue
-            table.changes.touch(rows)
-            for name, owner in self._table_of.items():
-                if owner is table:
-                    (self.steps.get(name) or self.rules[name]).evict(rows)
-            table.evict(rows)
-
-    def _firing(self, table: KeyTable) -> Ints:
-        """Keys of the table with an open incident: silence is no reason to drop it."""
-        lives = [rule.life for name, rule in self.rules.items() if self._table_of[name] is table]
-        firing = [life.firing() for life in lives if life is not None]
-        return np.concatenate(firing) if firing else np.zeros(0, np.int64)
-
-    def series(self, name: str) -> KeyTable:
-        """The key table of a step or rule, to turn its keys into names."""
-        return self._table_of[name]
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Every counter by part: `{"engine": {"readings": 9, ...}, "window.mean": {"late": 3}, "rule.hot": {}, ...}`.
 
         Key tables are parts, too: `{"keys.machine": {"refused": 0, "evicted": 2, "series": 17}}`.
         """
-        steps = {name: step for name, step in self.steps.items() if isinstance(step, StatefulStep)}
         return (
             {"engine": asdict(self.counts)}
-            | {f"{step.kind}.{name}": step.stats() for name, step in steps.items()}
-            | {f"rule.{name}": rule.stats() for name, rule in self.rules.items() if isinstance(rule, Rule)}
+            | {f"{step.kind}.{name}": step.stats() for name, step in self.steps.items()}
+            | {f"rule.{name}": rule.stats() for name, rule in self.rules.items()}
             | {f"keys.{'/'.join(by)}": table.stats() for by, table in self.tables.items()}
         )
 
 
-def _ordered(steps: Mapping[str, Step], sources: set[str]) -> list[str]:
+def _ordered(steps: Mapping[str, Operator], sources: set[str]) -> list[str]:
     """Names of the steps, each after the one it reads."""
     order: list[str] = []
     for name in steps:

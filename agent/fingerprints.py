@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agent.core.files import FromFile
@@ -13,13 +13,14 @@ from agent.core.series import Stateful
 from agent.settings import Table
 
 
-def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, str]:
+def fingerprints(
+    tables: Mapping[str, Table], steps: Mapping[str, Stateful], rules: Mapping[str, Stateful]
+) -> dict[str, str]:
     """Name of a step or rule -> hash of its configuration and of all it stands on.
 
     A step's hash has the state versions in it, too, and what was in the files that it names, its own and those of the
     steps it reads, whose numbers it has learnt; a rule's only its own: its open incidents stay when a detector below
-    begins anew. Versions of 1 leave the
-    hash as it was before there were versions.
+    begins anew. Versions of 1 leave the hash as it was before there were versions.
 
     Args:
         tables: configuration of each step and rule.
@@ -34,7 +35,7 @@ def fingerprints(tables: Mapping[str, Table], steps: Mapping[str, Any], rules: M
             at = str(tables[at].get("on", ""))
         text = json.dumps([[link, tables[link]] for link in chain], sort_keys=True, default=str)
         parts = [rules.get(name)] if name in rules else [steps.get(link) for link in chain]
-        versions = [state_versions(part) for part in parts]
+        versions = [part.versions() if part is not None else {} for part in parts]
         text += json.dumps(versions, sort_keys=True) if any(versions) else ""
         text += "".join(digest for part in parts for digest in _files(part))
         prints[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -46,29 +47,3 @@ def _files(part: Any) -> list[str]:
     fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
     values = [getattr(part, field.name) for field in fields if field.init]
     return [value.digest for value in values if isinstance(value, FromFile)]
-
-
-def state_versions(part: Any) -> dict[str, int]:
-    """Class name -> version of what its state means, of a part and of all within it, where it is not 1.
-
-    Raise a class's `state_version` (1 where it says none) with each change after which a state that was saved before
-    has another shape or its numbers another meaning.
-    """
-    if isinstance(part, Stateful):
-        return part.versions()
-    version = int(getattr(type(part), "state_version", 1))
-    versions = {type(part).__name__: version} if version != 1 else {}
-    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
-    members = list(getattr(part, "__dict__", {}).values()) or [getattr(part, field.name, None) for field in fields]
-    for item in _flat(members):
-        if hasattr(item, "restore"):
-            versions |= state_versions(item)
-    return versions
-
-
-def _flat(items: Iterable[Any]) -> Iterator[Any]:
-    for item in items:
-        if isinstance(item, tuple | list):
-            yield from _flat(item)
-        else:
-            yield item

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of
 from agent.control import Command, Reply, Silence, Silences, matches
+from agent.core.series import State
 from agent.keys import KeyTable, Name
-from agent.rows import State
 from agent.rules import Rule, Transition
 from agent.rules.naming import alert
 
@@ -62,7 +62,7 @@ class Desk:
         """The transition with what silences and silent machines add to its flags."""
         label = self.labels[name]
         machine = machine_of(label.by, series)
-        if getattr(self.rules[name], "inhibits", False):
+        if self.rules[name].inhibits:
             if change.change is Change.RESOLVED:
                 self.offline.pop(machine, None)
             else:
@@ -137,10 +137,16 @@ class Desk:
         """Look up which machines are silent, after a restart."""
         self.offline = {}
         for name, rule in self.rules.items():
-            if rule.life is not None and getattr(rule, "inhibits", False):
+            if rule.life is not None and rule.inhibits:
                 table = self.tables[name]
                 for key in rule.life.firing().tolist():
                     self.offline[machine_of(table.by, table.name(key))] = name
+
+    def merge(self, state: State) -> None:
+        """Go on with series that another desk had; call it after the rules have theirs."""
+        self.sequence = max(self.sequence, int(state["sequence"]))
+        self.silences.merge(state)
+        self.find_offline()
 
     def snapshot(self) -> State:
         return {"sequence": self.sequence, **self.silences.snapshot()}

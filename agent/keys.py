@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.series import Changes, Stateful, Tracked
-from agent.rows import State
+from agent.core.series import Changes, State, Stateful, Tracked
 from sensors.batch import Batch, Ints
 
 Name = tuple[str, ...]
@@ -20,21 +20,23 @@ _UNKNOWN, _REFUSED = -2, -1
 _TABLE_LIMIT = 1 << 20  # combinations of words up to which a look-up table beats sorting
 
 
-@dataclass(slots=True)
-class KeyTable:
+@dataclass
+class KeyTable(Stateful):
     """Interns the keys of one grouping; every operator with that grouping shares the table.
 
     Rows of state are given in order of first occurrence, so that they do not depend on how the stream is cut. A
     missing text is a key of its own, the empty text (as NULL is a group in SQL).
 
+    It says of each row of state that its series has come: whatever the parts of the grouping remember of it may change.
+
     Attributes:
         by: columns that make the key; `"machine"` is the machine, others are text columns or numbers (as text).
         cap: most series kept; rows of further series are refused and counted in `refused`.
         evicted: series whose rows were freed.
+        changes: which series change, of all parts of the grouping.
+        renamed: which rows of state get a name or lose theirs.
         names: key of each row of state; None where the row is free again.
         seen: `(len(names),)` engine time at which each key was last seen, ns.
-        changes: series whose state changes, of this table and of all parts that share it.
-        renamed: rows of state that get a name or lose theirs.
     """
 
     by: tuple[str, ...] = ("machine",)
@@ -42,17 +44,17 @@ class KeyTable:
     names: list[Name | None] = field(default_factory=list)
     refused: int = 0
     evicted: int = 0
-    seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     changes: Changes = field(default_factory=Changes)
     renamed: Changes = field(default_factory=Changes)
+    seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     _index: dict[Name, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
     _columns: tuple[tuple[str, ...], ...] = ()
     _lookup: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    _saved: tuple[Stateful, Stateful] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._saved = (_Names(self), _Seen(self))
+        self.track(self.changes)
+        self._tracked = (Tracked(_Names(self), self.renamed), Tracked(_Seen(self), self.changes))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,8 +71,9 @@ class KeyTable:
         keys = self._by_table(columns, size) if small else self._by_sorting(columns)
         count = int(np.count_nonzero(keys == _REFUSED))
         self.refused += count
-        self.changes.touch(keys)
-        self.seen[keys if count == 0 else keys[keys >= 0]] = now
+        known = keys if count == 0 else keys[keys >= 0]
+        self.touch(known)
+        self.seen[known] = now
         return keys
 
     def _by_table(self, columns: list[tuple[tuple[str, ...], Any]], size: int) -> Ints:
@@ -105,26 +108,19 @@ class KeyTable:
             return known
         if len(self._index) >= self.cap:
             return _REFUSED
-        row = self._free[-1] if self._free else len(self.names)
+        row = self._free.pop() if self._free else len(self.names)
+        self.touch(np.array([row]))
         self.renamed.touch(np.array([row]))
-        if self._free:
-            self.names[self._free.pop()] = name
-        else:
-            self.names.append(name)
-            self._make_room()
+        self.grow(row + 1)
+        self.names[row] = name
         self._index[name] = row
         return row
-
-    def _make_room(self) -> None:
-        if len(self.names) > len(self.seen):
-            more = max(16, len(self.seen), len(self.names) - len(self.seen))
-            self.seen = np.concatenate([self.seen, np.zeros(more, np.int64)])
 
     def row(self, name: Name, now: int) -> int:
         """Row of state of a key seen now, a new one if need be; -1 if refused."""
         row = self._add(name)
         if row >= 0:
-            self.changes.touch(np.array([row]))
+            self.touch(np.array([row]))
             self.seen[row] = max(now, int(self.seen[row]))
         return row
 
@@ -134,12 +130,46 @@ class KeyTable:
         rows = np.flatnonzero(seen < before)
         return rows[[self.names[row] is not None for row in rows.tolist()]] if len(rows) else rows
 
+    @property
+    def series(self) -> int:
+        return len(self.names)
+
+    @property
+    def bytes_a_series(self) -> int:
+        return self.seen.itemsize
+
+    def grow(self, size: int) -> None:
+        self.names += [None] * (size - len(self.names))
+        if size > len(self.seen):
+            self.seen = np.concatenate([self.seen, np.zeros(max(16, size, len(self.seen)), np.int64)])
+
+    def rows(self, names: Iterable[Name]) -> Ints:
+        """Rows of those of these series that are known, ascending."""
+        return np.sort(np.array([self._index[name] for name in names if name in self._index], np.int64))
+
+    def room(self, names: Sequence[Name]) -> Ints:
+        """The row that each of these series has or would get, new ones in order of the names; `merge` gives them.
+
+        Raises:
+            ValueError: there would be more series than `cap`.
+        """
+        new = [name for name in names if name not in self._index]
+        if len(self._index) + len(new) > self.cap:
+            raise ValueError(
+                f"{'/'.join(self.by)}: {len(new)} series more than the {len(self._index)} there are would be more than "
+                f"`series` = {self.cap} allows; raise it, or take fewer series"
+            )
+        more = range(len(self.names), len(self.names) + max(0, len(new) - len(self._free)))
+        given = dict(zip(new, sorted([*self._free, *more][-len(new) :]), strict=True)) if new else {}
+        return np.array([self._index.get(name, given.get(name, -1)) for name in names], np.int64)
+
     def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
+        self.touch(rows)
         self.renamed.touch(rows)
         self.names = list(self.names)  # whoever holds the list of before still reads the right names there
         for row in rows.tolist():
-            name = self.names[row]
+            name = self.names[row] if row < len(self.names) else None
             if name is not None:
                 del self._index[name]
                 self.names[row] = None
@@ -157,9 +187,8 @@ class KeyTable:
         return {"refused": self.refused, "evicted": self.evicted, "series": len(self._index)}
 
     def tracked(self) -> tuple[Tracked, Tracked]:
-        """What it remembers, by series: the names, and when each was seen; the names are restored first."""
-        names, seen = self._saved
-        return Tracked(names, self.renamed), Tracked(seen, self.changes)
+        """Its names, which change rarely, and when each was seen, to be saved apart; the names are restored first."""
+        return self._tracked
 
     def snapshot(self) -> State:
         return {
@@ -167,14 +196,33 @@ class KeyTable:
             "seen": self.seen[: len(self.names)].copy(),
             "free": list(self._free),
             "refused": self.refused,
+            "evicted": self.evicted,
         }
 
     def restore(self, state: State) -> None:
         self.names = [tuple(name) if name is not None else None for name in state["names"]]
         self.seen = np.array(state["seen"], np.int64)
         self._free = [int(row) for row in state["free"]]
-        self.refused = int(state["refused"])
+        self.refused, self.evicted = int(state["refused"]), int(state.get("evicted", 0))
         self._index = {name: row for row, name in enumerate(self.names) if name is not None}
+        self._columns = ()
+        if self.seen.shape != (len(self.names),) or len(self._index) + len(self._free) != len(self.names):
+            raise ValueError(f"{'/'.join(self.by)}: names, times and free rows of its series do not fit each other")
+
+    def extract(self, keys: Ints) -> State:
+        names = (self.names[key] for key in keys.tolist())
+        return {"names": [list(name) if name is not None else None for name in names], "seen": self.seen[keys]}
+
+    def merge(self, keys: Ints, state: State) -> None:
+        self.touch(keys)
+        self.renamed.touch(keys)
+        known = len(self.names)
+        self.grow(int(keys.max(initial=-1)) + 1)
+        for row, name in zip(keys.tolist(), state["names"], strict=True):
+            self.names[row] = tuple(name)
+            self._index[tuple(name)] = row
+        self.seen[keys] = state["seen"]
+        self._free = [r for r in (*self._free, *range(known, len(self.names))) if self.names[r] is None]
         self._columns = ()
 
 
@@ -197,7 +245,7 @@ class _Names(Stateful):
         names = [known[key] if key < len(known) else None for key in keys.tolist()]
         text = json.dumps(names, separators=(",", ":"))
         free = np.array(table._free, np.int64)
-        return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, "refused": table.refused}
+        return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, **table.stats()}
 
     def merge(self, keys: Ints, state: State) -> None:
         table = self._table
@@ -207,9 +255,7 @@ class _Names(Stateful):
             raise ValueError("names of series are nested") from error
         if not isinstance(names, list) or len(names) != len(keys):
             raise ValueError(f"{len(keys)} series have other names than that many")
-        missing = 1 + int(keys[-1]) - len(table.names) if len(keys) else 0
-        table.names += [None] * missing
-        table._make_room()
+        table.grow(1 + int(keys.max(initial=-1)))
         for key, name in zip(keys.tolist(), names, strict=True):
             if name is not None:
                 self._put(key, tuple(name))
@@ -238,6 +284,7 @@ class _Names(Stateful):
         ):
             raise ValueError("rows of state are free that have a series")
         self._table._free, self._table.refused = free, int(state["refused"])
+        self._table.evicted = int(state["evicted"])
 
 
 class _Seen(Stateful):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sensors.batch import Floats, Ints, Text
-
-State = dict[str, Any]
-"""What an operator remembers: names -> arrays, numbers, strings, lists and dicts of these (no objects)."""
 
 _ABOUT_KEY = ("series", "grid")  # what is in a memo about the series of the rows alone
 
@@ -127,24 +124,3 @@ def _joined(first: Text, more: Text) -> Text:
     if first.words != words[: len(first.words)]:
         raise AssertionError("a text column has a word twice")
     return Text(words, np.concatenate([first.codes, places[more.codes]]))
-
-
-class Operator(Protocol):
-    """A step of the engine: rows in, rows out, state inside. Windows and detectors are operators.
-
-    Dataclass fields are configuration, state starts in `__post_init__`. `process` is pure but for its own state:
-    no I/O, no clock, no randomness, and however the stream is cut, the same rows come out. The state has the key
-    as first axis and grows when a key beyond its length appears.
-    """
-
-    def process(self, rows: Rows) -> Rows:
-        """The results that `rows` complete, ordered by `at`."""
-
-    def snapshot(self) -> State:
-        """All that it remembers, to go on from exactly here."""
-
-    def restore(self, state: State) -> None:
-        """Go on from `state`, taken from an operator of the same configuration."""
-
-    def evict(self, keys: Ints) -> None:
-        """Clear the state of these keys; their rows of state may be given to other series."""

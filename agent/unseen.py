@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from sensors.batch import Batch
 
 
+class Part(Protocol):
+    """Something that reads columns of a step or source."""
+
+    on: str
+
+    def inputs(self) -> tuple[str, ...]: ...
+
+
 class Unseen:
     """Looks at batches until every column was seen once; from then on it costs nothing.
 
     Args:
-        parts: windows, detectors and rules by name; those that read readings and name their `inputs` are looked at.
+        parts: windows, detectors and rules by name; the `inputs` of those that read readings are awaited.
         sources: names of the sources.
     """
 
-    def __init__(self, parts: Mapping[str, Any], sources: Collection[str]) -> None:
+    def __init__(self, parts: Mapping[str, Part], sources: Collection[str]) -> None:
         self._awaited: dict[str, dict[str, list[str]]] = {}  # source, "" = any -> column -> names of the parts
         self._there: dict[str, dict[str, None]] = {}  # source, "" = any -> columns that came
         for name, part in parts.items():
-            if (part.on == "" or part.on in sources) and hasattr(part, "inputs"):
+            if part.on == "" or part.on in sources:
                 columns = self._awaited.setdefault(part.on, {})
                 for column in part.inputs():
                     columns.setdefault(column, []).append(name)

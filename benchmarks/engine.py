@@ -96,6 +96,6 @@ def main(argv: list[str]) -> int:
             emit("engine", f"samples_per_second.{series}_series.batch_{size}", size / took, "1/s")
             if size == 1:
                 emit("engine", f"call.{series}_series.batch_1", took * 1e6, "us")
-        parts = (tested.steps["mean"].bytes_a_series, tested.steps["kl"].bytes_a_series)  # type: ignore[attr-defined]
+        parts = (tested.steps["mean"].bytes_a_series, tested.steps["kl"].bytes_a_series)
         emit("engine", f"bytes_per_series.{series}_series", sum(parts), "B", mean=parts[0], kl=parts[1])
     return 0

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from agent.alerts import Identity
 from agent.components import ConfigError, Registry, build
-from agent.engine import Engine, Step
+from agent.core.operator import Operator
+from agent.engine import Engine
 from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
 from agent.rows import Rows
@@ -302,7 +303,7 @@ def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
     """What the table `[detector.NAME]` of a configuration says, with the windows and detectors that it reads."""
     tables = _tables(args)
     known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
-    steps: dict[str, Step] = {}
+    steps: dict[str, Operator] = {}
     name = args.detector
     if name not in tables.get("detector", {}):
         raise ValueError(f"{args.config}: no detector {name}; there are: {', '.join(tables.get('detector', {}))}")

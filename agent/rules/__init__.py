@@ -148,6 +148,10 @@ class Rule(Stateful, ABC):
         """Columns it needs."""
         return (self.metric,) if self.metric else ()
 
+    def snapshot(self) -> State:
+        self.grow(self.series)  # what only some series have made use of is as long as the rest
+        return super().snapshot()
+
     def stats(self) -> dict[str, int]:
         """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +139,7 @@ def _saved(last: Rows) -> State:
         "end": last.end.copy(),
         "values": {name: column.copy() for name, column in last.values.items()},
         "texts": {name: text.tolist() for name, text in last.texts.items()},
-        "lists": {name: [list(value) for value in column] for name, column in last.lists.items()},
+        "lists": {name: list(map(_listed, column)) for name, column in last.lists.items()},
     }
 
 
@@ -152,7 +152,7 @@ def _loaded(state: State) -> Rows:
         key, start, end, np.full(len(key), -1),
         {name: np.array(column, np.float64) for name, column in state["values"].items()}, 0,
         {name: _text(words) for name, words in state["texts"].items()},
-        {name: [tuple(value) for value in column] for name, column in state["lists"].items()},
+        {name: list(map(_tupled, column)) for name, column in state["lists"].items()},
     )  # fmt: skip
 
 
@@ -160,3 +160,11 @@ def _text(strings: list[str | None]) -> Text:
     words: dict[str, int] = {}
     codes = [-1 if word is None else words.setdefault(word, len(words)) for word in strings]
     return Text(tuple(words), np.array(codes, np.int32))
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -11,11 +11,8 @@ from agent.keys import Name
 from agent.rules import Rule, Transition
 from sensors.units import SECOND
 
-_PLAIN = ("threshold", "count")
-"""Types of rule that tell the very number that a detector gives; others tell what they make of it."""
 
-
-def label(name: str, rule: Rule, signal: str = "", step: object = None) -> Label:
+def label(name: str, rule: Rule, signal: str = "", step: Operator | None = None) -> Label:
     """What is the same in all alerts of a rule.
 
     Args:
@@ -24,9 +21,9 @@ def label(name: str, rule: Rule, signal: str = "", step: object = None) -> Label
         signal: the quantity its window or detector is about, unless the rule names one itself.
         step: the window or detector whose rows it judges; what its columns mean, it says in `explains`.
     """
-    detector = step if isinstance(step, Operator) and step.explains else None
+    detector = step if step is not None and step.explains else None
     watched = detector.watched() if detector is not None else ()
-    finding = detector.explains.get(rule.metric) if detector is not None and rule.type in _PLAIN else None
+    finding = detector.explains.get(rule.metric) if detector is not None and rule.tells_metric else None
     return Label(
         rule=name,
         kind=rule.type,
@@ -38,8 +35,8 @@ def label(name: str, rule: Rule, signal: str = "", step: object = None) -> Label
         clear_limit=rule.clear_limit,
         limit=rule.limit,
         severity=rule.severity,
-        every=int(getattr(rule, "every", 0)),
-        payload=getattr(rule, "payload", "event"),
+        every=int(rule.every),
+        payload=rule.payload,
         finding=finding,
         watched=watched,
         subject=rule.signal or _subject(finding, watched, signal),

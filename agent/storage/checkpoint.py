@@ -168,6 +168,7 @@ class Saving:
 
     def __init__(self, store: CheckpointStore, parts: Parts, document: Any) -> None:
         self._store = store
+        self._writer: SegmentWriter | None = None
         self._image = Image(parts, document, store._live, store._worn)
         known = {
             name for name, (part, _) in parts.items() if name in store._live and store._live[name].part is part
@@ -185,18 +186,25 @@ class Saving:
         Raises:
             OSError: the disk is full or does not allow it; the checkpoint before still counts.
         """
-        store, writer = self._store, None
+        store = self._store
         try:
-            writer = await store._run(SegmentWriter, store.folder, store._number + 1)
+            writer = await store._run(self._open)
             common = await store._run(_write, writer, self._image.common)
             await self._copy(writer)
             return await store._run(store._finish, writer, common, self._live)
         except BaseException:
             self.abandon()
-            if writer is not None:  # the thread gets to it after what it is writing, also if this was cancelled
-                store._ending = store._run(writer.abandon)
-                await asyncio.shield(store._ending)
+            store._ending = store._run(self._close)  # after what the thread is at, also if this was cancelled
+            await asyncio.shield(store._ending)
             raise
+
+    def _open(self) -> SegmentWriter:
+        self._writer = SegmentWriter(self._store.folder, self._store._number + 1)
+        return self._writer
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.abandon()
 
     def abandon(self) -> None:
         """It shall not be: what changed is saved the next time."""

@@ -29,6 +29,7 @@ class Window(Operator):
         by: what makes a series.
     """
 
+    kind = "window"
     remembers: ClassVar[Mapping[str, str]] = {"": "_flat", "horizon": "horizon", "samples": "samples"}
 
     metric: str = ""

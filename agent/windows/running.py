@@ -35,6 +35,7 @@ class Running(Operator):
         by: what makes a series.
     """
 
+    kind = "window"
     remembers: ClassVar = {"window": "_window", "collected": "_collected"}
     shared: ClassVar = {"dropped": ("_dropped", max)}
 

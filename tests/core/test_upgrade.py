@@ -5,7 +5,9 @@
 """
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from agent import settings
 from agent.alerts import Identity
 from agent.components import Registry, build
 from agent.compose import compose
+from agent.core.series import Stateful
 from agent.engine import Engine
 from agent.fingerprints import fingerprints
 from agent.runtime.app import App
@@ -186,14 +189,12 @@ def test_each_other_kind_is_restored(kind, type_, table):
     assert engine.restore(engine.snapshot()) == {}
 
 
-class Part:
+@dataclass
+class Part(Stateful):
     """A step or rule inside which there may be another."""
 
-    def __init__(self, *inner):
-        self.inner = list(inner)
-
-    def restore(self, state):
-        pass
+    remembers: ClassVar = {"inner": "inner"}
+    inner: tuple = ()
 
 
 def test_a_raised_version_changes_the_print_of_a_step_and_of_steps_on_it_but_of_no_rule_on_it():
@@ -205,6 +206,6 @@ def test_a_raised_version_changes_the_print_of_a_step_and_of_steps_on_it_but_of_
     def prints(part):
         return fingerprints(tables, {"d": part, "on_d": Part()}, {"rule": Part()})
 
-    before, after, inside = prints(Part()), prints(Raised()), prints(Part((Raised(), Part())))
+    before, after, inside = prints(Part()), prints(Raised()), prints(Part((Part((Raised(),)), Part())))
     for other in (after, inside):
         assert {name for name in tables if before[name] != other[name]} == {"d", "on_d"}

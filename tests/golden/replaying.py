@@ -112,6 +112,8 @@ def plain(value: Any) -> Any:
         return [plain(getattr(value, item.name)) for item in dataclasses.fields(value)]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value

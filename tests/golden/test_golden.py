@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from itertools import islice
 
 import numpy as np
@@ -14,7 +15,9 @@ from tests.golden.replaying import HERE, RECORDINGS, parts_of, plain, processor,
 
 
 def lines_of(name):
-    return gzip.decompress((HERE / f"{name}.alerts.jsonl.gz").read_bytes()).splitlines()
+    """The alerts of then. A zero had a sign then, where a sensor gave it one; since then no zero in the engine has."""
+    lines = gzip.decompress((HERE / f"{name}.alerts.jsonl.gz").read_bytes()).splitlines()
+    return [re.sub(rb"(?<=[\[,:])-0\.0(?=[\],}])", b"0.0", line) for line in lines]
 
 
 def results_of(name):

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from agent.alerts import Alert, Change, Identity, Message
 from agent.cloudevents import encode_alert
+from agent.core.operator import Operator
 from agent.engine import Decisions, Engine
 from agent.ops.alert_lines import AlertLine, LinePrinter, ago, alert_lines, clock, duration, json_lines
 from agent.ops.live_view import LiveView
 from agent.ops.observers import Observation
-from agent.rules import Verdict
+from agent.rules import Rule, Verdict
 from sensors.batch import Batch
 
 SECOND = 10**9
@@ -25,18 +26,19 @@ NOON = 1_700_000_000 * SECOND
 
 
 @dataclasses.dataclass
-class Double:
+class Double(Operator):
     """A step: twice the reading."""
 
     on: str = ""
     by: tuple[str, ...] = ("machine",)
+    metric: str = "t"
 
     def process(self, rows):
         return dataclasses.replace(rows, values={"mean": rows.values["t"] * 2})
 
 
 @dataclasses.dataclass
-class Hot:
+class Hot(Rule):
     """A raw rule: doubled readings of 90 and more."""
 
     on: str = "double"

@@ -200,6 +200,13 @@ OTHERS = {
 }  # fmt: skip
 
 
+OTHERS["a rule whose condition raises"] = (
+    OTHERS["a rule without its condition"][0] + "    @property\n    def raise_limit(self): return self.gone\n",
+    '[rule.s]\ntype = "mine"\n',
+    f"rule.s: {MINE} raise_limit failed: AttributeError: 'Mine' object has no attribute 'gone' (parts.py, line ",
+)
+
+
 @pytest.mark.parametrize("case", OTHERS)
 def test_so_it_is_for_the_other_kinds(case: str, check) -> None:
     parts, tables, sentence = OTHERS[case]

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.files import TextFile
+from agent.core.series import State
 from agent.detectors.histograms.windowed import LARGEST, measurable
 from agent.detectors.waves.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.waves.sine import follow
-from agent.rows import State
 from sensors.batch import Floats, Ints
 
 BLOCK = 1 << 16
