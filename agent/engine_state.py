@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
 from agent.core.operator import Operator
-from agent.core.series import State, Stateful
+from agent.core.series import State, Stateful, Tracked
 from agent.incidents import Desk
 from agent.keys import KeyTable, Name
 from agent.rules import Rule
@@ -18,6 +20,21 @@ UNFIT = (KeyError, TypeError, ValueError, OverflowError)
 
 
 By = tuple[str, ...]
+
+
+class SavedParts(Protocol):
+    """State that was saved part by part."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of the parts in it."""
+
+    def restore(self, name: str, tracked: Tracked, most: int = ...) -> None:
+        """Bring a part that is as new to where it was; it may have `most` rows of state.
+
+        Raises:
+            Exception: one of `UNFIT`; it is of another configuration, or damaged.
+        """
 
 
 class EngineState:
@@ -81,15 +98,58 @@ class EngineState:
             by = {name: self._table_of[name].by for name in made}
             return {name: of(part, by[name]) for name, part in made.items() if by[name] in wanted}
 
+        return self.common() | {
+            "tables": [{"by": list(by), "keys": of(self.tables[by], by)} for by in self.tables if by in wanted],
+            "steps": parts(self.steps),
+            "rules": parts(self.rules),
+        }
+
+    def common(self) -> State:
+        """What is remembered but not by series; plain JSON."""
         return {
             "now": self.now,
             "steps_total": self._steps_total,
             "swept": self._swept,
             "desk": self.desk.snapshot(),
-            "tables": [{"by": list(by), "keys": of(self.tables[by], by)} for by in self.tables if by in wanted],
-            "steps": parts(self.steps),
-            "rules": parts(self.rules),
         }
+
+    def tracked(self) -> dict[str, Tracked]:
+        """What is remembered by series, to be saved as far as it changes: key tables and parts, by name."""
+        found: dict[str, Tracked] = {}
+        for by, table in self.tables.items():
+            found[_named("names", by)], found[_named("seen", by)] = table.tracked()
+        for name in (*self.steps, *self.rules):
+            found[self._saved_name(name)] = Tracked(self._part(name), self._table_of[name].changes)
+        return found
+
+    def _saved_name(self, name: str) -> str:
+        return f"{'step' if name in self.steps else 'rule'}.{name}"
+
+    def resume(self, common: State, saved: SavedParts, only: Mapping[str, bool] | None = None) -> dict[str, str]:
+        """Go on, as new, from what `common` and `tracked` gave when they were saved; else as `restore`."""
+        self._restore_clock(common)
+        for by, table in self.tables.items():
+            if _named("names", by) in saved.names:
+                names, seen = table.tracked()
+                saved.restore(_named("names", by), names)
+                saved.restore(_named("seen", by), seen, len(table))
+        unfit: dict[str, str] = {}
+        for name in (*self.steps, *self.rules):
+            kept, table = self._saved_name(name), self._table_of[name]
+            if kept in saved.names and (only is None or only.get(name, False)):
+                part = self._part(name)
+                fresh = part.snapshot()
+                try:  # arrays may be longer than there are series
+                    saved.restore(kept, Tracked(part, table.changes), 2 * len(table) + 1024)
+                except UNFIT as error:
+                    unfit[name] = repr(error)
+                    part.restore(fresh)  # one that fails half-way must not be left half restored
+        self.desk.restore(common["desk"])
+        return unfit
+
+    def _restore_clock(self, state: State) -> None:
+        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
+        self._swept = int(state["swept"])
 
     def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
         """Go on from `state`. A part that its saved state does not fit stays as it is, the others go on.
@@ -104,8 +164,7 @@ class EngineState:
         Raises:
             KeyError, TypeError, ValueError: what is not of one part does not fit; the engine is of no use then.
         """
-        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
-        self._swept = int(state["swept"])
+        self._restore_clock(state)
         for saved in state["tables"]:
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:
@@ -188,3 +247,8 @@ class EngineState:
         lives = [rule.life for name, rule in self.rules.items() if self._table_of[name] is table]
         firing = [life.firing() for life in lives if life is not None]
         return np.concatenate(firing) if firing else np.zeros(0, np.int64)
+
+
+def _named(what: str, by: By) -> str:
+    """Name of what a key table remembers."""
+    return f"{what} {json.dumps(by)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.series import Changes, State, Stateful
+from agent.core.series import Changes, State, Stateful, Tracked
 from sensors.batch import Batch, Ints
 
 Name = tuple[str, ...]
@@ -33,6 +34,7 @@ class KeyTable(Stateful):
         cap: most series kept; rows of further series are refused and counted in `refused`.
         evicted: series whose rows were freed.
         changes: which series change, of all parts of the grouping.
+        renamed: which rows of state get a name or lose theirs.
         names: key of each row of state; None where the row is free again.
         seen: `(len(names),)` engine time at which each key was last seen, ns.
     """
@@ -43,6 +45,7 @@ class KeyTable(Stateful):
     refused: int = 0
     evicted: int = 0
     changes: Changes = field(default_factory=Changes)
+    renamed: Changes = field(default_factory=Changes)
     seen: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     _index: dict[Name, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
@@ -51,6 +54,7 @@ class KeyTable(Stateful):
 
     def __post_init__(self) -> None:
         self.track(self.changes)
+        self._tracked = (Tracked(_Names(self), self.renamed), Tracked(_Seen(self), self.changes))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -106,6 +110,7 @@ class KeyTable(Stateful):
             return _REFUSED
         row = self._free.pop() if self._free else len(self.names)
         self.touch(np.array([row]))
+        self.renamed.touch(np.array([row]))
         self.grow(row + 1)
         self.names[row] = name
         self._index[name] = row
@@ -161,6 +166,7 @@ class KeyTable(Stateful):
     def evict(self, rows: Ints) -> None:
         """Free these rows; other series may get them."""
         self.touch(rows)
+        self.renamed.touch(rows)
         self.names = list(self.names)  # whoever holds the list of before still reads the right names there
         for row in rows.tolist():
             name = self.names[row] if row < len(self.names) else None
@@ -179,6 +185,10 @@ class KeyTable(Stateful):
     def stats(self) -> dict[str, int]:
         """What it has counted, and how many series there are."""
         return {"refused": self.refused, "evicted": self.evicted, "series": len(self._index)}
+
+    def tracked(self) -> tuple[Tracked, Tracked]:
+        """Its names, which change rarely, and when each was seen, to be saved apart; the names are restored first."""
+        return self._tracked
 
     def snapshot(self) -> State:
         return {
@@ -205,6 +215,7 @@ class KeyTable(Stateful):
 
     def merge(self, keys: Ints, state: State) -> None:
         self.touch(keys)
+        self.renamed.touch(keys)
         known = len(self.names)
         self.grow(int(keys.max(initial=-1)) + 1)
         for row, name in zip(keys.tolist(), state["names"], strict=True):
@@ -213,6 +224,92 @@ class KeyTable(Stateful):
         self.seen[keys] = state["seen"]
         self._free = [r for r in (*self._free, *range(known, len(self.names))) if self.names[r] is None]
         self._columns = ()
+
+
+class _Names(Stateful):
+    """The names of a table, which change far more rarely than anything else."""
+
+    bytes_a_series = 128  # about
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+
+    @property
+    def series(self) -> int:
+        return len(self._table.names)
+
+    def extract(self, keys: Ints) -> State:
+        """As bytes of JSON, so that nobody has to walk over them."""
+        table = self._table
+        known = table.names
+        names = [known[key] if key < len(known) else None for key in keys.tolist()]
+        text = json.dumps(names, separators=(",", ":"))
+        free = np.array(table._free, np.int64)
+        return {"names": np.frombuffer(bytearray(text.encode()), np.uint8), "free": free, **table.stats()}
+
+    def merge(self, keys: Ints, state: State) -> None:
+        table = self._table
+        try:
+            names = json.loads(state["names"].tobytes())
+        except RecursionError as error:
+            raise ValueError("names of series are nested") from error
+        if not isinstance(names, list) or len(names) != len(keys):
+            raise ValueError(f"{len(keys)} series have other names than that many")
+        table.grow(1 + int(keys.max(initial=-1)))
+        for key, name in zip(keys.tolist(), names, strict=True):
+            if name is not None:
+                self._put(key, tuple(name))
+        table._columns = ()
+
+    def _put(self, key: int, name: Name) -> None:
+        table = self._table
+        if len(name) != len(table.by) or not all(isinstance(word, str) for word in name):
+            raise ValueError(f"the name of a series by {', '.join(table.by)} is {name!r}"[:200])
+        if table._index.setdefault(name, key) != key:
+            raise ValueError(f"two series have the name {name!r}"[:200])
+        table.names[key] = name
+
+    def evict(self, keys: Ints) -> None:
+        table = self._table
+        for key in keys[keys < len(table.names)].tolist():
+            name = table.names[key]
+            if name is not None:
+                del table._index[name]
+                table.names[key] = None
+
+    def restore_shared(self, state: State) -> None:
+        free = np.asarray(state["free"], np.int64).tolist()
+        if len(set(free)) != len(free) or any(
+            not 0 <= row < self.series or self._table.names[row] is not None for row in free
+        ):
+            raise ValueError("rows of state are free that have a series")
+        self._table._free, self._table.refused = free, int(state["refused"])
+        self._table.evicted = int(state["evicted"])
+
+
+class _Seen(Stateful):
+    """When each series of a table was seen last."""
+
+    bytes_a_series = 8
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+
+    @property
+    def series(self) -> int:
+        return len(self._table.names)
+
+    def extract(self, keys: Ints) -> State:
+        seen = np.zeros(len(keys), np.int64)
+        known = keys < self.series
+        seen[known] = self._table.seen[keys[known]]
+        return {"seen": seen}
+
+    def merge(self, keys: Ints, state: State) -> None:
+        self._table.seen[keys] = state["seen"]
+
+    def evict(self, keys: Ints) -> None:
+        """The row is seen anew when it gets a name."""
 
 
 def _words(batch: Batch, name: str) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:

@@ -13,8 +13,13 @@ KEPT = 5
 """Files of one name that are kept; the oldest goes first."""
 
 
-def move_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
+def move_aside(path: Path, companions: tuple[str, ...] = (), *, named: Path | None = None) -> Path:
     """Rename `path` to `NAME.corrupt-TIME`, and `path` + each suffix of `companions` with it.
+
+    Args:
+        path: a file or folder.
+        companions: suffixes.
+        named: what it shall be called, and where, before `.corrupt`; `path` itself as a rule.
 
     Returns:
         the new name.
@@ -24,13 +29,14 @@ def move_aside(path: Path, companions: tuple[str, ...] = ()) -> Path:
     """
     now = time.time_ns()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
-    target = path.with_name(f"{path.name}.corrupt-{stamp}.{now % 10**9:09d}Z")
+    name = named or path
+    target = name.with_name(f"{name.name}.corrupt-{stamp}.{now % 10**9:09d}Z")
     for suffix in ("", *companions):
         part = Path(f"{path}{suffix}")
         if part.exists():
             part.replace(f"{target}{suffix}")
     try:
-        _prune(path, target, companions)
+        _prune(name, target, companions)
     except OSError as error:
         log.warning("old files beside %s are kept: %s", path, error)
     return target

@@ -48,7 +48,15 @@ class AgentSettings(BaseModel):
     state: Path = Field(
         default_factory=lambda: Path(_state_directory()), description="Directory of outbox and check-point."
     )
-    checkpoint_every: Duration = Field(Duration("10s"), description="How often the engine's state is saved.")
+    checkpoint_every: Duration = Field(
+        Duration("10s"), description="How often what changed of the engine's state is saved, at most."
+    )
+    checkpoint_bytes_per_day: int = Field(
+        2_000_000_000,
+        ge=1_000_000,
+        description="What saving it may write a day, as flash wears: the larger a save, the longer the next waits. "
+        "A crash repeats what was read since the last one.",
+    )
     tick: Duration = Field(Duration("1s"), description="How often the clock moves on where nothing is read.")
     ahead: Duration | None = Field(
         Duration("1h"),

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "skab": "benchmarks.skab",
     "detectors": "benchmarks.detectors",
     "outbox": "benchmarks.outbox",
+    "checkpoint": "benchmarks.checkpoint",
     "chaos": "benchmarks.chaos",
 }
 

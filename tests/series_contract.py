@@ -116,6 +116,32 @@ def check_touched(
     _watched(part, series, [], lambda: part.finish(batches[-1].now))
 
 
+def check_saved(make: Make, batches: Sequence[Rows], at: int, results: Callable[[Any], Pairs] = of_rows) -> None:
+    """Saved after each of `at` batches, but only the series touched since, all goes on as where it came from.
+
+    Args:
+        make: a new part.
+        batches: the stream.
+        at: how many come before.
+        results: of a call.
+    """
+    part, other, changes = make(), make(), Changes()
+    part.track(changes)
+    for rows in batches[:at]:
+        changes.touch(rows.key)
+        results(part.process(rows))
+        keys = changes.take()
+        keys = keys[keys < part.series]
+        if len(keys):
+            other.evict(keys)
+            other.merge(keys, part.extract(keys))
+    other.restore_shared(part.extract(np.zeros(0, np.int64)))
+    expected = _run(part, batches[at:], results) + results(part.finish(batches[-1].now))
+    assert _run(other, batches[at:], results) + results(other.finish(batches[-1].now)) == expected
+    rows = np.arange(max(part.series, other.series))
+    np.testing.assert_equal(other.extract(rows), part.extract(rows))
+
+
 def by_series(part: Stateful, state: State) -> State:
     """What is of the series alone in an extract: without what all share, such as a counter or a common horizon."""
     kept = {name: value for name, value in state.items() if name not in part.shared}

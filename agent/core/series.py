@@ -6,7 +6,7 @@ State is a tree. Its leaves hold the memory: `SeriesState` (arrays whose first a
 
 * `snapshot` and `restore`: all of it, to go on from exactly here;
 * `extract` and `merge`: some series, out of one operator and into another of the same configuration, which then goes
-  on with them as if it had seen them from the start. A reload, a checkpoint by blocks of series and a hand-over of a
+  on with them as if it had seen them from the start. A reload, a checkpoint of what changed and a hand-over of a
   partition are nothing but this;
 * `evict`: these series are new again, their rows may be given to others.
 
@@ -33,15 +33,13 @@ State = dict[str, Any]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-BLOCK = 1024
-"""Series that are saved together."""
-
 
 class Changes:
-    """Which blocks of series have changed since somebody last asked, and who must see one before it does.
+    """Which series have changed since somebody last asked, and who must see one before it does.
 
     Attributes:
-        before: called with the numbers of blocks that are about to change, while a snapshot is being copied.
+        before: called with the series that are about to change, while a snapshot is being copied; a series may be
+            among them more than once.
     """
 
     def __init__(self) -> None:
@@ -50,23 +48,25 @@ class Changes:
 
     def touch(self, keys: Ints) -> None:
         """These series change next, `(k,)`; negative keys are passed over."""
-        blocks = keys // BLOCK
-        if len(blocks) == 0:
-            return
-        if len(blocks) > 1:
-            blocks = np.flatnonzero(np.bincount(blocks[blocks >= 0]))
-            if len(blocks) == 0:
-                return
-        elif blocks[0] < 0:
+        if len(keys) > 1 and int(keys.min()) < 0:
+            keys = keys[keys >= 0]
+        if len(keys) == 0 or int(keys[0]) < 0:
             return
         if self.before is not None:
-            self.before(blocks)
-        if int(blocks[-1]) >= len(self._changed):
-            self._changed = np.append(self._changed, np.zeros(int(blocks[-1]) + 1, np.bool_))
-        self._changed[blocks] = True
+            self.before(keys)
+        self.mark(keys)
+
+    def mark(self, keys: Ints) -> None:
+        """Count these series, none negative, as changed, though nothing changes now."""
+        if len(keys) == 0:
+            return
+        highest = int(keys[0]) if len(keys) == 1 else int(keys.max())
+        if highest >= len(self._changed):
+            self._changed = np.append(self._changed, np.zeros(highest + 1, np.bool_))
+        self._changed[keys] = True
 
     def take(self) -> Ints:
-        """Numbers of the blocks changed since this was asked last, ascending."""
+        """The series changed since this was asked last, ascending."""
         changed = np.flatnonzero(self._changed)
         self._changed[changed] = False
         return changed
@@ -168,6 +168,15 @@ class Stateful:
             setattr(self, attribute, type(mine)(combine(mine, state[name])))
         self._distribute(state, lambda child, part: child.merge(keys, part))
 
+    def restore_shared(self, state: State) -> None:
+        """Set what all series share to what it was when `state` was taken, and nothing else.
+
+        Where the series come from several states (each `merge` combines what they share), this comes last.
+        """
+        for name, (attribute, _) in self.shared.items():
+            setattr(self, attribute, type(getattr(self, attribute))(state[name]))
+        self._distribute(state, lambda child, part: child.restore_shared(part))
+
     def versions(self) -> dict[str, int]:
         """Class name -> `state_version`, of it and of all below it, where it is not 1."""
         found = {type(self).__name__: self.state_version} if self.state_version != 1 else {}
@@ -202,6 +211,13 @@ class Field(NamedTuple):
     dtype: Any
     neutral: Any = 0
     shape: tuple[int, ...] = ()
+
+
+class Tracked(NamedTuple):
+    """A part and who knows which series of it changed; parts with the same keys share a `Changes`."""
+
+    part: Stateful
+    changes: Changes
 
 
 class SeriesState(Stateful):

@@ -19,13 +19,14 @@ from agent.ops.memory import collect_young
 from agent.ops.observers import Observation, Observers
 from agent.ops.systemd import Progress
 from agent.outbox import Outbox
-from agent.runtime.checkpointer import Checkpointer, CheckpointFile
+from agent.runtime.checkpointer import Checkpointer
 from agent.runtime.data_watch import DataWatch
 from agent.runtime.host_clock import HostClock
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.self_monitor import SelfMonitor
 from agent.runtime.source_loop import SourceLoop, noted_step
+from agent.runtime.state_store import StateDirectory
 from sensors.batch import Batch
 from sensors.source import Source
 
@@ -60,8 +61,8 @@ class App:
         self._commands: dict[str, Source] = {}
         journal = IncidentJournal(parts.fingerprints)
         self.publisher = Publisher(self.outbox, parts.identity, journal, parts.sources, self._agent.metrics)
-        store = CheckpointFile(self._agent.state / "engine.checkpoint")
-        self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store)
+        store, budget = StateDirectory(self._agent.state), self._agent.checkpoint_bytes_per_day
+        self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store, budget)
         self._own_time = any(source.keeps_time for source in parts.sources.values())
         self._data_watch = DataWatch(parts, self.engine, self.stats)
 

@@ -4,6 +4,9 @@ The order is what makes it right. A state that is saved covers alerts that were 
 outbox first. What is covered is then removed from the incident journal, and sources are told that they need not keep
 it; so the state is safe before that. While alerts are in memory only, nothing is saved: after a crash they are
 decided again.
+
+Saves are as far apart as the flash wants it: what one has written is paid off, out of the bytes a day that may be
+written, before the next begins. What cannot be read again, such as commands, may be an hour ahead of that.
 """
 
 from __future__ import annotations
@@ -11,95 +14,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from agent import checkpoint
 from agent.compose import Parts
 from agent.engine import Engine
 from agent.outbox import Outbox
 from agent.runtime.incident_journal import UNFIT, IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.source_loop import positions
+from agent.runtime.state_store import SavedState, Saving, StateStore
+from agent.runtime.write_budget import WriteBudget
 from sensors.source import Positioned
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SavedState:
-    """What was saved, as far as it is known: it may be damaged, or of another version.
-
-    Attributes:
-        engine: its snapshot.
-        fingerprints: of each part's configuration; a state fits only where it is the same.
-        positions: where the sources stood, by name.
-    """
-
-    engine: Any
-    fingerprints: Any
-    positions: Any
-
-    def check(self) -> None:
-        """Raise TypeError where there is no name for what should have one."""
-        for part in (self.engine, self.fingerprints, self.positions):
-            if not isinstance(part, Mapping):
-                raise TypeError(f"no state of an agent: {part!r:.60}")
-
-    @property
-    def sequence(self) -> int:
-        """Number of the last alert that it knows."""
-        return int(self.engine["desk"]["sequence"])
-
-
-class StateStore(Protocol):
-    """Where the state outlasts the process."""
-
-    def begin(
-        self, engine: Engine, fingerprints: Mapping[str, str], positions: Mapping[str, Mapping[str, Any]]
-    ) -> Callable[[], Awaitable[None]]:
-        """Take the state as it is now, between two batches. What is returned writes it, and returns when it is safe.
-
-        Raises:
-            OSError: from what is returned: it could not be written; the state saved before is still whole.
-        """
-
-    def load(self) -> SavedState | None:
-        """The state saved last; None if there is none, or it is damaged and was put aside."""
-
-    def quarantine(self, reason: str) -> None:
-        """Put aside what was loaded, since nothing can be made of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointFile:
-    """A store that writes the state whole, to one file."""
-
-    path: Path
-
-    def begin(
-        self, engine: Engine, fingerprints: Mapping[str, str], positions: Mapping[str, Mapping[str, Any]]
-    ) -> Callable[[], Awaitable[None]]:
-        """Copy the state."""
-        state = {"engine": engine.snapshot(), "prints": fingerprints, "positions": positions}
-        content = checkpoint.snapshot(state)
-        return lambda: asyncio.to_thread(checkpoint.save, self.path, content)
-
-    def load(self) -> SavedState | None:
-        """Read it whole."""
-        state = checkpoint.load(self.path)
-        if state is None:
-            return None
-        if not isinstance(state, Mapping):
-            self.quarantine("it is no state of an agent")
-            return None
-        return SavedState(state.get("engine"), state.get("prints"), state.get("positions"))
-
-    def quarantine(self, reason: str) -> None:
-        """Rename it."""
-        checkpoint.put_aside(self.path, reason)
 
 
 class Checkpointer:
@@ -112,6 +40,7 @@ class Checkpointer:
         outbox: says whether appended means safe, and keeps the incident journal.
         journal: of the incidents.
         store: where the state goes.
+        bytes_per_day: that may be written.
 
     Attributes:
         engine: as above; after `resume` it may be a fresh one.
@@ -127,23 +56,25 @@ class Checkpointer:
         outbox: Outbox,
         journal: IncidentJournal,
         store: StateStore,
+        bytes_per_day: float = float("inf"),
     ) -> None:
         self.engine = engine
         self.replayed: set[str] = set()
         self.failing = ""
         self._parts, self._publisher, self._outbox, self._journal = parts, publisher, outbox, journal
-        self._store = store
+        self._store, self._budget = store, WriteBudget(bytes_per_day)
         self._one = asyncio.Lock()
         self._soon = asyncio.Event()
-        self._writing: set[asyncio.Future[None]] = set()
+        self._writing: set[asyncio.Future[int]] = set()
         self._placed: set[str] = set()  # sources whose position has been saved
 
     async def run(self, every_seconds: float) -> None:
-        """Save now and then, until cancelled."""
+        """Save now and then, until cancelled; `every_seconds` is the least pause."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every_seconds):
+                async with asyncio.timeout(max(every_seconds, self._budget.wait())):
                     await self._soon.wait()
+                    await asyncio.sleep(self._budget.wait(urgent=True))
             self._soon.clear()
             await self.save()
 
@@ -173,20 +104,26 @@ class Checkpointer:
         if self._in_memory_only():
             return
         where = positions(self._parts.sources)
-        write = self._store.begin(self.engine, self._parts.fingerprints, where)
+        try:
+            saving = self._store.begin(self.engine, self._parts.fingerprints, where)
+        except OSError as error:
+            self._failed(error)
+            return
         covered = self._journal.begin_save()
-        await self._publisher.settle()  # what the state has decided must be safe before the state is
+        try:
+            await self._publisher.settle()  # what the state has decided must be safe before the state is
+        except BaseException:
+            saving.abandon()
+            self._journal.not_saved(covered)
+            raise
         if self._in_memory_only():
+            saving.abandon()
             self._journal.not_saved(covered)
             return
-        writing = asyncio.ensure_future(write())
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
         try:
-            await asyncio.shield(writing)
+            await self._written(saving)
         except OSError as error:
-            log.error("checkpoint: %s; going on without it", error)
-            self.failing = f"checkpoint: {error}"
+            self._failed(error)
             self._journal.not_saved(covered)
             return
         self.failing = ""
@@ -198,6 +135,16 @@ class Checkpointer:
             source = self._parts.sources[name]
             if position and isinstance(source, Positioned):
                 await source.commit(position)
+
+    async def _written(self, saving: Saving) -> None:
+        writing = asyncio.ensure_future(saving.write())
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        self._budget.spend(await asyncio.shield(writing))
+
+    def _failed(self, error: OSError) -> None:
+        log.error("checkpoint: %s; going on without it", error)
+        self.failing = f"checkpoint: {error}"
 
     def _in_memory_only(self) -> bool:
         if self._outbox.failing:
@@ -226,11 +173,13 @@ class Checkpointer:
         """Go on from this state; the names of the parts it does not fit, though their configuration is the same."""
         state.check()
         same = {name: state.fingerprints.get(name) == mark for name, mark in self._parts.fingerprints.items()}
-        unfit = self.engine.restore(state.engine, only=same)
+        unfit = state.resume(self.engine, same)
         for name in (name for name, fits in same.items() if not fits):
             log.warning("%s is new or changed; it starts without memory", name)
         for name, why in unfit.items():
             log.warning("%s: what was saved of it does not fit (%s); it starts without memory", name, why)
+        for name in sorted(state.parts - same.keys()):
+            log.warning("%s: the checkpoint knows it, the configuration does not; the next save drops it", name)
         self._seek(state.positions)
         log.info("resumed from the checkpoint, after alert %d", state.sequence)
         return set(unfit)
@@ -238,7 +187,7 @@ class Checkpointer:
     def _salvage(self, state: SavedState) -> Mapping[str, Any]:
         """Of a state that cannot be gone on from, number and time: no id is given twice; and the positions."""
         with contextlib.suppress(*UNFIT):
-            self.engine.go_on(state.sequence, int(state.engine["now"]))
+            self.engine.go_on(state.sequence, int(state.common["now"]))
         return state.positions if isinstance(state.positions, Mapping) else {}
 
     def _seek(self, where: Mapping[str, Any]) -> None:

@@ -182,6 +182,24 @@ def series_go_on_exactly_elsewhere(subject: Subject) -> None:
         holds(there == here, f"series {to} (old key: new key) go on differently elsewhere (seed {seed})")
 
 
+def what_changed_is_enough_to_go_on(subject: Subject) -> None:
+    """Saved now and then, each time only the series touched since, as a checkpoint is."""
+    first, second = subject.halves(3)
+    made, other, changes = subject.make(), subject.make(), Changes()
+    made.track(changes)
+    for piece in cut(first, range(7, len(first), max(len(first) // 9, 1))):
+        changes.touch(piece.key)
+        made.process(piece)
+        keys = changes.take()
+        keys = keys[keys < made.series]
+        if len(keys):
+            other.evict(keys)
+            other.merge(keys, copy.deepcopy(made.extract(keys)))
+    other.restore_shared(made.extract(np.zeros(0, np.int64)))
+    same = subject.results(other, [second]) == subject.results(made, [second])
+    holds(same, "of the series that were touched all was saved, but restored from that it gives other results")
+
+
 def an_evicted_series_is_new_and_the_others_do_not_notice(subject: Subject) -> None:
     first, second = subject.halves()
     late = dataclasses.replace(second, start=second.start + 2 * 10**14, end=second.end + 2 * 10**14)
@@ -352,6 +370,7 @@ _ALL: tuple[Callable[[Subject], None], ...] = (
     a_snapshot_is_a_copy_of_plain_data,
     a_snapshot_is_all_series_extracted,
     series_go_on_exactly_elsewhere,
+    what_changed_is_enough_to_go_on,
     an_evicted_series_is_new_and_the_others_do_not_notice,
     what_changes_a_series_touches_it_first,
     a_column_that_does_not_come_breaks_nothing,

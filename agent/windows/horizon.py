@@ -138,6 +138,9 @@ class _Common(SeriesState):
         for name, array in self._checked(state).items():
             self.arrays[name][:] = array.max(initial=NEVER)  # one that had not begun was saved without an element
 
+    def restore_shared(self, state: State) -> None:
+        self.restore(state)
+
     def merge(self, keys: Ints, state: State) -> None:
         for name, array in self._checked(state).items():
             np.maximum(self.arrays[name], array, out=self.arrays[name])

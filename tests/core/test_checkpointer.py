@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from agent.compose import compose
-from agent.runtime.checkpointer import Checkpointer, CheckpointFile
+from agent.runtime.checkpointer import Checkpointer
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
+from agent.runtime.state_store import StateDirectory
+from agent.runtime.write_budget import WriteBudget
 from agent.settings import Settings
 from sensors.batch import Batch
 from sensors.source import Positioned
+from tests.storage import single_file
+from tests.storage.rewrite import rewrite
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -47,28 +51,40 @@ class MemoryStore:
     """Keeps the state last written; writes when it is let."""
 
     def __init__(self):
-        self.events, self.write, self.error = [], threading.Event(), None
+        self.events, self.write, self.error, self.size = [], threading.Event(), None, 100
         self.write.set()
         self.state = None
 
     def begin(self, engine, fingerprints, positions):
         self.events.append("begin")
-        sequence = engine.desk.sequence
-
-        def write():
-            assert self.write.wait(5)
-            if self.error:
-                raise self.error
-            self.state = sequence
-            self.events.append("written")
-
-        return lambda: asyncio.to_thread(write)
+        return MemorySaving(self, engine.desk.sequence)
 
     def load(self):
         return None
 
     def quarantine(self, reason):
         self.events.append(reason)
+
+
+class MemorySaving:
+    """One save of it."""
+
+    def __init__(self, store, sequence):
+        self.store, self.sequence = store, sequence
+
+    async def write(self):
+        return await asyncio.to_thread(self._write)
+
+    def _write(self):
+        assert self.store.write.wait(5)
+        if self.store.error:
+            raise self.store.error
+        self.store.state = self.sequence
+        self.store.events.append("written")
+        return self.store.size
+
+    def abandon(self):
+        self.store.events.append("abandoned")
 
 
 class Offsets(Positioned):
@@ -142,7 +158,7 @@ async def test_no_checkpoint_covers_an_alert_that_the_disk_refused_meanwhile(cap
     agent.outbox.write.set()
     await asyncio.gather(deciding, saving)
     await agent.checkpointer.save()
-    assert agent.store.events == ["begin"]
+    assert agent.store.events == ["begin", "abandoned"]
     assert "not saved while alerts are in memory only" in caplog.text
     agent.outbox.failing = ""
     await agent.checkpointer.save()
@@ -203,36 +219,172 @@ async def test_asked_to_it_saves_before_its_time():
     running.cancel()
 
 
-@pytest.mark.parametrize("damage", ["engine", "prints", "positions"])
-@pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2], {}, {"x": {}}])
-async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path, damage, value):
-    from agent import checkpoint
+async def cancelled(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
-    file = tmp_path / "engine.checkpoint"
-    store = CheckpointFile(file)
-    first = Agent(store)
+
+async def test_a_save_that_is_cancelled_while_alerts_are_on_their_way_is_abandoned():
+    agent = Agent()
+    agent.outbox.write.clear()
+    deciding = await started(agent.decide(reading(95)))
+    await cancelled(await started(agent.checkpointer.save()))
+    assert agent.store.events == ["begin", "abandoned"]
+    agent.outbox.write.set()
+    await deciding
+    await agent.checkpointer.save()
+    assert agent.store.state == 1
+
+
+async def test_a_large_save_makes_the_next_wait_and_a_command_less_so():
+    agent = Agent()
+    clock = [0.0]
+    budget = agent.checkpointer._budget = WriteBudget(86_400, clock=lambda: clock[0])  # a byte a second
+    agent.store.size = 5000
+    await agent.checkpointer.save()
+    assert budget.wait() == 5000
+    assert budget.wait(urgent=True) == 1400
+    for clock[0] in (0.0, 1400.0):  # until then a command must wait, and from then on only what is no command
+        running = await started(agent.checkpointer.run(every_seconds=0.001))
+        if clock[0] == 0.0:
+            agent.checkpointer.save_soon()
+            await asyncio.sleep(0.02)
+            assert agent.store.events == ["begin", "written"]
+        else:
+            async with asyncio.timeout(5):
+                while agent.store.events.count("written") < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+            assert agent.store.events.count("written") == 2
+        await cancelled(running)
+    assert budget.wait() == 3600 + 5000
+
+
+async def test_a_debt_is_paid_off_by_time_and_no_credit_is_kept():
+    clock = [0.0]
+    budget = WriteBudget(86_400, clock=lambda: clock[0])
+    clock[0] = 1000.0
+    assert budget.wait() == 0
+    budget.spend(10)
+    budget.spend(20)
+    assert budget.wait() == 30
+    clock[0] = 1029.0
+    assert budget.wait() == 1
+    clock[0] = 5000.0
+    assert budget.wait() == 0
+
+
+DAMAGE = pytest.mark.parametrize("damage", ["engine", "prints", "positions"])
+NONSENSE = pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2], {}, {"x": {}}])
+
+
+async def saved(folder):
+    first = Agent(StateDirectory(folder))
     await first.decide(reading(95))
     await first.checkpointer.save()
-    state = checkpoint.load(file)
-    checkpoint.save(file, checkpoint.snapshot({**state, damage: value}))
-    again = Agent(store)
+    return first
+
+
+def resumes_and_goes_on(folder, put_aside):
+    again = Agent(StateDirectory(folder))
     engine = again.checkpointer.resume()
     assert engine is again.checkpointer.engine
-    usable = isinstance(value, dict) and damage != "engine"
-    assert bool(list(tmp_path.glob("*.corrupt-*"))) == (not usable)
+    assert bool(list(folder.glob("*.corrupt-*"))) == put_aside
     engine.process(reading(95, START + SECOND))
 
 
-async def test_a_bug_in_restoring_is_no_damaged_state(tmp_path, monkeypatch):
-    store = CheckpointFile(tmp_path / "engine.checkpoint")
-    first = Agent(store)
-    await first.checkpointer.save()
-    again = Agent(store)
+@DAMAGE
+@NONSENSE
+async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path, damage, value):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", lambda document: {**document, damage: value})
+    usable = isinstance(value, dict) and damage != "engine"
+    resumes_and_goes_on(tmp_path, not usable)
 
-    def restore(state, only=None):
+
+@pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2]])
+async def test_a_state_that_is_none_is_put_aside(tmp_path, value):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", lambda document: value)
+    resumes_and_goes_on(tmp_path, True)
+
+
+@DAMAGE
+@NONSENSE
+async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_does_without(
+    tmp_path, damage, value
+):
+    agent = Agent()
+    await agent.decide(reading(95))
+    state = {"engine": agent.engine.snapshot(), "prints": agent.parts.fingerprints, "positions": {}}
+    single_file.save(tmp_path / "engine.checkpoint", {**state, damage: value})
+    usable = isinstance(value, dict) and damage != "engine"
+    resumes_and_goes_on(tmp_path, not usable)
+
+
+@pytest.mark.parametrize(
+    ("part", "state"),
+    [
+        (
+            'names ["machine"]',
+            {"names": np.frombuffer(b"[]", np.uint8), "free": np.zeros(0, np.int64), "refused": 0},
+        ),
+        (
+            'names ["machine"]',
+            {"names": np.frombuffer(b"{", np.uint8), "free": np.zeros(0, np.int64), "refused": 0},
+        ),
+        (
+            'names ["machine"]',
+            {"names": np.frombuffer(b'[["m"],["m"]]', np.uint8), "free": np.zeros(0, np.int64), "refused": 0},
+        ),
+        ('names ["machine"]', {"names": np.frombuffer(b"[" * 50_000, np.uint8)}),
+        ('names ["machine"]', {"names": np.frombuffer(b"[" + b'[["m","n"]],' * 9 + b"[0]]", np.uint8)}),
+        ('names ["machine"]', 3),
+        ('seen ["machine"]', {"seen": np.zeros(9)}),
+    ],
+)
+async def test_key_tables_that_say_nonsense_are_put_aside(tmp_path, part, state):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", parts={part: state})
+    resumes_and_goes_on(tmp_path, True)
+
+
+async def test_a_part_with_a_series_too_many_is_named_and_starts_without_memory(tmp_path, caplog):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", parts={"rule.hot": {}})
+    resumes_and_goes_on(tmp_path, False)
+    assert "hot: what was saved of it does not fit" in caplog.text
+
+
+async def test_a_part_that_the_configuration_does_not_know_is_named(tmp_path, caplog):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", parts={"rule.gone": {}})
+    resumes_and_goes_on(tmp_path, False)
+    assert "gone: the checkpoint knows it, the configuration does not" in caplog.text
+
+
+async def test_a_state_of_the_first_format_is_gone_on_from_and_then_replaced(tmp_path):
+    agent = Agent()
+    await agent.decide(reading(95))
+    state = {"engine": agent.engine.snapshot(), "prints": agent.parts.fingerprints, "positions": {}}
+    single_file.save(tmp_path / "engine.checkpoint", state)
+    for _ in range(2):  # the first is killed before it saves
+        again = Agent(StateDirectory(tmp_path))
+        np.testing.assert_equal(again.checkpointer.resume().snapshot(), agent.engine.snapshot())
+    await again.checkpointer.save()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    last = Agent(StateDirectory(tmp_path))
+    assert last.checkpointer.resume().rules["hot"].life.firing().tolist() == [0]
+
+
+async def test_a_bug_in_restoring_is_no_damaged_state(tmp_path, monkeypatch):
+    await saved(tmp_path)
+    again = Agent(StateDirectory(tmp_path))
+
+    def resume(*_):
         raise AttributeError("a bug")
 
-    monkeypatch.setattr(again.engine, "restore", restore)
+    monkeypatch.setattr(again.engine, "resume", resume)
     with pytest.raises(AttributeError, match="a bug"):
         again.checkpointer.resume()
     assert not list(tmp_path.glob("*.corrupt-*"))

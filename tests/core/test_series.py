@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.series import BLOCK, Changes, Field, SeriesRecords, SeriesState, Stateful
+from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Stateful
 
 
 @dataclass
@@ -99,18 +99,29 @@ def test_a_state_of_another_shape_is_refused_and_named():
         part.restore(state)
 
 
-def test_changed_blocks_are_told_once_and_before_they_change():
+def test_changed_series_are_told_once_and_before_they_change():
     changes, seen = Changes(), []
-    changes.before = lambda blocks: seen.append(blocks.tolist())
+    changes.before = lambda keys: seen.append(keys.tolist())
     part = filled(range(3))
     part.track(changes)
-    part.touch(np.array([5, 40 * BLOCK, -1, 7]))
+    part.touch(np.array([5, 40_000, -1, 7]))
     part.touch(np.array([-1]))
     part.touch(np.array([], np.int64))
-    part.merge(np.array([2 * BLOCK]), filled(range(1)).extract(np.array([0])))
-    assert changes.take().tolist() == [0, 2, 40]
-    assert seen == [[0, 40], [2]]
+    part.merge(np.array([2000]), filled(range(1)).extract(np.array([0])))
+    changes.mark(np.array([3, 3]))
+    changes.mark(np.array([], np.int64))
+    assert seen[0] == [5, 40_000, 7]
+    assert {tuple(keys) for keys in seen[1:]} == {(2000,)}
+    assert changes.take().tolist() == [3, 5, 7, 2000, 40_000]
     assert changes.take().tolist() == []
+
+
+def test_what_is_shared_can_be_set_alone():
+    part, other = filled(range(4)), filled(range(2))
+    other.now, other.refused = 5, 11
+    before = part.extract(np.arange(4))
+    part.restore_shared(other.extract(np.zeros(0, np.int64)))
+    assert same(part.extract(np.arange(4)), before | {"now": 5, "refused": 11})
 
 
 def test_versions_name_only_what_is_not_1():

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from agent import checkpoint, settings
+from agent import settings
 from agent.alerts import Identity
 from agent.components import Registry, build
 from agent.compose import compose
@@ -21,8 +21,10 @@ from agent.engine import Engine
 from agent.fingerprints import fingerprints
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
+from agent.storage.single_file import load
 from sensors.batch import Batch
 from sensors.source import Positioned
+from tests.storage import single_file
 
 HERE = Path(__file__).parent / "upgrade"
 SECOND = 10**9
@@ -77,7 +79,7 @@ def started(tmp_path):
         parts.sources["line"] = Place()
         file = tmp_path / "engine.checkpoint"
         file.write_bytes(gzip.decompress((HERE / "engine.checkpoint.gz").read_bytes()))
-        checkpoint.save(file, checkpoint.snapshot(change(checkpoint.load(file))))
+        single_file.save(file, change(load(file)))
         return App(parts, clock=HostClock(wall=lambda: START + 400 * SECOND))
 
     return start
@@ -107,6 +109,25 @@ async def test_what_means_the_same_goes_on_and_only_the_rest_starts_anew(started
             for column, values in whole.results[name].values.items():
                 np.testing.assert_array_equal(after.results[name].values[column], values, err_msg=name)
     assert told == [("resolved", "m1")]
+
+
+async def test_what_was_read_is_replaced_by_the_first_save_and_read_again_from_there(started, tmp_path):
+    app = started()
+    async with app.outbox:
+        app.resume()
+        await app.checkpointer.save()
+    assert not (tmp_path / "engine.checkpoint").exists()
+    again = App(compose(app.parts.settings), clock=HostClock(wall=lambda: START + 400 * SECOND))
+    again.parts.sources["line"] = Place()
+    async with again.outbox:
+        again.resume()
+    assert again.parts.sources["line"].at == {"0": 4711}
+    theirs = again.engine.tracked()
+    for name, (part, _) in app.engine.tracked().items():
+        np.testing.assert_equal(theirs[name].part.extract(np.arange(16)), part.extract(np.arange(16)), err_msg=name)
+    for batch in readings(range(400, 450)):
+        after, whole = again.engine.process(batch), app.engine.process(batch)
+        assert [alert.id for alert in after.alerts] == [alert.id for alert in whole.alerts]
 
 
 async def test_a_part_that_does_not_fit_starts_anew_by_itself(started, caplog, tmp_path):

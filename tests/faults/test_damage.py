@@ -10,15 +10,18 @@ import subprocess
 import numpy as np
 import pytest
 
-from agent import checkpoint
 from agent.compose import compose
 from agent.runtime.app import App
 from agent.settings import Settings
+from agent.storage import single_file as old
 from sensors.batch import Batch
 from tests.brokers import missing
+from tests.storage import single_file
+from tests.storage.rewrite import rewrite
 
 START = 1_700_000_000 * 10**9
-FILES = ("outbox.db", "outbox.db-wal", "engine.checkpoint")
+NEW, OLD = "checkpoint/000000000001.segment", "engine.checkpoint"  # of today's format, and of the first
+FILES = ("outbox.db", "outbox.db-wal", NEW, OLD)
 
 
 def parts(state, out):
@@ -55,11 +58,24 @@ def state(tmp_path_factory):
             await decide(app, 0, 95.0)
             await decide(app, 1, 20.0)
             await app.checkpointer.save()
+            saved = {"engine": app.engine.snapshot(), "prints": app.parts.fingerprints, "positions": {}}
             await decide(app, 8, 95.0)
             shutil.copytree(place / "live", place / "killed")
+        shutil.copytree(place / "killed", place / "old", ignore=shutil.ignore_patterns("checkpoint"))
+        single_file.save(place / "old" / OLD, saved)
 
     asyncio.run(work())
     return place / "killed"
+
+
+@pytest.fixture(scope="module")
+def old_state(state):
+    """The same with a checkpoint of the first format."""
+    return state.with_name("old")
+
+
+def _of(file, state):
+    return state.with_name("old") if file == OLD else state
 
 
 def alerts(out):
@@ -75,7 +91,10 @@ async def start(directory, out):
     return app
 
 
-async def test_undamaged_it_tells_all(tmp_path, state):
+@pytest.mark.parametrize("file", [NEW, OLD])
+async def test_undamaged_it_tells_all(tmp_path, state, file):
+    state = _of(file, state)
+    assert (state / file).is_file()
     shutil.copytree(state, tmp_path / "state")
     await start(tmp_path / "state", tmp_path / "out")
     found = list(alerts(tmp_path / "out").values())
@@ -85,6 +104,7 @@ async def test_undamaged_it_tells_all(tmp_path, state):
 
 @pytest.mark.parametrize("file", FILES)
 async def test_any_bytes_flipped(tmp_path, state, file, caplog):
+    state = _of(file, state)
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)
@@ -102,6 +122,7 @@ async def test_any_bytes_flipped(tmp_path, state, file, caplog):
 
 @pytest.mark.parametrize("file", FILES)
 async def test_torn_empty_garbage_or_a_directory(tmp_path, state, file):
+    state = _of(file, state)
     whole = await _known(tmp_path, state)
     data = (state / file).read_bytes()
     for number, content in enumerate(
@@ -117,8 +138,9 @@ async def test_torn_empty_garbage_or_a_directory(tmp_path, state, file):
             (place / file).write_bytes(content)
         app = await start(place, tmp_path / f"out{number}")
         assert set(alerts(tmp_path / f"out{number}")) <= whole
-        if file == "engine.checkpoint":
-            assert (place / file).is_file(), number
+        if file in (NEW, OLD):
+            assert [path for path in (place / "checkpoint").iterdir() if path.suffix == ".segment"], number
+            assert not (place / OLD).exists(), number
             assert len(alerts(tmp_path / f"out{number}")) == len(whole)
         app = await start(place, tmp_path / f"out{number}")  # and the next start is clean
         assert not app.outbox.counters.quarantined
@@ -141,35 +163,64 @@ async def _known(tmp_path, state):
         lambda state: {**state, "engine": {**state["engine"], "tables": [{"by": ["machine"], "keys": 3}]}},
     ],
 )
-async def test_a_check_point_that_says_nonsense_is_moved_aside(tmp_path, state, how, caplog):
-    whole = await _known(tmp_path, state)
+async def test_a_checkpoint_of_the_first_format_that_says_nonsense_is_moved_aside(tmp_path, old_state, how, caplog):
+    whole = await _known(tmp_path, old_state)
     place = tmp_path / "state"
-    shutil.copytree(state, place)
-    known = checkpoint.load(place / "engine.checkpoint")
-    checkpoint.save(place / "engine.checkpoint", checkpoint.snapshot(how(known)))
+    shutil.copytree(old_state, place)
+    known = old.load(place / OLD)
+    single_file.save(place / OLD, how(known))
     await start(place, tmp_path / "out")
     assert set(alerts(tmp_path / "out")) == whole
     assert list(place.glob("engine.checkpoint.corrupt-*"))
-    assert "check-point" in caplog.text
+    assert "checkpoint" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"document": lambda document: {}},
+        {"document": lambda document: [1, 2]},
+        {"document": lambda document: {**document, "engine": {}}},
+        {"document": lambda document: {**document, "positions": None}},
+        {"document": lambda document: {**document, "engine": {**document["engine"], "desk": {}}}},
+        {"parts": {'names ["machine"]': 3}},
+        {"parts": {'seen ["machine"]': {}}},
+        {"shared": {'names ["machine"]': {}}},
+    ],
+)
+async def test_a_checkpoint_that_says_nonsense_is_moved_aside(tmp_path, state, how, caplog):
+    whole = await _known(tmp_path, state)
+    place = tmp_path / "state"
+    shutil.copytree(state, place)
+    rewrite(place / "checkpoint", **how)
+    await start(place, tmp_path / "out")
+    assert set(alerts(tmp_path / "out")) == whole
+    assert list(place.glob("checkpoint.corrupt-*"))
+    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("what", "part", "saved"),
     [("rules", "gone", {}), ("rules", "gone", 3), ("rules", "hot", {}), ("steps", "w", {"panes": 1, "horizon": 2})],
 )
-async def test_a_part_of_a_check_point_that_says_nonsense_loses_no_incident(
-    tmp_path, state, what, part, saved, caplog
+@pytest.mark.parametrize("format_", [NEW, OLD])
+async def test_a_part_of_a_checkpoint_that_says_nonsense_loses_no_incident(
+    tmp_path, state, what, part, saved, caplog, format_
 ):
+    state = _of(format_, state)
     whole = await _known(tmp_path, state)
     place = tmp_path / "state"
     shutil.copytree(state, place)
-    known = checkpoint.load(place / "engine.checkpoint")
-    assert part in known["engine"][what]
-    known["engine"][what][part] = saved
-    checkpoint.save(place / "engine.checkpoint", checkpoint.snapshot(known))
+    if format_ == OLD:
+        known = old.load(place / OLD)
+        assert part in known["engine"][what]
+        known["engine"][what][part] = saved
+        single_file.save(place / OLD, known)
+    else:
+        rewrite(place / "checkpoint", parts={f"{what[:-1]}.{part}": saved})
     await start(place, tmp_path / "out")
     assert set(alerts(tmp_path / "out")) == whole
-    assert not list(place.glob("engine.checkpoint.corrupt-*"))
+    assert not list(place.glob("*checkpoint.corrupt-*"))
     assert f"{part}: what was saved of it does not fit" in caplog.text
 
 

@@ -11,7 +11,7 @@ import aiomqtt
 import pytest
 
 from tests.brokers import missing
-from tests.faults.test_restart import say, until
+from tests.faults.test_restart import newest_segment, say, until
 from tests.integration.agent_process import AgentProcess
 
 
@@ -105,12 +105,12 @@ async def test_a_full_disk_is_survived_told_and_forgotten(tmp_path, line, small_
         for number in range(300):
             say(ours, f"m{number}", 10)
         await until(lambda: all(told("resolved", "hot", f"m{number}") for number in range(300)))
+        known = newest_segment(small_disk)
         (small_disk / "ballast").unlink()
         await until(lambda: told("resolved", "agent_disk", "a"))
         say(ours, "last", 95)
         await until(lambda: told("raised", "hot", "last"))
-        saved = small_disk / "engine.checkpoint"
-        await until(lambda: saved.exists())
+        await until(lambda: newest_segment(small_disk) != known)
         await agent.stop(signal.SIGKILL)
     assert not [text for text in agent.lines if "Traceback" in text]
     async with AgentProcess("run", "-c", file) as agent:

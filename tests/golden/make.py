@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agent import checkpoint
 from agent.detectors.waves.model import WaveModel
 from sensors.recording import Recorder
 from tests.golden import inputs
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, processor, replayed, resume, unpacked
+from tests.storage import single_file
 
 WRITTEN_AT = 380  # row of `inputs.old`
 
@@ -59,8 +59,7 @@ def make_inputs(folder: Path) -> None:
     for batch in inputs.old(range(WRITTEN_AT)):
         engine.process(batch)
     file = folder / "checkpoint"
-    state = {"engine": engine.state(), "prints": parts.fingerprints, "positions": {}}
-    checkpoint.save(file, checkpoint.snapshot(state))
+    single_file.save(file, {"engine": engine.snapshot(), "prints": parts.fingerprints, "positions": {}})
     (HERE / "old.checkpoint.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import scipy
 
-from agent import checkpoint, settings
+from agent import settings
 from agent.compose import Parts, compose
 from agent.runtime.messages import encode
+from agent.storage.single_file import load
 from sensors.batch import Batch
 from sensors.recording import batches
 
@@ -49,7 +50,7 @@ def parts_of(name: str) -> Parts:
 
 def resume(engine: Any, parts: Parts, file: Path) -> tuple[set[str], dict[str, str]]:
     """Go on from a check-point as the agent does: parts whose configuration it does not know, or whose state."""
-    state = checkpoint.load(file)
+    state = load(file)
     assert state is not None, "the check-point cannot be read"
     known = {name: state["prints"].get(name) == mark for name, mark in parts.fingerprints.items()}
     unfit = engine.restore(state["engine"], only=known)

@@ -1,5 +1,6 @@
 """The ready-made rule sets: each loads, and on its simulator each rule has something to say."""
 
+import asyncio
 import itertools
 from pathlib import Path
 
@@ -7,11 +8,11 @@ import numpy as np
 import orjson
 import pytest
 
-from agent import checkpoint
 from agent.components import ConfigError
 from agent.compose import compose
 from agent.runtime.messages import encode
 from agent.settings import load
+from agent.storage.checkpoint import CheckpointStore
 from sensors.simulated.orders import Orders
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -70,18 +71,19 @@ def test_a_mistake_is_refused_with_place_and_remedy(override, said):
 def messages(name, lines, sizes, restart):
     """Everything sent for the lines, cut in batches of these sizes, with a check-point and a new engine after each."""
     parts = compose(load(CONFIG / f"{name}.toml"))
-    codec, engine, sent, first = parts.sources[SOURCE[name]].codec, parts.engine(), [], 0
+    codec, engine, sent, first, store = parts.sources[SOURCE[name]].codec, parts.engine(), [], 0, None
     for size in itertools.cycle(sizes):
         batch = codec.decode(lines[first : first + size], START + 3600 * 10**9)
         first += size
         if batch is not None:
             sent += encode(engine.process(batch), engine, parts.identity, metrics=True)
         if restart:
-            checkpoint.save(restart, checkpoint.snapshot({"engine": engine.snapshot()}))
-            saved = checkpoint.load(restart)
+            store = store or CheckpointStore(restart)
+            asyncio.run(store.begin(engine.tracked(), engine.common()).write())
             parts = compose(load(CONFIG / f"{name}.toml"))
-            engine = parts.engine()
-            engine.restore(saved["engine"])
+            engine, store = parts.engine(), CheckpointStore(restart)
+            saved = store.load()
+            assert engine.resume(saved.document, saved) == {}
         if first >= len(lines):
             return sent + encode(engine.finish(), engine, parts.identity, metrics=True)
     return sent

@@ -10,7 +10,7 @@ from agent.rows import Rows
 from agent.windows.histogram import Histograms
 from agent.windows.uneven import UnevenHistograms
 from sensors.batch import Text
-from tests.series_contract import check_evicted, check_moved, check_restored, check_touched, of_rows
+from tests.series_contract import check_evicted, check_moved, check_restored, check_saved, check_touched, of_rows
 from tests.windows.streams import rows_of
 
 SECOND = 10**9
@@ -93,6 +93,13 @@ def test_series_go_on_elsewhere_as_where_they_came_from(name, seed, at, keys, to
 @given(seeds, places)
 def test_a_restored_window_goes_on_as_the_saved_one(name, seed, at):
     check_restored(lambda: make(name), stream(seed), at)
+
+
+@every_window
+@quick
+@given(seeds, places)
+def test_saved_as_far_as_it_changed_it_goes_on_as_the_one_that_was_saved(name, seed, at):
+    check_saved(lambda: make(name), stream(seed), at)
 
 
 @every_window

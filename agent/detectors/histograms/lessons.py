@@ -12,6 +12,7 @@ from sensors.batch import Floats, Ints
 
 _NEVER = -(2**62)
 _OVER = 2**62
+_LIST = 1 << 17  # readings of a list up to which joining two takes a millisecond or two
 
 
 class Lessons(Stateful):
@@ -22,7 +23,8 @@ class Lessons(Stateful):
         most: readings kept of a series; further ones are passed over.
         least: readings that it takes, however long.
 
-    The readings of the series that still learn lie in one list for all, in order of arrival.
+    The readings of the series that still learn lie in lists for all, one after the other in order of arrival, each
+    sorted by series; neighbours are joined while they are short, so that there are few.
     """
 
     remembers: ClassVar = {"": "_state"}
@@ -77,8 +79,7 @@ class Lessons(Stateful):
         number[owner] += np.bincount(segment[kept], minlength=len(owner))
         until[owner[known]] = due[known]
         if kept.any():
-            self._keys.append(key[kept])
-            self._values.append(value[order][kept])
+            self._append(key[kept], value[order][kept])
         ended = owner[end < n]
         until[ended] = _OVER
         since[ended] = when[end[end < n]]
@@ -90,48 +91,66 @@ class Lessons(Stateful):
 
     def take(self, ended: Ints) -> tuple[Ints, Floats]:
         """Readings of these series, ordered by series; they are kept no longer."""
-        key, value = self._readings()
-        mine = np.isin(key, ended)
-        self._keys, self._values = [key[~mine]], [value[~mine]]
-        key, value = key[mine], value[mine]
+        keys, values = [np.zeros(0, np.int64)], [np.zeros(0)]
+        lists = list(zip(self._keys, self._values, strict=True))
+        self._keys, self._values = [], []
+        for key, value in lists:
+            mine = np.isin(key, ended)
+            keys.append(key[mine])
+            values.append(value[mine])
+            if not mine.all():
+                self._keys.append(key[~mine])
+                self._values.append(value[~mine])
+        key = np.concatenate(keys)
         order = np.argsort(key, kind="stable")
-        return key[order], value[order]
+        return key[order], np.concatenate(values)[order]
 
     def _count(self) -> None:
         waiting = np.flatnonzero(self._state["until"] != _OVER)
         self._all = int(waiting[0]) if len(waiting) else len(self._state)
 
-    def _readings(self) -> tuple[Ints, Floats]:
-        """Series and value of all readings kept."""
-        if not self._keys:
-            return np.zeros(0, np.int64), np.zeros(0)
-        return np.concatenate(self._keys), np.concatenate(self._values)
+    def _append(self, key: Ints, value: Floats) -> None:
+        """Keep these readings, which came later than all that are kept."""
+        if len(key) == 0:
+            return
+        if bool((key[1:] < key[:-1]).any()):
+            order = np.argsort(key, kind="stable")
+            key, value = key[order], value[order]
+        while self._keys and len(self._keys[-1]) <= 2 * len(key) and len(self._keys[-1]) + len(key) <= _LIST:
+            key = np.concatenate((self._keys.pop(), key))
+            value = np.concatenate((self._values.pop(), value))
+            order = np.argsort(key, kind="stable")
+            key, value = key[order], value[order]
+        self._keys.append(key)
+        self._values.append(value)
 
     def evict(self, keys: Ints) -> None:
         super().evict(keys)
         self._count()
-        key, value = self._readings()
-        stay = ~np.isin(key, keys)
-        self._keys, self._values = [key[stay]], [value[stay]]
+        self.take(keys)
 
     def snapshot(self) -> State:
         return self.extract(np.arange(self.series))
 
     def extract(self, keys: Ints) -> State:
-        key, value = self._readings()
-        position = np.full(max(self.series, int(keys.max(initial=-1)) + 1), -1)
-        position[keys] = np.arange(len(keys))
-        order = np.argsort(position[key], kind="stable")  # by series, so that a cut of the stream does not show
-        order = order[position[key[order]] >= 0]
-        return super().extract(keys) | {"keys": position[key[order]], "values": value[order]}
+        places, values = [np.zeros(0, np.int64)], [np.zeros(0)]
+        for key, value in zip(self._keys, self._values, strict=True):
+            first = np.searchsorted(key, keys)
+            count = np.searchsorted(key, keys, side="right") - first
+            places.append(np.repeat(np.arange(len(keys)), count))
+            start = np.cumsum(count) - count
+            values.append(value[np.repeat(first - start, count) + np.arange(int(count.sum()))])
+        place = np.concatenate(places)
+        order = np.argsort(place, kind="stable")  # by series: a cut of the stream does not show
+        return super().extract(keys) | {"keys": place[order], "values": np.concatenate(values)[order]}
 
     def restore(self, state: State) -> None:
         super().restore(state)
-        self._keys, self._values = [np.array(state["keys"], np.int64)], [np.array(state["values"], np.float64)]
+        self._keys, self._values = [], []
+        self._append(np.array(state["keys"], np.int64), np.array(state["values"], np.float64))
         self._count()
 
     def merge(self, keys: Ints, state: State) -> None:
         super().merge(keys, state)
-        self._keys.append(keys[state["keys"]])
-        self._values.append(np.array(state["values"], np.float64))
+        self._append(keys[state["keys"]], np.array(state["values"], np.float64))
         self._count()

@@ -1,0 +1,1 @@
+"""What outlasts the process: files that are whole, or moved aside."""
