@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from agent.findings import Finding
+from agent.core.explanations import Finding
 
 Severity = Literal["info", "warning", "critical", "fatal"]
 Kind = Literal["alert", "raw", "state", "status", "health", "metric", "reply", "discovery"]

@@ -30,13 +30,13 @@ from __future__ import annotations
 
 from agent.alerts import Change, Identity, Kind, Message, Severity
 from agent.components import ConfigError
+from agent.core.explanations import Finding as Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
+from agent.core.rows import Rows, no_rows
 from agent.core.series import Arrays, Changes, Field, SeriesRecords, SeriesState, State, Stateful
 from agent.detectors.streaming.frame import Streaming as StreamingDetector
 from agent.expressions import Expression, ExpressionError
-from agent.findings import Finding as Explanation
-from agent.rows import Rows, no_rows
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle
 from agent.sinks import RejectedError, Sink, SinkError

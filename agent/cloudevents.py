@@ -31,8 +31,8 @@ from agent.alerts import (
     spoken_name,
     topic_name,
 )
-from agent.keys import Name
-from agent.rows import Rows
+from agent.core.keys import Name
+from agent.core.rows import Rows
 from sensors.batch import Ints
 from sensors.units import SECOND
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from agent.alerts import Label, machine_of
+from agent.core.keys import Name
 from agent.core.series import State
-from agent.keys import Name
 from sensors.batch import Batch, Text
 from sensors.units import SECOND
 

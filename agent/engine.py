@@ -10,13 +10,13 @@ import numpy as np
 
 from agent.alerts import Alert, Identity
 from agent.control import COMMANDS, SELF, Reply, commands_of
+from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
+from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.core.series import State
 from agent.engine_state import UNFIT as UNFIT
 from agent.engine_state import EngineState
 from agent.incidents import Desk, Found
-from agent.keys import KeyTable, Name
-from agent.rows import Rows, no_rows, unsigned_zeros
 from agent.rules import Rule
 from agent.rules.naming import label
 from agent.unseen import Unseen

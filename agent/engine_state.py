@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
 from agent.core.series import State, Stateful, Tracked
 from agent.incidents import Desk
-from agent.keys import KeyTable, Name
 from agent.rules import Rule
 from sensors.batch import Ints
 

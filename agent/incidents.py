@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of
 from agent.control import Command, Reply, Silence, Silences, matches
+from agent.core.keys import KeyTable, Name
 from agent.core.series import State
-from agent.keys import KeyTable, Name
 from agent.rules import Rule, Transition
 from agent.rules.naming import alert
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent import checks
-from agent.rows import Rows, no_rows
+from agent.core.rows import Rows, no_rows
 from agent.rules import Verdict
 from sensors.batch import Batch
 from sensors.source import Positioned

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.detectors.histograms.reference import fit
-from agent.rows import Rows
 from sensors.batch import Floats
 
 NOISE, WAVE = "noise", "wave"

@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.detectors.auto import Auto
-from agent.rows import Rows
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import Changes, State, Stateful
-from agent.rows import Rows
 
 Make = Callable[[], Any]
 Pairs = list[tuple[int, Any]]

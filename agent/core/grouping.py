@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from sensors.batch import Ints
 
 Bools = npt.NDArray[np.bool_]

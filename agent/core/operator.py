@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
+from agent.core.explanations import Finding
+from agent.core.rows import Rows, no_rows
 from agent.core.series import Stateful
 from agent.core.series_counter import SeriesCounter
-from agent.findings import Finding
-from agent.rows import Rows, no_rows
 
 
 class Operator(Stateful, ABC):

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.parts import fresh
 from agent.detectors.streaming.frame import COUNT, FEW, MISSING, REASONS, Streaming
 from agent.detectors.streaming.rounds import rounds
-from agent.findings import Finding
-from agent.rows import Rows
 from sensors.batch import Text
 
 _NEVER = -(1 << 40)

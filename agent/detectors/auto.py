@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.history.cells import AROUND, CELL, PERIODS, cells_at, lags_of, shape_sums, slide
 from agent.detectors.history.period import find_periods, sharpened
@@ -28,7 +29,6 @@ from agent.detectors.history.views import (
 )
 from agent.detectors.streaming.decay import keep
 from agent.detectors.streaming.frame import COUNT, Streaming
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 WINDOWS = (2, 6, 16)

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import Baseline, in_spreads
 from agent.detectors.streaming.decay import Decay, keep
 from agent.detectors.streaming.frame import COUNT, SMALLEST, Streaming
 from agent.detectors.streaming.scan import places, with_history
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 Method = Literal["ratio", "conformal", "tail", "none"]

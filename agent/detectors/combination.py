@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
+from agent.core.rows import Rows
 from agent.core.series import Arrays, Field
 from agent.detectors.calibrated import Calibrated, Method
 from agent.detectors.parts import fresh
 from agent.detectors.streaming.frame import FEW, REASONS, Streaming
-from agent.findings import Finding
-from agent.rows import Rows
 from sensors.batch import Floats, Ints, Text
 
 

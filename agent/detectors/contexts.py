@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.history.records import rested
 from agent.detectors.history.symbols import ALPHABETS, HOLD, context_shapes, new_contexts
 from agent.detectors.streaming.frame import COUNT, Streaming
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 ALARM = 0.3

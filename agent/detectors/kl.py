@@ -12,15 +12,15 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.lessons import Lessons
 from agent.detectors.histograms.moved import Evidence
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
-from agent.findings import Finding
-from agent.rows import Rows
 from agent.windows.calls import Windows, block_length
 from agent.windows.histogram import Histograms
 from agent.windows.horizon import Closing, Horizon

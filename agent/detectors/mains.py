@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.files import TextFile
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.detectors.histograms.windowed import judge_windows, measurable
 from agent.detectors.waves.disturbance import NAMES, UNITS, name_disturbances
 from agent.detectors.waves.events import Events
@@ -21,8 +23,6 @@ from agent.detectors.waves.measures import MEASURES, harmonics, measure
 from agent.detectors.waves.model import BLOCK, SAG, WaveModel
 from agent.detectors.waves.power import COLUMNS, power_figures
 from agent.detectors.waves.sine import follow
-from agent.findings import Finding
-from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.streaming.frame import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
 from agent.detectors.streaming.rounds import rounds
-from agent.findings import Finding
-from agent.rows import Rows
 from agent.windows.block import by_key, starts_of
 from sensors.batch import Floats, Ints, Text
 

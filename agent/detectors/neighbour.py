@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.history.profile import Profile
 from agent.detectors.history.store import stored
 from agent.detectors.streaming.decay import Decay, keep
 from agent.detectors.streaming.frame import COUNT, Streaming, ratio
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 _EPOCH = 1024

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.streaming.decay import Decay, keep
 from agent.detectors.streaming.frame import COUNT, Streaming, where_loud
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.plane import components as plane
 from agent.detectors.plane.following import Following, Judged
 from agent.detectors.streaming.frame import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS
 from agent.detectors.streaming.rounds import Round, rounds
-from agent.findings import Finding
-from agent.rows import Rows
 from sensors.batch import Floats, Ints, Text
 
 SETTLE = 50

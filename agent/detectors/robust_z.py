@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.streaming.baseline import ROUNDING
 from agent.detectors.streaming.frame import COUNT, Streaming, ratio, where_loud
 from agent.detectors.streaming.scan import places
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 GAUSSIAN = 1.4826

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.history.period import find_periods
 from agent.detectors.history.store import DAY, Lags, phase_median, read, rows_a_period, stored, write
 from agent.detectors.streaming.decay import Decay, keep
 from agent.detectors.streaming.frame import COUNT, Streaming, ratio
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 from sensors.units import Duration
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.series import Arrays, Field
 from agent.detectors.streaming.frame import Streaming, ratio, where_loud
 from agent.detectors.streaming.scan import highs, lows
-from agent.findings import Finding
 from sensors.batch import Floats, Ints
 
 

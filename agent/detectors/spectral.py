@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
-from agent.findings import Finding
-from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.files import ColumnsFile
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.findings import Finding
-from agent.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from agent.core.rows import Rows
 from agent.expressions.kinds import Checker
 from agent.expressions.parser import parse
 from agent.expressions.syntax import Column, ExpressionError, Kind, Node, Not, walk
 from agent.expressions.vectors import evaluate
-from agent.rows import Rows
 from sensors.batch import Floats
 
 __all__ = ["Expression", "ExpressionError"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.expressions.kinds import decimals
 from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import (
@@ -31,7 +32,6 @@ from agent.expressions.syntax import (
     String,
     Truth,
 )
-from agent.rows import Rows
 from sensors.batch import Floats, Text
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {

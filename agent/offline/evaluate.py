@@ -17,10 +17,10 @@ import numpy.typing as npt
 from agent.alerts import Identity
 from agent.components import ConfigError, Registry, build
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.engine import Engine
 from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
-from agent.rows import Rows
 from sensors.batch import Batch, Floats
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.core.rows import Rows, unsigned_zeros
 from agent.files import check_labels, load_columns, number
-from agent.rows import Rows, unsigned_zeros
 from sensors.batch import Floats, Ints
 from sensors.times import NANOSECONDS
 from sensors.units import SECOND

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.detectors.mains import Mains
 from agent.detectors.tutorial_kl import TutorialKL
 from agent.files import check_labels, load_columns, load_texts
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
-from agent.rows import Rows, no_rows, unsigned_zeros
 from sensors.batch import Floats, Ints
 
 Detector = Mains | TutorialKL

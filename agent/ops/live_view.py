@@ -23,10 +23,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.alerts import Change, Label
-from agent.keys import Name
+from agent.core.keys import Name
+from agent.core.rows import Rows
 from agent.ops.alert_lines import COLOURS, SEVERITIES, AlertLine, alert_lines, clock, duration
 from agent.ops.observers import Observation
-from agent.rows import Rows
 from sensors.batch import Floats
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from agent.alerts import Label, Message
+from agent.core.keys import Name
 from agent.engine import Decisions, Engine
-from agent.keys import Name
 from sensors.batch import Batch
 
 log = logging.getLogger(__name__)

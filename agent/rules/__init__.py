@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from agent.alerts import Change, Flag, Severity
+from agent.core.rows import Rows
 from agent.core.series import State, Stateful
-from agent.rows import Rows
 from sensors.batch import Ints
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.grouping import Bools, Grouping
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.rules.threshold import Threshold
 from sensors.batch import Ints
 

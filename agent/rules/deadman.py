@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from agent.alerts import Severity
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
-from agent.rows import Rows
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle
 from sensors.units import Duration

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.grouping import Grouping
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, Stateful
-from agent.rows import Rows
 
 
 class Emissions(Stateful):

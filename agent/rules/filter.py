@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agent.alerts import Severity
+from agent.core.rows import Rows
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.threshold import short

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from agent.alerts import Severity
 from agent.core.grouping import Grouping
+from agent.core.rows import Rows
 from agent.core.series import State
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.series_rows import SeriesRows

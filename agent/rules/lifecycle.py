@@ -25,8 +25,8 @@ import numpy as np
 
 from agent.alerts import Change, Flag, Severity
 from agent.core.grouping import Grouping
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
-from agent.rows import Rows
 from agent.rules import Transition
 from agent.rules.runs import Runs
 from agent.rules.said import Said, words_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
+from agent.core.explanations import BESIDE, Finding, reason, span
+from agent.core.keys import Name
 from agent.core.operator import Operator
-from agent.findings import BESIDE, Finding, reason, span
-from agent.keys import Name
 from agent.rules import Rule, Transition
 from sensors.units import SECOND
 

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.alerts import Severity
+from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.expressions.syntax import ExpressionError, Truth
-from agent.rows import Rows
 from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.patterns.mapped import Compiler, Function, Mapped

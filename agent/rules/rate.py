@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.grouping import Grouping
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.rules.previous import Previous
 from agent.rules.threshold import Threshold
 from sensors.units import Duration

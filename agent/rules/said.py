@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
-from agent.rows import Rows
 from sensors.batch import Ints
 
 Words = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from agent.alerts import Severity
+from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import Comparison, Negative, Number
-from agent.rows import Rows
 from agent.rules import Rule, Verdict
 from agent.rules.emissions import Emissions
 from agent.rules.lifecycle import Lifecycle

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.rules import Verdict
 from sensors.batch import Batch, Ints
 

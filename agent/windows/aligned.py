@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.rows import Rows, no_rows
+from agent.core.rows import Rows, no_rows
 from agent.windows.aggregates import parse
 from agent.windows.base import Window
 from agent.windows.calls import Windows, block_length

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import State, Stateful
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.windows.aggregates import SAMPLED, Aggregate
 from agent.windows.horizon import Horizon
 from agent.windows.lateness import Lateness

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.windows.pane_windows import PaneWindows
 from agent.windows.table import Told, together
 

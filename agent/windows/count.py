@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
-from agent.rows import Rows
 from agent.windows.aggregates import Aggregate, parse
 from agent.windows.base import Window
 from agent.windows.block import places

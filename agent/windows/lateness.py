@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import Stateful
-from agent.rows import Rows
 from sensors.batch import Ints
 
 

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import Stateful
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.windows import block
 from agent.windows.current import current_rows, current_tidy_rows
 from agent.windows.horizon import Horizon

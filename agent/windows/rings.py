@@ -16,8 +16,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, Stateful
-from agent.rows import Rows
 from sensors.batch import Floats, Ints
 
 _CHUNK = 1 << 18

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import SeriesRecords, State
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.windows import aggregates as spelling
 from agent.windows.aligned import Tumbling
 from sensors.units import Duration

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import State, Stateful
-from agent.rows import Rows
 from agent.windows import block
 from agent.windows.aggregates import Aggregate
 from agent.windows.journal import Journal

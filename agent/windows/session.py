@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agent.core.rows import Rows, no_rows
 from agent.core.series import Field, SeriesState, State
-from agent.rows import Rows, no_rows
 from agent.windows import block
 from agent.windows.aggregates import STREAMED, parse
 from agent.windows.base import Window

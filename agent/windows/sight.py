@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.windows import block
 from sensors.batch import Floats, Ints, Text
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from agent.core.rows import Rows, no_rows
 from agent.core.series import State
-from agent.rows import Rows, no_rows
 from agent.windows import block
 from agent.windows.aggregates import parse
 from agent.windows.base import Window

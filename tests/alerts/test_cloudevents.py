@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.alerts import Change, Identity, Label, alert_name, topic_name
 from agent.cloudevents import encode_alert, encode_raw, encode_results, rfc3339
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.rules import Transition
 from agent.rules.naming import alert
 from sensors.batch import Text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.components import REGISTRY, build
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.testing import check_rule, readings
 from sensors.batch import Text
 

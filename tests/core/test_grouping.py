@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.grouping import Grouping, order_by
-from agent.rows import Rows
+from agent.core.rows import Rows
 
 
 @given(st.lists(st.integers(-1, 5), max_size=40), st.sampled_from([0, 2**16 - 4, 2**20, 2**31, 2**40]))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.keys import KeyTable
+from agent.core.keys import KeyTable
 from sensors.batch import Batch, Text
 
 

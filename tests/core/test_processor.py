@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.rows import unsigned_zeros
 from agent.expressions import Expression
-from agent.rows import unsigned_zeros
 from sensors.batch import Batch
 from tests.core.streams import START, parts, pieces, said
 from tests.processors import found, levels

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agent.components import REGISTRY
-from agent.rows import Rows
+from agent.core.rows import Rows
 from sensors.units import Duration
 from tests.detectors.detector_tables import START, table
 

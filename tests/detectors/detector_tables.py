@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 
 SECOND = 1_000_000_000
 START = 1_710_856_626 * SECOND

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import REGISTRY, build
-from agent.rows import no_rows
+from agent.core.rows import no_rows
 from sensors.units import Duration
 from tests.detectors.detector_cases import CASES, MINUTE, make, rows_for
 from tests.detectors.detector_tables import content, part, run

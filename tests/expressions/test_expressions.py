@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.rows import Rows
 from agent.expressions import Expression, ExpressionError
 from agent.expressions.rounding import round_half_even
-from agent.rows import Rows
 from sensors.batch import Text
 
 NAN = math.nan

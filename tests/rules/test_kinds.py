@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.rows import Rows
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.rules.count import Count
 from agent.rules.deadman import Deadman
 from agent.rules.filter import Filter

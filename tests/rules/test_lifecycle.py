@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.alerts import Change
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.rules.lifecycle import Lifecycle
 from tests.naive_rules import NaiveLifecycle
 

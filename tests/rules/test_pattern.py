@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.rows import Rows
 from agent.expressions import Expression
-from agent.rows import Rows
 from agent.rules.pattern import Pattern
 from sensors.batch import Text
 from sensors.units import Duration

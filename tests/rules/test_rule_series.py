@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import REGISTRY, build
-from agent.rows import Rows
+from agent.core.rows import Rows
 from sensors.batch import Text
 from tests.series_contract import check_evicted, check_moved, check_restored, check_touched, of_rows
 

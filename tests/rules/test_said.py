@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.rules.lifecycle import Lifecycle
 from agent.rules.said import Said, words_of
 from sensors.batch import Text

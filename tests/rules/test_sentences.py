@@ -10,9 +10,9 @@ import pytest
 from agent.alerts import Change
 from agent.cloudevents import event
 from agent.components import REGISTRY
+from agent.core.explanations import VIEWS as WORDS
+from agent.core.explanations import reason
 from agent.detectors.history.views import VIEWS
-from agent.findings import VIEWS as WORDS
-from agent.findings import reason
 from agent.runtime.messages import encode
 from sensors.batch import Batch
 from tests.core.streams import START, parts

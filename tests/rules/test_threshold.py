@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.rows import Rows
 from agent.expressions import Expression, ExpressionError
-from agent.rows import Rows
 from agent.rules.naming import label
 from agent.rules.threshold import Threshold
 from sensors.units import Duration

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from sensors.batch import Text
 
 

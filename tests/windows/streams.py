@@ -5,7 +5,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 
 MS = 1_000_000
 

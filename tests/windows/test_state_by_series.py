@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import REGISTRY, build
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.windows.histogram import Histograms
 from agent.windows.uneven import UnevenHistograms
 from sensors.batch import Text

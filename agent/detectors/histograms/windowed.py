@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from agent.windows.rings import Cut, Rings
 from sensors.batch import Codes, Floats, Ints, Text
 

@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.explanations import Finding
 from agent.core.operator import Operator
+from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.streaming.rounds import CELLS, Grid, Round, rounds
 from agent.detectors.streaming.scan import laid, places
-from agent.findings import Finding
-from agent.rows import Rows
 from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100

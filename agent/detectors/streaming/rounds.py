@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.rows import Rows
+from agent.core.rows import Rows
 from sensors.batch import Ints
 
 CELLS = 1 << 16

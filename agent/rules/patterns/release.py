@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.rows import Rows
 from agent.core.series import Stateful
-from agent.rows import Rows
 from agent.rules.patterns.table import Table
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.rows import Rows
 from agent.core.series import State
 from agent.expressions.syntax import Kind
-from agent.rows import Rows
 from sensors.batch import Ints, Text
 
 TIMES = ("time", "start", "end")
