@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.alerts import Message
-from agent.backoff import Backoff
 from agent.outbox import Outbox
 from agent.outbox.cursor import Portion
 from agent.sinks import RejectedError, Sink, SinkError
+from sensors.transport.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from aiokafka.errors import KafkaError
 from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
-from sensors.kafka_records import Chunk, Names, Stamps, fetch_whole_batches
-from sensors.kafka_security import Mechanism, options
-from sensors.security import Tls
 from sensors.source import Positioned, SourceError
+from sensors.transport.kafka_auth import Mechanism, options
+from sensors.transport.kafka_fetch import Chunk, Names, Stamps, fetch_whole_batches
+from sensors.transport.tls import Tls
 from sensors.units import Duration
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from paho.mqtt.packettypes import PacketTypes
 from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
-from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Received, connect, properties_of
-from sensors.security import Tls, read_secret
 from sensors.source import Source, SourceError
+from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Received, connect, properties_of
+from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration
 
 _V5, _V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311

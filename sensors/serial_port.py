@@ -15,10 +15,10 @@ import serial
 from serial.tools import list_ports
 
 from sensors.batch import Batch
-from sensors.byte_queue import ByteQueue, WhenFull
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
 from sensors.source import Source, SourceError
+from sensors.transport.byte_queue import ByteQueue, WhenFull
 from sensors.units import Duration
 
 _READ_SIZE = 65_536

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from sensors.batch import Batch
-from sensors.byte_queue import ByteQueue
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
 from sensors.source import Source, SourceError
+from sensors.transport.byte_queue import ByteQueue
 from sensors.units import Duration
 
 _READ_SIZE = 65_536

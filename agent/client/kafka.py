@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.backoff import Backoff
 from agent.client.events import Event, Ledger
-from sensors.kafka_security import Mechanism, options
-from sensors.security import Tls
+from sensors.transport.backoff import Backoff
+from sensors.transport.kafka_auth import Mechanism, options
+from sensors.transport.tls import Tls
 
 log = logging.getLogger(__name__)
 

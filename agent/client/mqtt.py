@@ -14,10 +14,10 @@ from typing import Any, Self
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 
-from agent.backoff import Backoff
 from agent.client.events import Event, Ledger
-from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Received, connect, properties_of
-from sensors.security import Tls, read_secret
+from sensors.transport.backoff import Backoff
+from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Received, connect, properties_of
+from sensors.transport.tls import Tls, read_secret
 
 log = logging.getLogger(__name__)
 

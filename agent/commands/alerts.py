@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from agent.commands import Commands, add_command
 from agent.ops.alert_lines import AlertLine
-from sensors.security import Tls, read_secret
+from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration
 
 _EXAMPLES = """  agent alerts list

@@ -57,7 +57,7 @@ def _broker(text: str) -> str:
 
 async def _tail(arguments: argparse.Namespace) -> None:
     from agent.client import subscribe  # its import takes longer than those of all other commands
-    from sensors.security import Tls
+    from sensors.transport.tls import Tls
 
     options: dict[str, Any] = {"trouble": _say, "user": arguments.user, "password_file": arguments.password_file}
     tls = Tls(arguments.ca, arguments.certificate, arguments.key)

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.backoff import Backoff
 from agent.ops.systemd import Progress
 from agent.runtime.host_clock import TOLERANCE, HostClock
 from sensors.batch import Batch, Naming, tick
 from sensors.source import Positioned, Source, SourceError
+from sensors.transport.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 import orjson
 
 from agent.alerts import Identity, Message, topic_name
-from sensors.mqtt_connection import Publish
+from sensors.transport.mqtt import Publish
 
 MOST = 10_000
 

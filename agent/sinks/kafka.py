@@ -31,8 +31,8 @@ from aiokafka.errors import (
 
 from agent.alerts import Kind, Message, topic_name
 from agent.sinks import RejectedError, Sink, SinkError
-from sensors.kafka_security import Mechanism, options
-from sensors.security import Tls
+from sensors.transport.kafka_auth import Mechanism, options
+from sensors.transport.tls import Tls
 from sensors.units import MILLISECOND, Duration
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class KafkaSink(Sink):
         alerts, raw, states, metrics: topics. `states` should be compacted: an ended state is a tombstone.
         compression: of batches; snappy, lz4 and zstd need the package cramjam.
         idempotent: let the broker drop repeats of a batch.
-        secure, sasl, user, password_file, tls: see `sensors.kafka_security`.
+        secure, sasl, user, password_file, tls: see `sensors.transport.kafka_auth`.
         timeout: bound of each wait for the broker.
         max_body: longest body, bytes; longer ones are dead-lettered.
         batch_bytes: largest batch for one partition.

@@ -21,9 +21,9 @@ from agent.sinks import RejectedError, Sink, SinkError
 from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of
 from sensors.mqtt import MqttSource
-from sensors.mqtt_connection import Address, Connection, ConnectionLostError, Publish, connect, properties_of
-from sensors.security import Tls, read_secret
 from sensors.source import Source
+from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Publish, connect, properties_of
+from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration
 
 log = logging.getLogger(__name__)

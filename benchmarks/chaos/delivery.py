@@ -20,13 +20,13 @@ from pathlib import Path
 import aiomqtt
 
 from agent.alerts import Identity, Kind, Message
-from agent.backoff import Backoff
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks.mqtt import MqttSink
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.tally import Tally, peak_mb
 from benchmarks.running import mosquitto
+from sensors.transport.backoff import Backoff
 from sensors.units import Duration
 
 ALERT: frozenset[Kind] = frozenset({"alert"})

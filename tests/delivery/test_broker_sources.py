@@ -17,8 +17,8 @@ from sensors.batch import Batch
 from sensors.codecs.json_lines import JsonLines
 from sensors.kafka import KafkaSource
 from sensors.mqtt import MqttSource
-from sensors.security import Tls
 from sensors.source import Positioned, Source, SourceError
+from sensors.transport.tls import Tls
 from sensors.units import Duration
 from tests.brokers import Certificates, Kafka, Mosquitto, free_port
 

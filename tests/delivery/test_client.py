@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.alerts import Identity, Message
-from agent.backoff import Backoff
 from agent.client import Event, Ledger, MqttEvents, subscribe
 from agent.client.kafka import KafkaEvents
 from agent.outbox.cursor import mark
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
+from sensors.transport.backoff import Backoff
 from tests.brokers import Kafka, Mosquitto
 
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.backoff import Backoff
 from agent.delivery import Delivery
 from agent.outbox import Outbox
+from sensors.transport.backoff import Backoff
 from tests.delivery.fakes import ALL, Receiver, message
 
 

@@ -15,7 +15,7 @@ from agent.alerts import Identity
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
 from sensors.kafka import KafkaSource
-from sensors.security import Tls
+from sensors.transport.tls import Tls
 from sensors.units import Duration
 from tests.brokers import Kafka, free_port, start_mock_kafka
 from tests.delivery.fakes import message

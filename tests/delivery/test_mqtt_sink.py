@@ -14,7 +14,7 @@ import pytest
 from agent.alerts import Identity, topic_name
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.mqtt import V5, V311, MqttSink
-from sensors.security import Tls
+from sensors.transport.tls import Tls
 from sensors.units import Duration
 from tests.brokers import Certificates, Mosquitto
 from tests.delivery.fakes import message

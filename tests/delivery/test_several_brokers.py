@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from agent.alerts import Identity, Kind
-from agent.backoff import Backoff
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.lines import LinesSink
 from agent.sinks.mqtt import MqttSink
+from sensors.transport.backoff import Backoff
 from sensors.units import Duration
 from tests.brokers import Kafka, Mosquitto
 from tests.delivery.fakes import message

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from sensors.byte_queue import ByteQueue
 from sensors.codecs.json_lines import JsonLines
 from sensors.source import SourceError
+from sensors.transport.byte_queue import ByteQueue
 from sensors.units import Duration
 
 LINE = b'{"x": 1}\n'
