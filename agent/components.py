@@ -27,15 +27,15 @@ from agent.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
     "source": {
-        "serial": "sensors.serial_port:SerialSource",
-        "tcp": "sensors.tcp:TcpSource",
-        "file": "sensors.file:FileSource",
-        "recording": "sensors.recording:RecordingSource",
-        "mqtt": "sensors.mqtt:MqttSource",
-        "kafka": "sensors.kafka:KafkaSource",
-        "temperature": "sensors.simulated:Temperature",
-        "voltage": "sensors.simulated:Voltage",
-        "orders": "sensors.simulated:Orders",
+        "serial": "sensors.drivers.serial:SerialSource",
+        "tcp": "sensors.drivers.tcp:TcpSource",
+        "file": "sensors.drivers.file:FileSource",
+        "recording": "sensors.drivers.recording:RecordingSource",
+        "mqtt": "sensors.drivers.mqtt:MqttSource",
+        "kafka": "sensors.drivers.kafka:KafkaSource",
+        "temperature": "sensors.drivers.simulated:Temperature",
+        "voltage": "sensors.drivers.simulated:Voltage",
+        "orders": "sensors.drivers.simulated:Orders",
     },
     "codec": {
         "json": "sensors.codecs.json_lines:JsonLines",

@@ -17,7 +17,7 @@ from sensors.codecs.influx import Influx
 from sensors.codecs.json_lines import JsonLines
 from sensors.codecs.keyvalue import KeyValue
 from sensors.codecs.nmea import Nmea, sentence
-from sensors.simulated.orders import Orders
+from sensors.drivers.simulated.orders import Orders
 
 _STAMP = 1_710_856_626_905_833_677
 _BLOCK = 65_536

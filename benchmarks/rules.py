@@ -27,7 +27,7 @@ from agent.offline.to_flink import to_flink
 from agent.ops.memory import tune_garbage_collector
 from agent.settings import Settings
 from benchmarks.figures import emit
-from sensors.simulated.orders import CUSTOMERS, PROHIBITED, TOPPINGS
+from sensors.drivers.simulated.orders import CUSTOMERS, PROHIBITED, TOPPINGS
 
 PEER = Path(__file__).parents[1] / ".venv-flink" / "bin" / "python"
 START = 1_700_000_000_000

@@ -36,7 +36,7 @@ from benchmarks.figures import emit
 from benchmarks.voltage_kinds import NORMAL, Waves, from_files, generated, right_names, without_voltage
 from benchmarks.voltage_variants import FAULTS, variants
 from sensors.batch import Floats
-from sensors.waveform import WINDOW_KINDS, windows
+from sensors.drivers.simulated.waveform import WINDOW_KINDS, windows
 
 RATE = 0.01
 TOLERANCES = (0.1, 0.004)

@@ -15,7 +15,7 @@ from agent.detectors.waves.measures import MEASURES
 from agent.detectors.waves.model import measures_of
 from agent.offline.waves import find_nominal
 from sensors.batch import Floats
-from sensors.waveform import WINDOW_KINDS, windows
+from sensors.drivers.simulated.waveform import WINDOW_KINDS, windows
 
 FEW = 40
 """Waves of a noise level that are enough to learn from."""
@@ -105,7 +105,7 @@ def without_voltage(waves: Waves, level: Floats, period: float) -> npt.NDArray[n
 
 
 def generated(trials: int, levels: tuple[float, ...], seed: int) -> Iterator[Waves]:
-    """The kinds of `sensors.waveform`, `trials` windows each; the reference is drawn apart."""
+    """The kinds of `sensors.drivers.simulated.waveform`, `trials` windows each; the reference is drawn apart."""
     for level in levels:
         random = np.random.default_rng([seed, int(1000 * level)])
         reference = np.concatenate([windows(kind, max(trials, 100), random, level).waves for kind in NORMAL])

@@ -14,7 +14,7 @@ from agent.offline.plots import plot_windows
 from agent.offline.waves import rows_of
 from benchmarks.voltage_kinds import NORMAL
 from sensors.batch import Floats
-from sensors.waveform import windows
+from sensors.drivers.simulated.waveform import windows
 
 FAMILIES = ("drop0.5_100", "spike+100_1", "harmonic5_10pct", "freq47_midwindow", "phasejump30deg", "stuck_last_100",
             "noiseburst30_100", "dc+50_100")  # fmt: skip

@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
 
 def record(arguments: argparse.Namespace) -> int:
     """Record until told to stop."""
-    from sensors.recording import RecordingError
+    from sensors.drivers.recording import RecordingError
 
     log_to_stderr("INFO")
     kept, problems = "", list[Exception]()
@@ -54,7 +54,7 @@ def _first(error: BaseException) -> BaseException:
 
 async def _record(arguments: argparse.Namespace) -> str:
     """How much was kept, and what could not be read."""
-    from sensors.recording import Recorder
+    from sensors.drivers.recording import Recorder
 
     parts = parts_of(arguments)
     rows = 0

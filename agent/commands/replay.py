@@ -37,7 +37,7 @@ def replay(arguments: argparse.Namespace) -> int:
 
 
 async def _replay(arguments: argparse.Namespace) -> None:
-    from sensors.recording import RecordingSource
+    from sensors.drivers.recording import RecordingSource
 
     parts = parts_of(arguments)
     engine = parts.engine()

@@ -21,7 +21,7 @@ from agent.ops.systemd import Notifier, end_in_peace, feed_watchdog
 from agent.runtime.app import App
 from agent.runtime.data_watch import config_warnings
 from agent.settings import unknown_variables
-from sensors.recording import Recorder, RecordingError
+from sensors.drivers.recording import Recorder, RecordingError
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ def register(commands: Commands) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """List them."""
-    from sensors.serial_port import ports
+    from sensors.drivers.serial import ports
 
     found, registry = ports(), Registry()
     drivers, codecs = registry.names("source"), registry.names("codec")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.offline.help_text import HelpFormatter
-from sensors.waveform import Dataset, tutorial_dataset
+from sensors.drivers.simulated.waveform import Dataset, tutorial_dataset
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -20,7 +20,7 @@ from agent.command_codec import CommandCodec
 from agent.sinks import RejectedError, Sink, SinkError
 from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of
-from sensors.mqtt import MqttSource
+from sensors.drivers.mqtt import MqttSource
 from sensors.source import Source
 from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Publish, connect, properties_of
 from sensors.transport.tls import Tls, read_secret

@@ -19,13 +19,13 @@ from agent.components import REGISTRY
 from agent.testing import Check, check_source
 from sensors.batch import Batch
 from sensors.codecs.json_lines import JsonLines
-from sensors.file import FileSource
-from sensors.kafka import KafkaSource
-from sensors.mqtt import MqttSource
-from sensors.recording import Recorder, RecordingSource
-from sensors.serial_port import SerialSource
-from sensors.simulated import Orders, Temperature, Voltage
-from sensors.tcp import TcpSource
+from sensors.drivers.file import FileSource
+from sensors.drivers.kafka import KafkaSource
+from sensors.drivers.mqtt import MqttSource
+from sensors.drivers.recording import Recorder, RecordingSource
+from sensors.drivers.serial import SerialSource
+from sensors.drivers.simulated import Orders, Temperature, Voltage
+from sensors.drivers.tcp import TcpSource
 from sensors.units import Duration
 
 T = 1_710_856_626 * 10**9

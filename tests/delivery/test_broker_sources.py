@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from sensors.batch import Batch
 from sensors.codecs.json_lines import JsonLines
-from sensors.kafka import KafkaSource
-from sensors.mqtt import MqttSource
+from sensors.drivers.kafka import KafkaSource
+from sensors.drivers.mqtt import MqttSource
 from sensors.source import Positioned, Source, SourceError
 from sensors.transport.tls import Tls
 from sensors.units import Duration

@@ -15,7 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import Producer
 
 from sensors.codecs.json_lines import JsonLines
-from sensors.kafka import KafkaSource
+from sensors.drivers.kafka import KafkaSource
 from sensors.transport.kafka_fetch import Chunk, Names, Stamps, fetch_whole_batches
 from tests.brokers import Kafka
 from tests.delivery.test_broker_sources import rows

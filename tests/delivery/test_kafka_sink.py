@@ -14,7 +14,7 @@ import pytest
 from agent.alerts import Identity
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
-from sensors.kafka import KafkaSource
+from sensors.drivers.kafka import KafkaSource
 from sensors.transport.tls import Tls
 from sensors.units import Duration
 from tests.brokers import Kafka, free_port, start_mock_kafka

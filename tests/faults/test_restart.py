@@ -137,7 +137,7 @@ async def test_a_recording_goes_on_where_it_was_when_killed(tmp_path):
     import numpy as np
 
     from sensors.batch import Batch
-    from sensors.recording import Recorder
+    from sensors.drivers.recording import Recorder
 
     start = 1_700_000_000 * SECOND
     with Recorder(tmp_path / "input.rec") as recorder:

@@ -12,8 +12,8 @@ import numpy as np
 from agent.control import Command, command_batch
 from agent.runtime.self_monitor import disk_batch
 from sensors.batch import Batch, Text, tick
+from sensors.drivers.simulated.waveform import FAULTS, Course, hold, synthesise
 from sensors.units import SECOND
-from sensors.waveform import FAULTS, Course, hold, synthesise
 
 START = 1_700_000_000 * SECOND
 

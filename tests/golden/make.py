@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.detectors.waves.model import WaveModel
-from sensors.recording import Recorder
+from sensors.drivers.recording import Recorder
 from tests.golden import inputs
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, processor, replayed, resume, unpacked
 from tests.storage import single_file

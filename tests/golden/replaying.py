@@ -18,7 +18,7 @@ from agent.compose import Parts, compose
 from agent.runtime.messages import encode
 from agent.storage.single_file import load
 from sensors.batch import Batch
-from sensors.recording import batches
+from sensors.drivers.recording import batches
 
 HERE = Path(__file__).parent
 RECORDINGS = ("machines", "waves", "metrics")

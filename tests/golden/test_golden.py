@@ -10,7 +10,7 @@ import pytest
 
 from agent.cli import main
 from agent.components import REGISTRY
-from sensors.recording import Recorder, batches
+from sensors.drivers.recording import Recorder, batches
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, plain, processor, replayed, resume, said, unpacked
 
 

@@ -9,7 +9,7 @@ from agent.commands.run import Recording
 from agent.engine import Decisions
 from agent.ops.observers import Observation, Observers, WhenFull
 from sensors.batch import tick
-from sensors.recording import RecordingError
+from sensors.drivers.recording import RecordingError
 from tests.integration.agent_process import ROOT, AgentProcess
 
 CONFIGURATION = """

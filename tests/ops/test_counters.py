@@ -17,7 +17,7 @@ from agent.ops.counters import COUNTERS, about, losses
 from agent.runtime.app import App
 from agent.settings import Settings
 from sensors.batch import Batch
-from sensors.simulated import Temperature
+from sensors.drivers.simulated import Temperature
 from tests.faults.test_garbage import everything
 
 SECOND = 10**9

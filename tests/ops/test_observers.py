@@ -17,7 +17,7 @@ from agent.ops.observers import MOST_ERRORS, Observation, WhenFull
 from agent.runtime.app import App
 from agent.settings import Settings
 from sensors.batch import Batch
-from sensors.recording import Recorder, batches
+from sensors.drivers.recording import Recorder, batches
 from sensors.source import Counters, Source
 from tests.faults.test_garbage import everything
 

@@ -13,7 +13,7 @@ from agent.compose import compose
 from agent.runtime.messages import encode
 from agent.settings import load
 from agent.storage.checkpoint import CheckpointStore
-from sensors.simulated.orders import Orders
+from sensors.drivers.simulated.orders import Orders
 
 CONFIG = Path(__file__).parents[2] / "config"
 NAMES = ("orders", "orders-kafka", "temperature-rules", "vibration-rules")

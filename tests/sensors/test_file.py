@@ -11,11 +11,11 @@ import pytest
 from sensors.batch import Batch
 from sensors.codecs.csv import Csv
 from sensors.codecs.json_lines import JsonLines
-from sensors.file import FileSource
-from sensors.pace import Pace
+from sensors.drivers.file import FileSource
+from sensors.drivers.pacing import Pace
+from sensors.drivers.simulated.waveform import tutorial_dataset
 from sensors.source import Source, SourceError
 from sensors.units import SECOND
-from sensors.waveform import tutorial_dataset
 
 STAMP = 1_700_000_000 * SECOND
 

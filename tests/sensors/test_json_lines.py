@@ -12,7 +12,7 @@ import pytest
 from sensors.batch import Batch, Naming
 from sensors.codecs import Codec
 from sensors.codecs.json_lines import JsonLines
-from sensors.simulated import Orders, Temperature
+from sensors.drivers.simulated import Orders, Temperature
 
 NOW = 1_795_000_000 * 10**9
 STAMP = 1_710_856_626_905_833_677

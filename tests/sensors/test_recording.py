@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensors.batch import Batch, Text, tick
-from sensors.recording import Recorder, RecordingError, RecordingSource, batches
-from sensors.simulated import Orders, Temperature, Voltage
+from sensors.drivers.recording import Recorder, RecordingError, RecordingSource, batches
+from sensors.drivers.simulated import Orders, Temperature, Voltage
 from sensors.source import Counters, Source, SourceError
 from sensors.units import SECOND
 

@@ -13,7 +13,7 @@ import pytest
 
 from sensors.batch import Batch
 from sensors.codecs.json_lines import JsonLines
-from sensors.serial_port import SerialSource, ports
+from sensors.drivers.serial import SerialSource, ports
 from sensors.source import Source, SourceError
 from sensors.units import Duration
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sensors.batch import Batch
-from sensors.simulated import Orders, Temperature, Voltage
-from sensors.simulated.base import Simulated
-from sensors.simulated.orders import PROHIBITED, SHOPS
+from sensors.drivers.simulated import Orders, Temperature, Voltage
+from sensors.drivers.simulated.base import Simulated
+from sensors.drivers.simulated.orders import PROHIBITED, SHOPS
+from sensors.drivers.simulated.waveform import FAULTS
 from sensors.units import SECOND, Duration
-from sensors.waveform import FAULTS
 
 START = "2026-01-01T00:00:00Z"
 EVERY = [

@@ -8,8 +8,8 @@ import contextlib
 import pytest
 
 from sensors.codecs.json_lines import JsonLines
+from sensors.drivers.tcp import TcpSource
 from sensors.source import Source, SourceError
-from sensors.tcp import TcpSource
 from sensors.units import Duration
 
 LINE = b'{"Temperature_C": 65, "Timestamp": 1710856626905833677}\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sensors.waveform import FAULTS, WINDOW_KINDS, tutorial_dataset, windows
+from sensors.drivers.simulated.waveform import FAULTS, WINDOW_KINDS, tutorial_dataset, windows
 
 
 def tutorial_loop(seed: int, seconds: int, probability: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

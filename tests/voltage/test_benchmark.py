@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.voltage import main
 from benchmarks.voltage_kinds import right_names
-from sensors.waveform import windows
+from sensors.drivers.simulated.waveform import windows
 
 
 def figures(capsys):

@@ -12,7 +12,7 @@ from agent.components import build
 from agent.engine import Engine
 from agent.offline.labelled import read_table
 from sensors.batch import Batch
-from sensors.waveform import windows
+from sensors.drivers.simulated.waveform import windows
 
 KINDS = ("none", "none_random_phase", "drop0.5_100", "spike+100_1")
 HEAD = '[agent]\nsite = "s"\nname = "n"\n[source.line]\ntype = "file"\npath = "x.csv"\ncodec = { type = "csv" }\n'

@@ -10,7 +10,7 @@ from agent.detectors.tutorial_kl import TutorialKL
 from agent.detectors.waves.disturbance import NAMES
 from agent.detectors.waves.sine import follow
 from agent.fingerprints import fingerprints
-from sensors.waveform import windows
+from sensors.drivers.simulated.waveform import windows
 from tests.voltage.streams import rows_of, run
 
 LEVEL = 230 * np.sqrt(2)

@@ -13,7 +13,7 @@ from agent.components import build
 from agent.files import load_columns
 from agent.offline.quantile import examine, threshold_for
 from agent.offline.verdicts import curves, judge
-from sensors.waveform import windows
+from sensors.drivers.simulated.waveform import windows
 
 
 def agent(capsys, *words):

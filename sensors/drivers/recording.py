@@ -36,7 +36,7 @@ import numpy as np
 import orjson
 
 from sensors.batch import Batch, Text
-from sensors.pace import Speed, factor
+from sensors.drivers.pacing import Speed, factor
 from sensors.source import Counters, Positioned, SourceError
 from sensors.units import SECOND
 

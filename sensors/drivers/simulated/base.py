@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from sensors.batch import Batch
-from sensors.pace import Pace, Speed, factor
+from sensors.drivers.pacing import Pace, Speed, factor
 from sensors.source import Counters, Source
 from sensors.times import moment
 from sensors.units import Duration

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensors.batch import Batch, Ints, Text
-from sensors.simulated.base import Simulated
+from sensors.drivers.simulated.base import Simulated
 from sensors.units import MILLISECOND, SECOND
 
 SHOPS = ("Marios Pizza", "Luigis Pizza", "Circular Pi Pizzeria", "Ill Make You a Pizza You Cant Refuse",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sensors.batch import Batch, Floats, Text
-from sensors.simulated.base import Simulated
+from sensors.drivers.simulated.base import Simulated
+from sensors.drivers.simulated.waveform import FAULTS, Course, Fault, deviation, episodes, hold, synthesise
 from sensors.units import SECOND
-from sensors.waveform import FAULTS, Course, Fault, deviation, episodes, hold, synthesise
 
 _BLOCK_SAMPLES = 65536
 

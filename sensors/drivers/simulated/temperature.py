@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sensors.batch import Batch, Floats, Ints
-from sensors.simulated.base import BLOCK_ROWS, Simulated
+from sensors.drivers.simulated.base import BLOCK_ROWS, Simulated
 from sensors.units import SECOND
 
 HEALTHY = (40, 75)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.codecs.csv import Csv
-from sensors.pace import Pace, Speed, factor
+from sensors.drivers.pacing import Pace, Speed, factor
 from sensors.source import Positioned, SourceError
 from sensors.times import from_iso
 

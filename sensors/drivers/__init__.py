@@ -1,0 +1,1 @@
+"""The drivers, one file or folder each: serial line, TCP, file, MQTT, Kafka, recording, simulated machines."""
