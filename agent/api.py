@@ -28,7 +28,7 @@ Errors have one class for each way of going on; any other exception is a bug, an
 
 from __future__ import annotations
 
-from agent.alerts import Change, Identity, Kind, Message, Severity
+from agent.alerts.alert import Change, Identity, Kind, Message, Severity
 from agent.components import ConfigError
 from agent.core.explanations import Finding as Explanation
 from agent.core.files import ColumnsFile, TextFile

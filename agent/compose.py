@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
+from agent.alerts.commands import COMMANDS, SELF, SELF_RULES
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
-from agent.control import COMMANDS, SELF, SELF_RULES
 from agent.core.operator import Operator as Step
 from agent.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.alerts import Message
+from agent.alerts.alert import Message
 from agent.outbox import Outbox
 from agent.outbox.cursor import Portion
 from agent.sinks import RejectedError, Sink, SinkError

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.alerts import Alert, Identity
-from agent.control import COMMANDS, SELF, Reply, commands_of
+from agent.alerts.alert import Alert, Identity
+from agent.alerts.commands import COMMANDS, SELF, Reply, commands_of
 from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows, unsigned_zeros

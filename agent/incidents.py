@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from agent.alerts import Alert, Change, Identity, Label, machine_of
-from agent.control import Command, Reply, Silence, Silences, matches
+from agent.alerts.alert import Alert, Change, Identity, Label, machine_of
+from agent.alerts.commands import Command, Reply, Silence, Silences, matches
 from agent.core.keys import KeyTable, Name
 from agent.core.series import State
 from agent.rules import Rule, Transition

@@ -17,7 +17,7 @@ from time import perf_counter
 
 import numpy as np
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import build
 from agent.engine import Engine
 from benchmarks.figures import emit

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.alerts import Identity, Kind, Message
+from agent.alerts.alert import Identity, Kind, Message
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks import Sink

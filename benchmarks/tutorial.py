@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from agent.alerts import Identity, Message
+from agent.alerts.alert import Identity, Message
 from agent.components import build
 from agent.engine import Engine
 from agent.ops.memory import tune_garbage_collector

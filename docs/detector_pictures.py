@@ -15,7 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import build
 from agent.engine import Engine
 from sensors.batch import Batch

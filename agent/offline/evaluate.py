@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import ConfigError, Registry, build
 from agent.core.operator import Operator
 from agent.core.rows import Rows

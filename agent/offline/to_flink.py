@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.alerts.commands import SELF
 from agent.compose import Parts
-from agent.control import SELF
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.offline.flink_words import aggregate, condition, interval, match_recognize, quoted, text

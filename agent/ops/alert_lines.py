@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.alerts import Alert
+from agent.alerts.alert import Alert
 from agent.ops.observers import Observation
 
 SECOND = 10**9

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agent.alerts import Message
+from agent.alerts.alert import Message
 from agent.compose import Parts
 from agent.core.operator import Operator
 from agent.delivery import Delivery

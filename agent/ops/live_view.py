@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from agent.alerts import Change, Label
+from agent.alerts.alert import Change, Label
 from agent.core.keys import Name
 from agent.core.rows import Rows
 from agent.ops.alert_lines import COLOURS, SEVERITIES, AlertLine, alert_lines, clock, duration

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from agent.alerts import Label, Message
+from agent.alerts.alert import Label, Message
 from agent.core.keys import Name
 from agent.engine import Decisions, Engine
 from sensors.batch import Batch

@@ -12,7 +12,7 @@ from itertools import accumulate, repeat
 
 import orjson
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 
 MOST = 256
 """Messages in a bundle."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.outbox.table import Kept
 
 PRESENT: frozenset[Kind] = frozenset({"state", "status", "health", "discovery", "reply"})

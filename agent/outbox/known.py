@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 
 _id = itemgetter(0)
 

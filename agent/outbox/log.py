@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.database import Database, DatabaseError
 from agent.outbox.bundle import weigh
 from agent.outbox.recovery import Start, load, salvage

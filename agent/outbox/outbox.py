@@ -29,7 +29,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.database import Database, DatabaseError
 from agent.outbox.bundle import bundles
 from agent.outbox.counters import OutboxCounters

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from agent.alerts import Kind
+from agent.alerts.alert import Kind
 from agent.outbox.bundle import MOST, OVERHEAD, weigh
 from agent.outbox.table import BUNDLED, COLUMNS, Held, among, checksum, kept_of
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.outbox.bundle import MOST, pack, unpack
 
 MIGRATIONS = (

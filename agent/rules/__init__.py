@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from agent.alerts import Change, Flag, Severity
+from agent.alerts.alert import Change, Flag, Severity
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
 from sensors.batch import Ints

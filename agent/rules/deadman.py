@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.alerts import Severity
+from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.rules import Rule, Transition, Verdict

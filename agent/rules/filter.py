@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agent.alerts import Severity
+from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.rules import Rule, Verdict

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.alerts import Severity
+from agent.alerts.alert import Severity
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import State

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agent.alerts import Change, Flag, Severity
+from agent.alerts.alert import Change, Flag, Severity
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful

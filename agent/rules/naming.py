@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from agent.alerts import Alert, Change, Identity, Label, machine_of, spoken_name
+from agent.alerts.alert import Alert, Change, Identity, Label, machine_of, spoken_name
 from agent.core.explanations import BESIDE, Finding, reason, span
 from agent.core.keys import Name
 from agent.core.operator import Operator

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.alerts import Severity
+from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.expressions.parser import parse

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.alerts import Severity
+from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.expressions.rounding import round_half_even

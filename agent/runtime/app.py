@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from agent.alerts.commands import COMMANDS
 from agent.compose import Parts, command_sources
-from agent.control import COMMANDS
 from agent.delivery import Delivery
 from agent.ops import health
 from agent.ops.counters import Stats, losses

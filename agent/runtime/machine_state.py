@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from agent.alerts import Alert, Change, Identity, Message, machine_of, topic_name
-from agent.cloudevents import rfc3339
+from agent.alerts.alert import Alert, Change, Identity, Message, machine_of, topic_name
+from agent.alerts.cloudevents import rfc3339
 from agent.engine import Engine
 
 _ORDER = {"info": 1, "warning": 2, "critical": 3, "fatal": 4}

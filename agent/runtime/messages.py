@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from agent.alerts import Identity, Message, topic_name
-from agent.cloudevents import encode_alert, encode_raw, encode_results
+from agent.alerts.alert import Identity, Message, topic_name
+from agent.alerts.cloudevents import encode_alert, encode_raw, encode_results
 from agent.engine import Decisions, Engine
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from agent.alerts import Identity, Message
+from agent.alerts.alert import Identity, Message
 from agent.engine import Decisions, Engine
 from agent.outbox import Outbox
 from agent.runtime.incident_journal import IncidentJournal

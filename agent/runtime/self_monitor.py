@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.control import SELF
+from agent.alerts.commands import SELF
 from sensors.batch import Batch, Text
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from agent.alerts import Identity, Kind, Message
+from agent.alerts.alert import Identity, Kind, Message
 from sensors.source import Source
 
 
@@ -66,5 +66,5 @@ class Sink(ABC):
         """
 
     def command_source(self) -> Source | None:
-        """A source of commands (see `agent.control`) from where this sink publishes; None = it takes none."""
+        """A source of commands (see `agent.alerts.commands`) from where this sink publishes; None = it takes none."""
         return None

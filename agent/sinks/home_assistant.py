@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import orjson
 
-from agent.alerts import Identity, Message, topic_name
+from agent.alerts.alert import Identity, Message, topic_name
 from sensors.transport.mqtt import Publish
 
 MOST = 10_000

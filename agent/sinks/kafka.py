@@ -29,7 +29,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from agent.alerts import Kind, Message, topic_name
+from agent.alerts.alert import Kind, Message, topic_name
 from agent.sinks import RejectedError, Sink, SinkError
 from sensors.transport.kafka_auth import Mechanism, options
 from sensors.transport.tls import Tls

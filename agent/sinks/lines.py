@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.sinks import Sink, SinkError
 from sensors.units import Duration
 

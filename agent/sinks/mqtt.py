@@ -15,8 +15,8 @@ import orjson
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.alerts import Kind, Message, topic_name
-from agent.command_codec import CommandCodec
+from agent.alerts.alert import Kind, Message, topic_name
+from agent.alerts.command_codec import CommandCodec
 from agent.sinks import RejectedError, Sink, SinkError
 from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of

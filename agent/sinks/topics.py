@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 
 DAY = 86400
 

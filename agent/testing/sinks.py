@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from agent.alerts import Identity, Kind, Message
+from agent.alerts.alert import Identity, Kind, Message
 from agent.sinks import Sink, SinkError
 from agent.testing.subject import Check, bound, holds, is_documented, keeps_the_protocol
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiomqtt
 
-from agent.alerts import Identity, Kind, Message
+from agent.alerts.alert import Identity, Kind, Message
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks.mqtt import MqttSink

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of

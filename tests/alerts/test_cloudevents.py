@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts import Change, Identity, Label, alert_name, topic_name
-from agent.cloudevents import encode_alert, encode_raw, encode_results, rfc3339
+from agent.alerts.alert import Change, Identity, Label, alert_name, topic_name
+from agent.alerts.cloudevents import encode_alert, encode_raw, encode_results, rfc3339
 from agent.core.rows import Rows
 from agent.rules import Transition
 from agent.rules.naming import alert
 from sensors.batch import Text
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "agent/schema/alert.v1.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[2] / "agent/alerts/schema/alert.v1.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 LABEL = Label(
     "overheating",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import REGISTRY
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.lines import LinesSink

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from agent.command_codec import CommandCodec
-from agent.control import commands_of
+from agent.alerts.command_codec import CommandCodec
+from agent.alerts.commands import commands_of
 
 NOW = 1_700_000_000 * 10**9
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agent.control import Command, command_batch
+from agent.alerts.commands import Command, command_batch
 from sensors.batch import Batch, tick
 from tests.core.streams import parts
 

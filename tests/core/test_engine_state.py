@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
+from agent.alerts.commands import Command, command_batch
 from agent.components import REGISTRY, Registry, build
-from agent.control import Command, command_batch
 from agent.core.operator import Operator
 from agent.engine import Engine, Limits
 from agent.rules import Rule

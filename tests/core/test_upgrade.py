@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent import settings
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import Registry, build
 from agent.compose import compose
 from agent.core.series import Stateful

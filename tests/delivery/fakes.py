@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.sinks import RejectedError, SinkError
 
 ALL: frozenset[Kind] = frozenset({"alert", "raw", "state", "status", "health", "metric", "reply", "discovery"})

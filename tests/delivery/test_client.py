@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts import Identity, Message
+from agent.alerts.alert import Identity, Message
 from agent.client import Event, Ledger, MqttEvents, subscribe
 from agent.client.kafka import KafkaEvents
 from agent.outbox.cursor import mark

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
 from sensors.drivers.kafka import KafkaSource

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from agent.alerts import Identity, topic_name
+from agent.alerts.alert import Identity, topic_name
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.mqtt import V5, V311, MqttSink
 from sensors.transport.tls import Tls

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.database import Database, DatabaseInUseError
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts import Message
+from agent.alerts.alert import Message
 from agent.outbox import Outbox
 from agent.outbox.outbox import SENT_AGAIN
 from tests.delivery.fakes import ALL, message

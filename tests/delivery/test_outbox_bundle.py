@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.outbox import Outbox
 from agent.outbox.bundle import MOST, bundles, pack, size_of, unpack, weigh
 from agent.outbox.table import MIGRATIONS, Held

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from agent.alerts import Message
+from agent.alerts.alert import Message
 from agent.database import Database
 from agent.outbox.log import Log
 from agent.outbox.table import MIGRATIONS, Changes

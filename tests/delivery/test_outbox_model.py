@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent.alerts import Kind, Message
+from agent.alerts.alert import Kind, Message
 from agent.outbox import Outbox
 from agent.outbox.cursor import PRESENT, Portion
 from tests.delivery.fakes import message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts import Identity, Kind
+from agent.alerts.alert import Identity, Kind
 from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.sinks.kafka import KafkaSink

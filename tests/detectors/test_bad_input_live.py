@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from agent.alerts import Identity
-from agent.cloudevents import encode_alert
+from agent.alerts.alert import Identity
+from agent.alerts.cloudevents import encode_alert
 from agent.components import REGISTRY
 from agent.compose import compose
 from agent.settings import Settings

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.components import REGISTRY
 from agent.compose import compose
 from agent.runtime.incident_journal import IncidentJournal

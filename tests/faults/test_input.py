@@ -15,7 +15,7 @@ import pytest
 from tests.faults.test_restart import until
 from tests.integration.agent_process import ROOT, AgentProcess
 
-SCHEMA = json.loads((ROOT / "agent/schema/alert.v1.json").read_text())
+SCHEMA = json.loads((ROOT / "agent/alerts/schema/alert.v1.json").read_text())
 SECOND = 10**9
 
 NAMES = [

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from agent.control import Command, command_batch
+from agent.alerts.commands import Command, command_batch
 from agent.runtime.self_monitor import disk_batch
 from sensors.batch import Batch, Text, tick
 from sensors.drivers.simulated.waveform import FAULTS, Course, hold, synthesise

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.integration.agent_process import ROOT, AgentProcess
 
-SCHEMA = json.loads((ROOT / "agent/schema/alert.v1.json").read_text())
+SCHEMA = json.loads((ROOT / "agent/alerts/schema/alert.v1.json").read_text())
 START = 1_750_000_000 * 10**9
 
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.integration.agent_process import ROOT, AgentProcess
 
-SCHEMA = json.loads((ROOT / "agent/schema/alert.v1.json").read_text())
+SCHEMA = json.loads((ROOT / "agent/alerts/schema/alert.v1.json").read_text())
 
 
 @pytest.fixture

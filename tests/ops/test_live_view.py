@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.alerts import Alert, Change, Identity, Message
-from agent.cloudevents import encode_alert
+from agent.alerts.alert import Alert, Change, Identity, Message
+from agent.alerts.cloudevents import encode_alert
 from agent.core.operator import Operator
 from agent.engine import Decisions, Engine
 from agent.ops.alert_lines import AlertLine, LinePrinter, ago, alert_lines, clock, duration, json_lines

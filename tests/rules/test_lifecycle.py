@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts import Change
+from agent.alerts.alert import Change
 from agent.core.rows import Rows
 from agent.rules.lifecycle import Lifecycle
 from tests.naive_rules import NaiveLifecycle

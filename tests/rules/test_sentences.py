@@ -7,8 +7,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from agent.alerts import Change
-from agent.cloudevents import event
+from agent.alerts.alert import Change
+from agent.alerts.cloudevents import event
 from agent.components import REGISTRY
 from agent.core.explanations import VIEWS as WORDS
 from agent.core.explanations import reason
@@ -18,7 +18,7 @@ from sensors.batch import Batch
 from tests.core.streams import START, parts
 from tests.integration.agent_process import ROOT
 
-SCHEMA = json.loads((ROOT / "agent/schema/alert.v1.json").read_text())
+SCHEMA = json.loads((ROOT / "agent/alerts/schema/alert.v1.json").read_text())
 RNG = np.random.default_rng(1)
 N = 1000
 NOISE = RNG.normal(50, 2, N)

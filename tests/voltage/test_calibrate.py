@@ -6,7 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from agent.alerts import Identity
+from agent.alerts.alert import Identity
 from agent.cli import main
 from agent.components import build
 from agent.engine import Engine

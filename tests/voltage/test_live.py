@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.alerts import Change, Identity
+from agent.alerts.alert import Change, Identity
 from agent.components import build
 from agent.engine import Engine
 from sensors.batch import Batch

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.alerts import Label, machine_of
+from agent.alerts.alert import Label, machine_of
 from agent.core.keys import Name
 from agent.core.series import State
 from sensors.batch import Batch, Text

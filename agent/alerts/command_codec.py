@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from agent.control import Command, command_batch
+from agent.alerts.commands import Command, command_batch
 from sensors.batch import Batch
 from sensors.codecs import Codec
 from sensors.source import Counters

@@ -1,6 +1,6 @@
 """How alerts, raw events and window results are written for subscribers: CloudEvents 1.0 in JSON, always finite.
 
-A number that is NaN or infinite is written as null. The schema is `agent/schema/alert.v1.json`.
+A number that is NaN or infinite is written as null. The schema is `agent/alerts/schema/alert.v1.json`.
 
 Raw events and results come by the thousand, so these are assembled from columns: each column becomes JSON tokens in
 one call, and what is the same for a series is made once.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from agent.alerts import (
+from agent.alerts.alert import (
     Alert,
     Change,
     Identity,
