@@ -21,14 +21,14 @@ from agent.detectors.histograms.lessons import Lessons
 from agent.detectors.histograms.moved import Evidence
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
 from agent.expressions import Expression
-from agent.windows.calls import Windows, block_length
+from agent.windows.block_driver import Windows, block_length
+from agent.windows.closed_windows import Told
 from agent.windows.histogram import Histograms
-from agent.windows.horizon import Closing, Horizon
 from agent.windows.lateness import Lateness
-from agent.windows.pane_windows import PaneWindows
+from agent.windows.pane_operator import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
-from agent.windows.table import Told
-from agent.windows.uneven import UnevenHistograms
+from agent.windows.uneven_histogram import UnevenHistograms
+from agent.windows.watermark import Closing, Horizon
 from sensors.batch import Floats, Ints, Text
 from sensors.units import MILLISECOND, Duration
 

@@ -23,7 +23,7 @@ from agent.detectors.waves.measures import MEASURES, harmonics, measure
 from agent.detectors.waves.model import BLOCK, SAG, WaveModel
 from agent.detectors.waves.power import COLUMNS, power_figures
 from agent.detectors.waves.sine import follow
-from agent.windows.rings import Cut, Rings
+from agent.windows.sample_windows import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND
 

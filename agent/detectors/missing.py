@@ -15,7 +15,7 @@ from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.streaming.frame import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
 from agent.detectors.streaming.rounds import rounds
-from agent.windows.block import by_key, starts_of
+from agent.windows.sorted_block import by_key, starts_of
 from sensors.batch import Floats, Ints, Text
 
 BLOCKS = 5

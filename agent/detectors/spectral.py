@@ -17,7 +17,7 @@ from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
-from agent.windows.rings import Cut, Rings
+from agent.windows.sample_windows import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
 REASONS = (

@@ -14,7 +14,7 @@ from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.windows.rings import Cut, Rings
+from agent.windows.sample_windows import Cut, Rings
 from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076

@@ -11,10 +11,10 @@ from agent.core.rows import Rows
 from agent.core.series import State, Stateful
 from agent.expressions import Expression
 from agent.windows.aggregates import SAMPLED, Aggregate
-from agent.windows.horizon import Horizon
 from agent.windows.lateness import Lateness
 from agent.windows.partials import Layout
-from agent.windows.samples import Samples
+from agent.windows.sampled_aggregates import Samples
+from agent.windows.watermark import Horizon
 
 
 @dataclass(kw_only=True)

@@ -14,15 +14,15 @@ from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.windows.aggregates import Aggregate, parse
 from agent.windows.base import Window
-from agent.windows.block import places
-from agent.windows.calls import Windows, block_length
-from agent.windows.horizon import Horizon
+from agent.windows.block_driver import Windows, block_length
+from agent.windows.closed_windows import Told
 from agent.windows.lateness import Lateness
-from agent.windows.pane_windows import PaneWindows
+from agent.windows.pane_operator import PaneWindows
 from agent.windows.panes import Hops, PaneRing, pane_length
 from agent.windows.results import results
-from agent.windows.samples import Asked, Samples, with_columns
-from agent.windows.table import Told
+from agent.windows.sampled_aggregates import Asked, Samples, with_columns
+from agent.windows.sorted_block import places
+from agent.windows.watermark import Horizon
 from sensors.batch import Floats
 
 _BY_TIME = ("earliest", "latest", "rate")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.windows.block import Segments
+from agent.windows.closed_windows import Ledger, PaneTable, RunningPartials, Told
 from agent.windows.panes import Geometry, Hops
 from agent.windows.partials import Partials
-from agent.windows.table import Ledger, PaneTable, RunningPartials, Told
+from agent.windows.sorted_block import Segments
 from sensors.batch import Floats, Ints
 
 

@@ -60,7 +60,7 @@ class Readings:
 
 
 class Partials(Protocol):
-    """What panes keep, as `agent.windows.pane_windows` sees it."""
+    """What panes keep, as `agent.windows.pane_operator` sees it."""
 
     size: int
     neutral: Floats

@@ -13,7 +13,7 @@ from agent.core.rows import Rows
 from agent.core.series import SeriesRecords, State
 from agent.expressions import Expression
 from agent.windows import aggregates as spelling
-from agent.windows.aligned import Tumbling
+from agent.windows.hopping import Tumbling
 from sensors.units import Duration
 
 _FOR_EVER = Duration("36500d")

@@ -16,17 +16,17 @@ import numpy as np
 
 from agent.core.rows import Rows, no_rows
 from agent.core.series import Field, SeriesState, State
-from agent.windows import block
+from agent.windows import sorted_block as block
 from agent.windows.aggregates import STREAMED, parse
 from agent.windows.base import Window
-from agent.windows.horizon import NEVER, Closing, Horizon
-from agent.windows.journal import Journal
+from agent.windows.block_view import columns, event_time
+from agent.windows.closed_windows import Told, together
 from agent.windows.lateness import Lateness
 from agent.windows.results import results
 from agent.windows.search import first_at_least
-from agent.windows.sessions import Pool, rounds
-from agent.windows.sight import columns, event_time
-from agent.windows.table import Told, together
+from agent.windows.series_buffer import Journal
+from agent.windows.session_set import Pool, rounds
+from agent.windows.watermark import NEVER, Closing, Horizon
 from sensors.batch import Ints
 from sensors.units import MILLISECOND, SECOND, Duration
 

@@ -15,18 +15,18 @@ import numpy as np
 
 from agent.core.rows import Rows, no_rows
 from agent.core.series import State
-from agent.windows import block
+from agent.windows import sorted_block as block
 from agent.windows.aggregates import parse
 from agent.windows.base import Window
-from agent.windows.horizon import NEVER, Horizon
-from agent.windows.journal import Journal
+from agent.windows.block_view import cut
+from agent.windows.closed_windows import Told, together
+from agent.windows.event_time_rows import Story
 from agent.windows.lateness import Lateness
 from agent.windows.results import results
-from agent.windows.samples import Asked, with_columns
+from agent.windows.sampled_aggregates import Asked, with_columns
 from agent.windows.search import first_at_least
-from agent.windows.sight import cut
-from agent.windows.story import Story
-from agent.windows.table import Told, together
+from agent.windows.series_buffer import Journal
+from agent.windows.watermark import NEVER, Horizon
 from sensors.batch import Ints
 from sensors.units import SECOND, Duration
 

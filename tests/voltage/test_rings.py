@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.windows.rings import Rings
+from agent.windows.sample_windows import Rings
 from tests.series_contract import check_evicted, check_moved, check_restored, check_touched
 from tests.voltage.naive_kl import windows_of
 from tests.voltage.streams import cut, rows_of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.windows.aligned import Cumulate, Hopping, Tumbling
+from agent.windows.hopping import Cumulate, Hopping, Tumbling
 from sensors.batch import Text
 from sensors.units import Duration
 from tests import naive
@@ -245,7 +245,7 @@ def test_the_clock_does_not_depend_on_cuts(data, readings, closing, grace):
 def test_many_wide_windows_are_told_in_parts(monkeypatch):
     readings = [(k, (i * 1000 + k) * MS, float(i * k)) for i in range(30) for k in range(7)]
     whole = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
-    monkeypatch.setattr("agent.windows.pane_windows._CELLS", 20)
+    monkeypatch.setattr("agent.windows.pane_operator._CELLS", 20)
     parts = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
     assert same_bytes(told(parts, ["mean"]), told(whole, ["mean"]))
 

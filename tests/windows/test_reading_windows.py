@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from agent.detectors.kl import Kl
 from agent.expressions import Expression, ExpressionError
-from agent.windows.aligned import Tumbling
 from agent.windows.count import CountWindow
+from agent.windows.hopping import Tumbling
 from agent.windows.session import Session
 from agent.windows.sliding import Sliding
 from sensors.units import Duration

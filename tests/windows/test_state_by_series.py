@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agent.components import REGISTRY, build
 from agent.core.rows import Rows
 from agent.windows.histogram import Histograms
-from agent.windows.uneven import UnevenHistograms
+from agent.windows.uneven_histogram import UnevenHistograms
 from sensors.batch import Text
 from tests.series_contract import check_evicted, check_moved, check_restored, check_saved, check_touched, of_rows
 from tests.windows.streams import rows_of

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from agent.windows.histogram import Histograms
-from agent.windows.uneven import UnevenHistograms
+from agent.windows.uneven_histogram import UnevenHistograms
 from sensors.batch import Floats, Ints
 
 Edges = Literal["equal", "quantile"]

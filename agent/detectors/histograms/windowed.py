@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.windows.rings import Cut, Rings
+from agent.windows.sample_windows import Cut, Rings
 from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100

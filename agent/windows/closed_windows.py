@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.windows.block import Segments
 from agent.windows.panes import Geometry
 from agent.windows.partials import Partials
+from agent.windows.sorted_block import Segments
 from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62

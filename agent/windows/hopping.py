@@ -10,15 +10,15 @@ import numpy as np
 from agent.core.rows import Rows, no_rows
 from agent.windows.aggregates import parse
 from agent.windows.base import Window
-from agent.windows.calls import Windows, block_length
-from agent.windows.horizon import Closing, Horizon
+from agent.windows.block_driver import Windows, block_length
+from agent.windows.block_view import event_time
+from agent.windows.closed_windows import Told
 from agent.windows.lateness import Lateness
-from agent.windows.pane_windows import PaneWindows
+from agent.windows.pane_operator import PaneWindows
 from agent.windows.panes import Hops, PaneRing, Steps, pane_length
 from agent.windows.results import results
-from agent.windows.samples import Asked, Samples, with_columns
-from agent.windows.sight import event_time
-from agent.windows.table import Told
+from agent.windows.sampled_aggregates import Asked, Samples, with_columns
+from agent.windows.watermark import Closing, Horizon
 from sensors.units import MILLISECOND, Duration
 
 _EVER = 1 << 62

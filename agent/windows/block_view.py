@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.core.rows import Rows
-from agent.windows import block
+from agent.windows import sorted_block as block
 from sensors.batch import Floats, Ints, Text
 
 

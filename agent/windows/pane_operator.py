@@ -6,7 +6,7 @@ each reading changes. A window belongs to the first pane in it that is not empty
 told once and empty ones never; the cost is linear in readings, however long the time between them.
 
 A late reading may come to a pane after some window over that pane was told. Windows are then combined from the
-panes as they were at the moment (`agent.windows.table.Ledger`), so that cutting the stream changes nothing.
+panes as they were at the moment (`agent.windows.closed_windows.Ledger`), so that cutting the stream changes nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import numpy as np
 from agent.core.rows import Rows
 from agent.core.series import Stateful
 from agent.expressions import Expression
-from agent.windows import block
+from agent.windows import sorted_block as block
+from agent.windows.block_view import Column, Sight, columns, cut, event_time
+from agent.windows.closed_windows import PaneTable, RunningPartials, Told, Turns, final_rows, ledger_of, together
 from agent.windows.current import current_rows, current_tidy_rows
-from agent.windows.horizon import Horizon
 from agent.windows.lateness import Lateness
 from agent.windows.panes import Geometry, Hops, PaneRing
 from agent.windows.partials import Partials, Readings
 from agent.windows.search import spread
-from agent.windows.sight import Column, Sight, columns, cut, event_time
-from agent.windows.table import PaneTable, RunningPartials, Told, Turns, final_rows, ledger_of, together
+from agent.windows.watermark import Horizon
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 

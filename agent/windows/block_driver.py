@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.core.rows import Rows
-from agent.windows.pane_windows import PaneWindows
-from agent.windows.table import Told, together
+from agent.windows.closed_windows import Told, together
+from agent.windows.pane_operator import PaneWindows
 
 _END = 1 << 62
 

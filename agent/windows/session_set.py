@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows import block
-from agent.windows.journal import Journal
+from agent.windows import sorted_block as block
+from agent.windows.block_view import Column
 from agent.windows.partials import Layout, Readings
 from agent.windows.search import first_at_least
-from agent.windows.sight import Column
+from agent.windows.series_buffer import Journal
 from sensors.batch import Floats, Ints
 
 _NEVER = -(2**61)

@@ -10,10 +10,10 @@ import numpy as np
 
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
-from agent.windows import block
+from agent.windows import sorted_block as block
 from agent.windows.aggregates import Aggregate
-from agent.windows.journal import Journal
 from agent.windows.search import first_at_least, spread
+from agent.windows.series_buffer import Journal
 from sensors.batch import Floats, Ints
 
 _PAIRS = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows.horizon import Horizon
+from agent.windows.watermark import Horizon
 from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62
