@@ -35,7 +35,7 @@ from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows
 from agent.core.series import Arrays, Changes, Field, SeriesRecords, SeriesState, State, Stateful
-from agent.detectors.streaming.frame import Streaming as StreamingDetector
+from agent.detectors.base.streaming import Streaming as StreamingDetector
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle

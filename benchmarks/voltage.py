@@ -27,10 +27,10 @@ import numpy as np
 from scipy.stats import binom
 
 from agent.detectors.histograms.own_range import own_range_kl
-from agent.detectors.mains import Mains
-from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD
-from agent.detectors.waves.measures import MEASURES
-from agent.detectors.waves.model import WaveModel, measures_of, tolerated, undisturbed
+from agent.detectors.histograms.tutorial_kl import TUTORIAL_THRESHOLD
+from agent.detectors.power_quality.mains import Mains
+from agent.detectors.power_quality.measures import MEASURES
+from agent.detectors.power_quality.model import WaveModel, measures_of, tolerated, undisturbed
 from agent.offline.waves import column, find_nominal, rows_of, score_windows, texts
 from benchmarks.figures import emit
 from benchmarks.voltage_kinds import NORMAL, Waves, from_files, generated, right_names, without_voltage

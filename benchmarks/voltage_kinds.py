@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.waves.measures import MEASURES
-from agent.detectors.waves.model import measures_of
+from agent.detectors.power_quality.measures import MEASURES
+from agent.detectors.power_quality.model import measures_of
 from agent.offline.waves import find_nominal
 from sensors.batch import Floats
 from sensors.drivers.simulated.waveform import WINDOW_KINDS, windows

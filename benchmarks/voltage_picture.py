@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from agent.detectors.mains import Mains
-from agent.detectors.spectral import Spectral
-from agent.detectors.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
+from agent.detectors.histograms.tutorial_kl import TUTORIAL_THRESHOLD, TutorialKL
+from agent.detectors.power_quality.mains import Mains
+from agent.detectors.power_quality.spectral import Spectral
 from agent.offline.plots import plot_windows
 from agent.offline.waves import rows_of
 from benchmarks.voltage_kinds import NORMAL

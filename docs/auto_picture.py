@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 
 from agent.core.rows import Rows
-from agent.detectors.auto import Auto
+from agent.detectors.univariate.auto import Auto
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

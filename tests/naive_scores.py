@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from agent.detectors.history.period import find_periods
+from agent.detectors.univariate.history.period import find_periods
 
 CAP = 1e6
 

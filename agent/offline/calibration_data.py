@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.mains import Mains
-from agent.detectors.tutorial_kl import NORMAL, TutorialKL
-from agent.detectors.waves.model import WaveModel, measures_of
+from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
+from agent.detectors.power_quality.mains import Mains
+from agent.detectors.power_quality.model import WaveModel, measures_of
 from agent.files import check_labels, load_columns, load_texts, read_columns
 from agent.offline.evaluate import keys_given, recordings, scored, watched
 from agent.offline.help_text import progress

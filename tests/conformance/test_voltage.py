@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.detectors.histograms.own_range import counts_and_widths
-from agent.detectors.tutorial_kl import TutorialKL
+from agent.detectors.histograms.tutorial_kl import TutorialKL
 from agent.offline.tutorial import calibrate
 from tests.voltage.streams import rows_of
 

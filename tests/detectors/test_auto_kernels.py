@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.auto import BURDEN, Auto
-from agent.detectors.history.cells import CELL, cells_at, lags_of, shape_sums, slide
-from agent.detectors.history.records import BLOCK, BLOCKS, learn_blocks, record_age, rested
-from agent.detectors.history.store import Lags, phase_median, rows_a_period, write
-from agent.detectors.history.views import RECENT, binned, divergence, outside, quantile_bins, rarity
+from agent.detectors.univariate.auto import BURDEN, Auto
+from agent.detectors.univariate.history.circular_buffer import Lags, phase_median, rows_a_period, write
+from agent.detectors.univariate.history.features import RECENT, binned, divergence, outside, quantile_bins, rarity
+from agent.detectors.univariate.history.phase_profile import CELL, cells_at, lags_of, shape_sums, slide
+from agent.detectors.univariate.history.record_age import BLOCK, BLOCKS, learn_blocks, record_age, rested
 from tests.detectors.detector_tables import column, run, table
 from tests.naive_auto import age
 from tests.naive_auto import auto as naive_auto

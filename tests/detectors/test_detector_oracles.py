@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from agent.detectors.anomaly_rate import AnomalyRate
-from agent.detectors.calibrated import Calibrated, tail
-from agent.detectors.combination import Combined
-from agent.detectors.contexts import Contexts
-from agent.detectors.cusum import Cusum
-from agent.detectors.ewma import Ewma
-from agent.detectors.neighbour import Neighbour
-from agent.detectors.noise_burst import NoiseBurst
-from agent.detectors.page_hinkley import PageHinkley
-from agent.detectors.robust_z import RobustZ
-from agent.detectors.seasonal import Seasonal
-from agent.detectors.spatial import Spatial
-from agent.detectors.spike import Spike
-from agent.detectors.streaming.rounds import rounds
-from agent.detectors.stuck import Stuck
+from agent.detectors.base.series_blocks import rounds
+from agent.detectors.ensembles.anomaly_rate import AnomalyRate
+from agent.detectors.ensembles.calibrated import Calibrated, tail
+from agent.detectors.ensembles.combined import Combined
+from agent.detectors.univariate.contexts import Contexts
+from agent.detectors.univariate.cusum import Cusum
+from agent.detectors.univariate.ewma import Ewma
+from agent.detectors.univariate.neighbour import Neighbour
+from agent.detectors.univariate.noise_burst import NoiseBurst
+from agent.detectors.univariate.page_hinkley import PageHinkley
+from agent.detectors.univariate.robust_z import RobustZ
+from agent.detectors.univariate.seasonal import Seasonal
+from agent.detectors.univariate.spatial import Spatial
+from agent.detectors.univariate.spike import Spike
+from agent.detectors.univariate.stuck import Stuck
 from sensors.units import Duration
 from tests import naive_detectors as naive
 from tests import naive_scores

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.streaming.decay import Decay, _inverse_weights, keep
+from agent.detectors.base.decay import Decay, _inverse_weights, keep
 from tests.detectors.detector_cases import make
 from tests.detectors.detector_tables import column, content, run, table
 

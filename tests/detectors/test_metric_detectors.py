@@ -5,19 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from agent.detectors.anomaly_rate import AnomalyRate
-from agent.detectors.calibrated import Calibrated
-from agent.detectors.combination import Combined
-from agent.detectors.contexts import Contexts
-from agent.detectors.cusum import Cusum
-from agent.detectors.ewma import Ewma
-from agent.detectors.neighbour import Neighbour
-from agent.detectors.noise_burst import NoiseBurst
-from agent.detectors.page_hinkley import PageHinkley
-from agent.detectors.robust_z import RobustZ
-from agent.detectors.seasonal import Seasonal
-from agent.detectors.spike import Spike
-from agent.detectors.stuck import Stuck
+from agent.detectors.ensembles.anomaly_rate import AnomalyRate
+from agent.detectors.ensembles.calibrated import Calibrated
+from agent.detectors.ensembles.combined import Combined
+from agent.detectors.univariate.contexts import Contexts
+from agent.detectors.univariate.cusum import Cusum
+from agent.detectors.univariate.ewma import Ewma
+from agent.detectors.univariate.neighbour import Neighbour
+from agent.detectors.univariate.noise_burst import NoiseBurst
+from agent.detectors.univariate.page_hinkley import PageHinkley
+from agent.detectors.univariate.robust_z import RobustZ
+from agent.detectors.univariate.seasonal import Seasonal
+from agent.detectors.univariate.spike import Spike
+from agent.detectors.univariate.stuck import Stuck
 from sensors.units import Duration
 from tests.detectors.detector_tables import table
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.compose import compose
 from agent.core.rows import no_rows
-from agent.detectors.missing import Missing
+from agent.detectors.univariate.missing import Missing
 from agent.settings import Settings
 from sensors.batch import Batch, tick
 from tests.detectors.detector_tables import START, content, part, table

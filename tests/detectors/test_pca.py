@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.pca import Pca
+from agent.detectors.multivariate.pca import Pca
 from tests import naive_pca
 from tests.detectors.detector_tables import content, run, table
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent.detectors.pca import Pca
+from agent.detectors.multivariate.pca import Pca
 from tests.detectors.detector_tables import content, run, table
 
 NAMES = tuple(f"s{i}" for i in range(8))
@@ -55,7 +55,7 @@ def test_the_sensor_at_fault_is_named_first_in_nine_of_ten_cases(fault):
 
 def test_the_shares_are_by_how_much_the_statistic_falls_without_the_sensor():
     """From scratch: the best value of one feature is found by a search, and what is gained is compared."""
-    from agent.detectors.plane.components import components, contributions, forms
+    from agent.detectors.multivariate.pca_subspace import components, contributions, forms
 
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(6, 2)))[0][None]

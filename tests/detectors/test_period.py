@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.history.period import autocorrelation, find_periods, sharpened
+from agent.detectors.univariate.history.period import autocorrelation, find_periods, sharpened
 from tests.naive_detectors import autocorrelation as naive_autocorrelation
 
 RNG = np.random.default_rng

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.detectors.waves.model import WaveModel
+from agent.detectors.power_quality.model import WaveModel
 from sensors.drivers.recording import Recorder
 from tests.golden import inputs
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, processor, replayed, resume, unpacked

@@ -9,7 +9,7 @@ import pytest
 
 from agent.cli import main
 from agent.compose import compose
-from agent.detectors.tutorial_kl import NORMAL, TutorialKL
+from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.files import read_columns
 from agent.offline.waves import rows_of
 from agent.settings import load

@@ -12,7 +12,7 @@ from agent.alerts.cloudevents import event
 from agent.components import REGISTRY
 from agent.core.explanations import VIEWS as WORDS
 from agent.core.explanations import reason
-from agent.detectors.history.views import VIEWS
+from agent.detectors.univariate.history.features import VIEWS
 from agent.runtime.messages import encode
 from sensors.batch import Batch
 from tests.core.streams import START, parts

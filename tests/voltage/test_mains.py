@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.components import ConfigError, build
-from agent.detectors.mains import Mains, fresh
-from agent.detectors.spectral import Spectral
-from agent.detectors.tutorial_kl import TutorialKL
-from agent.detectors.waves.disturbance import NAMES
-from agent.detectors.waves.sine import follow
+from agent.detectors.histograms.tutorial_kl import TutorialKL
+from agent.detectors.power_quality.disturbance import NAMES
+from agent.detectors.power_quality.mains import Mains, fresh
+from agent.detectors.power_quality.sine import follow
+from agent.detectors.power_quality.spectral import Spectral
 from agent.fingerprints import fingerprints
 from sensors.drivers.simulated.waveform import windows
 from tests.voltage.streams import rows_of, run

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from agent.detectors.waves.measures import MEASURES, TWO_SIDED, harmonics, longest_flat, measure
-from agent.detectors.waves.model import WaveModel, measures_of
-from agent.detectors.waves.power import COLUMNS, power_figures
-from agent.detectors.waves.sine import follow, running
+from agent.detectors.power_quality.measures import MEASURES, TWO_SIDED, harmonics, longest_flat, measure
+from agent.detectors.power_quality.model import WaveModel, measures_of
+from agent.detectors.power_quality.power import COLUMNS, power_figures
+from agent.detectors.power_quality.sine import follow, running
 
 RATE, NOMINAL = 1000, 50
 

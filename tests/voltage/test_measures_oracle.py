@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from agent.detectors.waves.measures import MEASURES, harmonics, measure
-from agent.detectors.waves.sine import follow
+from agent.detectors.power_quality.measures import MEASURES, harmonics, measure
+from agent.detectors.power_quality.sine import follow
 
 RATE, NOMINAL, PERIOD = 1000, 50, 20
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agent.detectors.histograms.own_range import Reason, counts_and_widths, own_range_kl
-from agent.detectors.tutorial_kl import TutorialKL
+from agent.detectors.histograms.tutorial_kl import TutorialKL
 from tests.voltage.naive_kl import own_range_kl as naive_kl
 from tests.voltage.naive_kl import windows_of
 from tests.voltage.streams import rows_of, run

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.signal import periodogram
 from scipy.stats import entropy
 
-from agent.detectors.spectral import FLOOR, Spectral, spectra
+from agent.detectors.power_quality.spectral import FLOOR, Spectral, spectra
 from tests.voltage.streams import rows_of, run
 
 

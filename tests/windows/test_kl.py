@@ -11,8 +11,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from agent.detectors.histograms.divergence import measure, smoothed
+from agent.detectors.histograms.kl import Kl
 from agent.detectors.histograms.reference import Reference, fit
-from agent.detectors.kl import Kl
 from sensors.units import Duration
 from tests import naive
 from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told

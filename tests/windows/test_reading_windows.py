@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.kl import Kl
+from agent.detectors.histograms.kl import Kl
 from agent.expressions import Expression, ExpressionError
 from agent.windows.count import CountWindow
 from agent.windows.hopping import Tumbling

@@ -7,8 +7,8 @@ import pytest
 
 from agent.components import REGISTRY
 from agent.compose import compose
+from agent.detectors.histograms.kl import Kl
 from agent.detectors.histograms.reference import Reference, fit
-from agent.detectors.kl import Kl
 from agent.settings import Settings
 from agent.windows.aggregates import STREAMED
 from agent.windows.histogram import Histograms

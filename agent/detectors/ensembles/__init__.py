@@ -1,0 +1,1 @@
+"""Detectors made of detectors: combined, calibrated, the anomaly rate of many metrics."""

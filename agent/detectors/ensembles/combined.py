@@ -1,0 +1,84 @@
+"""Several detectors as one: each calibrated against its own past, then a weighted sum, then rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from agent.core.explanations import Finding
+from agent.core.rows import Rows
+from agent.core.series import Arrays, Field
+from agent.detectors.base.streaming import FEW, REASONS, Streaming
+from agent.detectors.ensembles.calibrated import Calibrated, Method
+from agent.detectors.ensembles.members import fresh
+from sensors.batch import Floats, Ints, Text
+
+
+@dataclass
+class Combined(Streaming):
+    """A weighted sum of detectors of one metric, each calibrated by its own past.
+
+    Each part watches the metric, with its defaults or as its table says; its score is calibrated
+    (`Calibrated`), weighted and added, then divided by the sum of the weights. A part that cannot say counts 0; where
+    none can, the score is NaN.
+    After a score of `limit` or more it rests. Scale and offset of the metric do not matter.
+
+    Attributes:
+        parts: names or tables of detectors of one metric, such as `["ewma", { type = "robust_z", window = 50 }]`;
+            their metric is this one's.
+        weights: one for each part; empty = all equal.
+        method: calibration of the parts: ratio, conformal or tail.
+        half_life: of the calibration, rows.
+        limit: what counts as an alarm.
+        rest: rows of silence after an alarm; 0 = none, else 16 or more.
+    """
+
+    parts: tuple[str | Streaming, ...] = ("ewma", "robust_z", "spatial")
+    weights: tuple[float, ...] = ()
+    method: Method = "ratio"
+    half_life: float = 2000.0
+    limit: float = 0.9
+    rest: int = 50
+    _inner: list[dict[str, Streaming]] = field(init=False, repr=False, compare=False)
+    _resting: Calibrated = field(init=False, repr=False, compare=False)
+
+    remembers: ClassVar = {"parts": "_inner", "rest": "_resting"}
+    default_limit: ClassVar[float] = 0.9
+    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
+
+    def _check(self) -> None:
+        if not self.parts or (self.weights and len(self.weights) != len(self.parts)):
+            raise ValueError(f"parts must be one or more, weights one for each; not {self.parts}")
+        scale = Calibrated("score", method=self.method, half_life=self.half_life)
+        self._inner = [{"detector": fresh(part, self.metric), "scale": replace(scale)} for part in self.parts]
+        self._resting = Calibrated("score", method="none", limit=self.limit, rest=self.rest, warmup=0)
+
+    def _shapes(self) -> dict[str, Field]:
+        return {}
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        raise NotImplementedError("the parts score")  # process is overridden
+
+    def outputs(self) -> tuple[str, ...]:
+        return (self.metric, "score", "reason")
+
+    def process(self, rows: Rows) -> Rows:
+        """One score for each row of a known series, in the order of the rows."""
+        raw = [inner["detector"].process(rows) for inner in self._inner]
+        scores = np.array([
+            inner["scale"].process(part).values["score"] for part, inner in zip(raw, self._inner, strict=True)
+        ])  # fmt: skip
+        known = ~np.isnan(scores).all(axis=0)
+        weights = self.weights or (1.0,) * len(self.parts)
+        total = np.zeros(scores.shape[1])
+        for weight, score in zip(weights, scores, strict=True):
+            total = total + weight * np.where(np.isnan(score), 0.0, score)
+        sums = replace(raw[0], values={"score": np.where(known, total / sum(weights), np.nan)})
+        score = self._resting.process(sums).values["score"]
+        why = np.max([part.texts["reason"].codes for part in raw], axis=0)
+        reason = Text(REASONS, np.where(~np.isnan(score), -1, np.where(why < 0, FEW, why)).astype(np.int32))
+        return replace(
+            raw[0], values={self.metric: raw[0].values[self.metric], "score": score}, texts={"reason": reason}
+        )

@@ -1,0 +1,78 @@
+"""EWMA control chart: has the recent mean left the long mean?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from agent.core.explanations import Finding
+from agent.core.series import Arrays, Field
+from agent.detectors.base.baseline import Baseline, in_spreads, learnt_steps
+from agent.detectors.base.decay import Decay
+from agent.detectors.base.streaming import CAP, COUNT, Streaming, where_loud
+from sensors.batch import Floats, Ints
+
+
+@dataclass
+class Ewma(Streaming):
+    """EWMA control chart (Roberts 1959): the smoothed value against the long-run mean, in standard errors.
+
+    `z_t = (1 - a) z_(t-1) + a d_t`, where `d_t` is the deviation of the row from the long-run mean in spreads;
+    score `|z_t| / sqrt(a / (2 - a))`. About 1 on white noise, whatever the scale and offset of the metric; a limit
+    of 3 to 5 is usual. It finds small lasting shifts that a single value hides. `alpha = 1` scores each value
+    alone. Adding a constant to the metric or multiplying it changes nothing.
+
+    Attributes:
+        alpha: weight of the newest row in the smoothed value, 0 to 1; small finds small shifts, late.
+        half_life: rows after which a row counts half in the long-run mean and spread.
+        warmup: rows before the first score; smoothing starts there.
+    """
+
+    alpha: float = 0.2
+    half_life: float = 500.0
+    warmup: int = 30
+    _baseline: Baseline = field(init=False, repr=False, compare=False)
+    _smooth: Decay | None = field(init=False, repr=False, compare=False)
+
+    state_version: ClassVar[int] = 2
+    default_limit: ClassVar[float] = 4.0
+    explains: ClassVar = {"score": Finding("has left its usual mean")}
+    loud: ClassVar = ("usual",)
+
+    def _check(self) -> None:
+        if not 0.0 < self.alpha <= 1.0 or not self.half_life > 0.0:
+            raise ValueError(
+                f"alpha must be in (0, 1] and half_life above 0, not {self.alpha} and {self.half_life}"
+            )
+        self._smooth = Decay(1.0 - self.alpha, bits=900) if self.alpha < 1.0 else None
+        self._baseline = Baseline(self.half_life)
+
+    def _shapes(self) -> dict[str, Field]:
+        return Baseline.shapes() | {"smooth": Field(np.float64)}
+
+    @property
+    def longest(self) -> int:
+        return min(self._baseline.longest, self._smooth.longest if self._smooth else self._baseline.longest)
+
+    @property
+    def needs(self) -> int:
+        return max(3, self.warmup)
+
+    def _scores(
+        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    ) -> Floats | tuple[Floats, dict[str, Floats]]:
+        deviation, spread = self._baseline.standardise(state, x, take)
+        ratio = in_spreads(deviation, spread, CAP)
+        if self._smooth is None:
+            score = np.abs(ratio)
+            return where_loud(score, self.default_limit, usual=lambda: x - deviation)
+        # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
+        step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
+        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
+        np.abs(score, out=score)
+        score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
+        score = score if flat is None else np.where(flat & (score == 0.0), np.nan, score)
+        return where_loud(score, self.default_limit, usual=lambda: x - deviation)

@@ -1,0 +1,52 @@
+"""A sensor that used to move and does not any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from agent.core.explanations import Finding
+from agent.core.series import Arrays, Field
+from agent.detectors.base.scan import highs, last, places, with_history
+from agent.detectors.base.streaming import COUNT, Streaming
+from sensors.batch import Floats, Ints
+
+
+@dataclass
+class Stuck(Streaming):
+    """Rows since the value last moved by more than `tolerance`, over `rows`: 1 and more is stuck.
+
+    A series that never moved has no score: it may be a set point. An offset does not matter; scale does
+    not either if `tolerance` is 0.
+
+    Attributes:
+        rows: that a moving sensor may stay the same.
+        tolerance: in the unit of the metric; a smaller step is no movement.
+    """
+
+    rows: int = 60
+    tolerance: float = 0.0
+
+    state_version: ClassVar[int] = 2
+    default_limit: ClassVar[float] = 1.0
+    explains: ClassVar = {"score": Finding("does not move any more", "moves again")}
+
+    def _check(self) -> None:
+        if self.rows < 1 or not self.tolerance >= 0.0:
+            raise ValueError(
+                f"rows must be at least 1 and tolerance not negative, not {self.rows}, {self.tolerance}"
+            )
+
+    def _shapes(self) -> dict[str, Field]:
+        return {"value": Field(np.float64, np.nan, (1,)), "moved": Field(np.int64, -1)}
+
+    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+        number = places(state[COUNT], x.shape[1])
+        whole = with_history(state["value"], x, take)
+        moves = np.where(np.abs(whole[:, 1:] - whole[:, :-1]) > self.tolerance, number, -1)  # from NaN is no move
+        moved = highs(state["moved"], moves)
+        state["moved"][:] = last(moved, take)
+        still = (number - moved[:, 1:]) / self.rows
+        return np.where(moved[:, 1:] < 0, np.nan, still)
