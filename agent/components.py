@@ -82,7 +82,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "deadman": "agent.rules.deadman:Deadman",
         "filter": "agent.rules.filter:Filter",
         "having": "agent.rules.having:Having",
-        "pattern": "agent.rules.pattern:Pattern",
+        "pattern": "agent.rules.pattern.pattern:Pattern",
         "rate": "agent.rules.rate:Rate",
         "stuck": "agent.rules.stuck:Stuck",
         "threshold": "agent.rules.threshold:Threshold",

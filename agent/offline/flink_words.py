@@ -20,9 +20,9 @@ from agent.expressions.syntax import (
     Truth,
     rebuilt,
 )
-from agent.rules.pattern import Pattern
-from agent.rules.patterns.mapped import over_rows
-from agent.rules.patterns.steps import Step, parse_steps
+from agent.rules.pattern.mapped_rows import over_rows
+from agent.rules.pattern.pattern import Pattern
+from agent.rules.pattern.steps import Step, parse_steps
 from sensors.units import SECOND
 
 _FUNCTIONS = {"log": "LN", "min": "LEAST", "max": "GREATEST"}

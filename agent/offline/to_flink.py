@@ -13,8 +13,8 @@ from agent.expressions.parser import parse
 from agent.offline.flink_words import aggregate, condition, interval, match_recognize, quoted, text
 from agent.rules.filter import Filter
 from agent.rules.having import Having
-from agent.rules.pattern import Pattern
-from agent.rules.patterns.steps import parse_steps
+from agent.rules.pattern.pattern import Pattern
+from agent.rules.pattern.steps import parse_steps
 from agent.rules.threshold import Threshold
 from agent.windows import aggregates as spelling
 from sensors.codecs.explode import Path

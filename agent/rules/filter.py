@@ -9,7 +9,7 @@ from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.rules import Rule, Verdict
-from agent.rules.emissions import Emissions
+from agent.rules.sequence_numbers import Emissions
 from agent.rules.threshold import short
 
 

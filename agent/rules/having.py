@@ -14,7 +14,7 @@ from agent.core.rows import Rows
 from agent.core.series import State
 from agent.expressions import Expression
 from agent.rules import Rule, Verdict
-from agent.rules.emissions import Emissions
+from agent.rules.sequence_numbers import Emissions
 from agent.rules.series_rows import SeriesRows
 from agent.rules.threshold import short
 from sensors.batch import Ints, Text

@@ -28,8 +28,8 @@ from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
 from agent.rules import Transition
+from agent.rules.row_evidence import Said, words_of
 from agent.rules.runs import Runs
-from agent.rules.said import Said, words_of
 from sensors.batch import Floats, Ints
 
 _NEVER = -(2**62)

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
-from agent.rules.previous import Previous
+from agent.rules.previous_row import Previous
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 

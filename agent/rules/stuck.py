@@ -11,7 +11,7 @@ from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rules.previous import Previous
+from agent.rules.previous_row import Previous
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 

@@ -14,8 +14,8 @@ from agent.expressions import Expression
 from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import Comparison, Negative, Number
 from agent.rules import Rule, Verdict
-from agent.rules.emissions import Emissions
 from agent.rules.lifecycle import Lifecycle
+from agent.rules.sequence_numbers import Emissions
 from sensors.batch import Ints
 from sensors.units import Duration
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.rows import Rows
 from agent.expressions import Expression
-from agent.rules.pattern import Pattern
+from agent.rules.pattern.pattern import Pattern
 from sensors.batch import Text
 from sensors.units import Duration
 from tests.naive_patterns import NaivePattern

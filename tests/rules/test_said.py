@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.core.rows import Rows
 from agent.rules.lifecycle import Lifecycle
-from agent.rules.said import Said, words_of
+from agent.rules.row_evidence import Said, words_of
 from sensors.batch import Text
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.rules.patterns.mapped import Function, Mapped
-from agent.rules.patterns.steps import Step
+from agent.rules.pattern.mapped_rows import Function, Mapped
+from agent.rules.pattern.steps import Step
 
 Thread = tuple[int, ...]
 """Position of the first row of each step so far; the last one is the step that took the last row."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.core.rows import Rows
 from agent.core.series import Stateful
-from agent.rules.patterns.table import Table
+from agent.rules.pattern.row_table import Table
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 

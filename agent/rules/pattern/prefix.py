@@ -13,9 +13,9 @@ import numpy as np
 
 from agent.expressions.syntax import Arithmetic, Call, Column, IsNull, Node, Number, Truth, rebuilt, walk
 from agent.expressions.vectors import evaluate
-from agent.rules.patterns.mapped import Compiler, over_rows
-from agent.rules.patterns.steps import Step
-from agent.rules.patterns.table import Table
+from agent.rules.pattern.mapped_rows import Compiler, over_rows
+from agent.rules.pattern.row_table import Table
+from agent.rules.pattern.steps import Step
 from sensors.batch import Floats, Ints
 
 _ABSENT = "-"  # no column has this name: always missing

@@ -24,14 +24,14 @@ from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.expressions.syntax import ExpressionError, Truth
 from agent.rules import Rule, Verdict
-from agent.rules.emissions import Emissions
-from agent.rules.patterns.mapped import Compiler, Function, Mapped
-from agent.rules.patterns.matcher import Matcher, Thread
-from agent.rules.patterns.prefix import Prefix, own_row
-from agent.rules.patterns.release import END, Release
-from agent.rules.patterns.search import Match, Search, Skip
-from agent.rules.patterns.steps import Step, parse_steps
-from agent.rules.patterns.table import TIMES, Table, encoded
+from agent.rules.pattern.mapped_rows import Compiler, Function, Mapped
+from agent.rules.pattern.matcher import Matcher, Thread
+from agent.rules.pattern.prefix import Prefix, own_row
+from agent.rules.pattern.reorder import END, Release
+from agent.rules.pattern.row_table import TIMES, Table, encoded
+from agent.rules.pattern.search import Match, Search, Skip
+from agent.rules.pattern.steps import Step, parse_steps
+from agent.rules.sequence_numbers import Emissions
 from sensors.batch import Floats, Ints, Text
 from sensors.units import Duration
 
@@ -44,7 +44,7 @@ class Pattern(Rule):
     """Tells each match of the steps as an event with the measures.
 
     Attributes:
-        steps: names, quantifiers and conditions, see `agent.rules.patterns.steps` and `.mapped`.
+        steps: names, quantifiers and conditions, see `agent.rules.pattern.steps` and `.mapped`.
         on: window or detector whose rows it reads; empty = readings.
         by: columns of the grouping.
         metric: column that a step's bare name stands for.

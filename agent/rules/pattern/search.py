@@ -17,10 +17,10 @@ import numpy as np
 from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
 from agent.expressions.syntax import Node
-from agent.rules.patterns.mapped import Function, Mapped
-from agent.rules.patterns.matcher import Matcher, Thread
-from agent.rules.patterns.prefix import Prefix, on_rows
-from agent.rules.patterns.table import Table
+from agent.rules.pattern.mapped_rows import Function, Mapped
+from agent.rules.pattern.matcher import Matcher, Thread
+from agent.rules.pattern.prefix import Prefix, on_rows
+from agent.rules.pattern.row_table import Table
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
