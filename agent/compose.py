@@ -11,7 +11,7 @@ from agent.alerts.alert import Identity
 from agent.alerts.commands import COMMANDS, SELF, SELF_RULES
 from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.core.operator import Operator as Step
-from agent.engine import Engine, Limits
+from agent.engine.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
 from agent.fingerprints import fingerprints
 from agent.plugins import from_files

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from agent.compose import compose
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.ops.memory import tune_garbage_collector
 from agent.settings import Settings
 from agent.storage.checkpoint import CheckpointStore

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from agent.compose import compose
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.settings import Settings
 from benchmarks.figures import emit
 from sensors.batch import Batch

@@ -19,7 +19,7 @@ import numpy as np
 
 from agent.alerts.alert import Identity
 from agent.components import build
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from benchmarks.figures import emit
 from benchmarks.nab_score import PROFILES, Judged, best_threshold, hits, normalised, raw_at
 from sensors.batch import Batch, Floats, Ints

@@ -22,7 +22,7 @@ import orjson
 
 from agent.alerts.alert import Identity, Message
 from agent.components import build
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.ops.memory import tune_garbage_collector
 from agent.runtime.messages import encode
 from benchmarks.figures import emit

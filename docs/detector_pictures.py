@@ -17,7 +17,7 @@ from PIL import Image
 
 from agent.alerts.alert import Identity
 from agent.components import build
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from sensors.batch import Batch
 
 mpl.use("Agg")

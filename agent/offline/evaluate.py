@@ -18,7 +18,7 @@ from agent.alerts.alert import Identity
 from agent.components import ConfigError, Registry, build
 from agent.core.operator import Operator
 from agent.core.rows import Rows
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
 from sensors.batch import Batch, Floats

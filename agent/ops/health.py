@@ -15,7 +15,7 @@ from agent.alerts.alert import Message
 from agent.compose import Parts
 from agent.core.operator import Operator
 from agent.delivery import Delivery
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.ops.counters import Stats
 from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox

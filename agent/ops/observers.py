@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from agent.alerts.alert import Label, Message
 from agent.core.keys import Name
-from agent.engine import Decisions, Engine
+from agent.engine.engine import Decisions, Engine
 from sensors.batch import Batch
 
 log = logging.getLogger(__name__)

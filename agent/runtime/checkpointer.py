@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.compose import Parts
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.outbox import Outbox
 from agent.runtime.incident_journal import UNFIT, IncidentJournal
 from agent.runtime.publisher import Publisher

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent.components import nearest
 from agent.compose import Parts
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.ops.counters import Stats, about, losses
 from agent.ops.health import worst_series
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from agent.engine import Decisions, Engine
+from agent.engine.engine import Decisions, Engine
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import orjson
 
 from agent.alerts.alert import Alert, Change, Identity, Message, machine_of, topic_name
 from agent.alerts.cloudevents import rfc3339
-from agent.engine import Engine
+from agent.engine.engine import Engine
 
 _ORDER = {"info": 1, "warning": 2, "critical": 3, "fatal": 4}
 MOST_LISTED = 100

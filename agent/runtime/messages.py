@@ -6,7 +6,7 @@ import orjson
 
 from agent.alerts.alert import Identity, Message, topic_name
 from agent.alerts.cloudevents import encode_alert, encode_raw, encode_results
-from agent.engine import Decisions, Engine
+from agent.engine.engine import Decisions, Engine
 
 
 def encode(decisions: Decisions, engine: Engine, identity: Identity, metrics: bool = False) -> list[Message]:

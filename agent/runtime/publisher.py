@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.alerts.alert import Identity, Message
-from agent.engine import Decisions, Engine
+from agent.engine.engine import Decisions, Engine
 from agent.outbox import Outbox
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.machine_state import MachineState

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.storage import single_file
 from agent.storage.checkpoint import Checkpoint, CheckpointStore
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from agent.alerts.alert import Change, Identity, Label, alert_name, topic_name
 from agent.alerts.cloudevents import encode_alert, encode_raw, encode_results, rfc3339
 from agent.core.rows import Rows
+from agent.engine.wording import alert
 from agent.rules import Transition
-from agent.rules.naming import alert
 from sensors.batch import Text
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "agent/alerts/schema/alert.v1.json").read_text())

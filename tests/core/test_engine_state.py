@@ -10,7 +10,7 @@ from agent.alerts.alert import Identity
 from agent.alerts.commands import Command, command_batch
 from agent.components import REGISTRY, Registry, build
 from agent.core.operator import Operator
-from agent.engine import Engine, Limits
+from agent.engine.engine import Engine, Limits
 from agent.rules import Rule
 from agent.runtime.messages import encode
 from sensors.batch import Batch, Text

@@ -17,7 +17,7 @@ from agent.alerts.alert import Identity
 from agent.components import Registry, build
 from agent.compose import compose
 from agent.core.series import Stateful
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from agent.fingerprints import fingerprints
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agent.commands.run import Recording
-from agent.engine import Decisions
+from agent.engine.engine import Decisions
 from agent.ops.observers import Observation, Observers, WhenFull
 from sensors.batch import tick
 from sensors.drivers.recording import RecordingError

@@ -14,7 +14,7 @@ from rich.console import Console
 from agent.alerts.alert import Alert, Change, Identity, Message
 from agent.alerts.cloudevents import encode_alert
 from agent.core.operator import Operator
-from agent.engine import Decisions, Engine
+from agent.engine.engine import Decisions, Engine
 from agent.ops.alert_lines import AlertLine, LinePrinter, ago, alert_lines, clock, duration, json_lines
 from agent.ops.live_view import LiveView
 from agent.ops.observers import Observation

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.rows import Rows
+from agent.engine.wording import label
 from agent.expressions import Expression, ExpressionError
-from agent.rules.naming import label
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 

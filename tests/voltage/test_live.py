@@ -8,7 +8,7 @@ import pytest
 
 from agent.alerts.alert import Change, Identity
 from agent.components import build
-from agent.engine import Engine
+from agent.engine.engine import Engine
 from sensors.batch import Batch
 
 CONFIG = Path(__file__).parents[2] / "config"

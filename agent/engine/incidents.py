@@ -13,8 +13,8 @@ from agent.alerts.alert import Alert, Change, Identity, Label, machine_of
 from agent.alerts.commands import Command, Reply, Silence, Silences, matches
 from agent.core.keys import KeyTable, Name
 from agent.core.series import State
+from agent.engine.wording import alert
 from agent.rules import Rule, Transition
-from agent.rules.naming import alert
 
 Found = list[tuple[int, int, Transition]]
 """Place in the batch, number of the rule, transition."""

@@ -14,12 +14,12 @@ from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.core.series import State
-from agent.engine_state import UNFIT as UNFIT
-from agent.engine_state import EngineState
-from agent.incidents import Desk, Found
+from agent.engine.awaited_columns import Unseen
+from agent.engine.incidents import Desk, Found
+from agent.engine.state import UNFIT as UNFIT
+from agent.engine.state import EngineState
+from agent.engine.wording import label
 from agent.rules import Rule
-from agent.rules.naming import label
-from agent.unseen import Unseen
 from sensors.batch import Batch, Floats, Ints
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
 from agent.core.series import State, Stateful, Tracked
-from agent.incidents import Desk
+from agent.engine.incidents import Desk
 from agent.rules import Rule
 from sensors.batch import Ints
 
