@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from agent.alerts.alert import Identity, Kind, Message
-from agent.delivery import Delivery
 from agent.outbox import Outbox
+from agent.outbox.delivery import Delivery
 from agent.sinks import Sink
 from benchmarks.figures import emit
 from benchmarks.running import ROOT, mosquitto

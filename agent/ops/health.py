@@ -14,12 +14,12 @@ import orjson
 from agent.alerts.alert import Message
 from agent.compose import Parts
 from agent.core.operator import Operator
-from agent.delivery import Delivery
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats
 from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
 from agent.outbox.counters import OutboxCounters
+from agent.outbox.delivery import Delivery
 from sensors.source import Counters, Source
 
 MOST_SERIES = 10

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agent.alerts.alert import Kind, Message
-from agent.database import Database, DatabaseError
 from agent.outbox.bundle import weigh
 from agent.outbox.recovery import Start, load, salvage
 from agent.outbox.table import Changes, Held, Kept, Outcome, apply, read
+from agent.storage.database import Database, DatabaseError
 
 log = logging.getLogger(__name__)
 

@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import Self
 
 from agent.alerts.alert import Kind, Message
-from agent.database import Database, DatabaseError
 from agent.outbox.bundle import bundles
 from agent.outbox.counters import OutboxCounters
 from agent.outbox.cursor import PRESENT, Cursor, Portion
 from agent.outbox.known import Known
 from agent.outbox.log import MIB, MINOR, SECOND, Log
 from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
+from agent.storage.database import Database, DatabaseError
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from agent.alerts.commands import COMMANDS
 from agent.compose import Parts, command_sources
-from agent.delivery import Delivery
 from agent.ops import health
 from agent.ops.counters import Stats, losses
 from agent.ops.memory import collect_young
 from agent.ops.observers import Observation, Observers
 from agent.ops.systemd import Progress
 from agent.outbox import Outbox
+from agent.outbox.delivery import Delivery
 from agent.runtime.checkpointer import Checkpointer
 from agent.runtime.data_watch import DataWatch
 from agent.runtime.host_clock import HostClock

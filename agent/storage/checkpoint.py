@@ -25,10 +25,10 @@ from typing import Any, TypeVar, TypeVarTuple
 import numpy as np
 
 from agent.core.series import Tracked
-from agent.quarantine import move_aside
 from agent.storage import records, segments
 from agent.storage.image import Copied, Image, Parts, keys_of
 from agent.storage.live import Live, segments_of, worn
+from agent.storage.quarantine import move_aside
 from agent.storage.segments import Place, Segment, SegmentWriter
 from sensors.batch import Ints
 

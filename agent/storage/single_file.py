@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.quarantine import move_aside
+from agent.storage.quarantine import move_aside
 
 log = logging.getLogger(__name__)
 

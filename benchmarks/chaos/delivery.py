@@ -20,8 +20,8 @@ from pathlib import Path
 import aiomqtt
 
 from agent.alerts.alert import Identity, Kind, Message
-from agent.delivery import Delivery
 from agent.outbox import Outbox
+from agent.outbox.delivery import Delivery
 from agent.sinks.mqtt import MqttSink
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.tally import Tally, peak_mb

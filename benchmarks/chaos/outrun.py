@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from agent.alerts.alert import Kind, Message
-from agent.delivery import Delivery
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of
+from agent.outbox.delivery import Delivery
 from agent.outbox.log import TAIL_BYTES, TAIL_MESSAGES
 from agent.sinks import Sink
 from benchmarks.chaos.delivery import ALERT, Load, alert

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.delivery import Delivery
 from agent.outbox import Outbox
+from agent.outbox.delivery import Delivery
 from sensors.transport.backoff import Backoff
 from tests.delivery.fakes import ALL, Receiver, message
 

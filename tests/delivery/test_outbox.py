@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.alerts.alert import Kind, Message
-from agent.database import Database, DatabaseInUseError
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of
+from agent.storage.database import Database, DatabaseInUseError
 from tests.delivery.fakes import ALL, message
 
 ALERTS: frozenset[Kind] = frozenset({"alert"})

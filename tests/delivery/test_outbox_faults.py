@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.database import Database, DatabaseError
 from agent.outbox import Outbox
 from agent.outbox.bundle import size_of
+from agent.storage.database import Database, DatabaseError
 from tests.delivery.fakes import ALL, message
 from tests.delivery.test_outbox import drain
 

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from agent.alerts.alert import Message
-from agent.database import Database
 from agent.outbox.log import Log
 from agent.outbox.table import MIGRATIONS, Changes
+from agent.storage.database import Database
 
 
 async def test_a_write_that_takes_rows_out_of_memory_during_a_read_hides_none_of_them(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.alerts.alert import Identity, Kind
-from agent.delivery import Delivery
 from agent.outbox import Outbox
+from agent.outbox.delivery import Delivery
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.lines import LinesSink
 from agent.sinks.mqtt import MqttSink

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from agent.quarantine import KEPT, move_aside
+from agent.storage.quarantine import KEPT, move_aside
 
 
 def later_ctime(file):

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 
-from agent.quarantine import move_aside
+from agent.storage.quarantine import move_aside
 
 log = logging.getLogger(__name__)
 
