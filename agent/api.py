@@ -29,7 +29,6 @@ Errors have one class for each way of going on; any other exception is a bug, an
 from __future__ import annotations
 
 from agent.alerts.alert import Change, Identity, Kind, Message, Severity
-from agent.components import ConfigError
 from agent.core.explanations import Finding as Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
@@ -39,6 +38,7 @@ from agent.detectors.base.streaming import Streaming as StreamingDetector
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle
+from agent.settings.registry import ConfigError
 from agent.sinks import RejectedError, Sink, SinkError
 from sensors.batch import Batch, Codes, Floats, Ints, Text, tick
 from sensors.codecs import Codec

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from agent.components import ConfigError
 from agent.ops.memory import keep_freed_memory
 from agent.ops.systemd import survive_early_signals
+from agent.settings.registry import ConfigError
 
 EX_CONFIG = 78  # sysexits.h: systemd does not restart on it (RestartPreventExitStatus)
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from agent.compose import compose
 from agent.engine.engine import Engine
 from agent.ops.memory import tune_garbage_collector
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from agent.storage.checkpoint import CheckpointStore
 from benchmarks.figures import emit
 from sensors.batch import Batch

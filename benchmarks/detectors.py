@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.components import build
+from agent.settings.registry import build
 from benchmarks.detector_cases import CASES, WAVE, Case, rows_of
 from benchmarks.figures import emit
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from agent.compose import compose
 from agent.engine.engine import Engine
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from benchmarks.figures import emit
 from sensors.batch import Batch
 

@@ -53,7 +53,7 @@ reference = {{ low = 40, high = 80, counts = [{counts}] }}
 on = "drift"
 when = "score >= 3"
 """
-_PARTS = ("agent.engine.engine", "agent.settings", "agent.runtime.app")
+_PARTS = ("agent.engine.engine", "agent.settings.settings", "agent.runtime.app")
 
 
 def main(arguments: list[str]) -> int:

@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 
 from agent.alerts.alert import Identity
-from agent.components import build
 from agent.engine.engine import Engine
+from agent.settings.registry import build
 from benchmarks.figures import emit
 from benchmarks.nab_score import PROFILES, Judged, best_threshold, hits, normalised, raw_at
 from sensors.batch import Batch, Floats, Ints

@@ -21,11 +21,11 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-from agent.components import build
-from agent.compose import compose
 from agent.offline.to_flink import to_flink
 from agent.ops.memory import tune_garbage_collector
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import build
+from agent.settings.settings import Settings
 from benchmarks.figures import emit
 from sensors.drivers.simulated.orders import CUSTOMERS, PROHIBITED, TOPPINGS
 

@@ -18,8 +18,8 @@ from time import perf_counter
 
 import numpy as np
 
-from agent.components import build
 from agent.offline.labelled import read_skab
+from agent.settings.registry import build
 from benchmarks.figures import emit
 
 TRAIN = 400

@@ -21,10 +21,10 @@ import numpy as np
 import orjson
 
 from agent.alerts.alert import Identity, Message
-from agent.components import build
 from agent.engine.engine import Engine
 from agent.ops.memory import tune_garbage_collector
 from agent.runtime.messages import encode
+from agent.settings.registry import build
 from benchmarks.figures import emit
 
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from agent.components import REGISTRY
 from agent.ops import counters
-from agent.settings import AgentSettings, OutboxSettings, PluginSettings
+from agent.settings.registry import REGISTRY
+from agent.settings.settings import AgentSettings, OutboxSettings, PluginSettings
 from sensors.units import Duration
 
 PAGE = Path(__file__).with_name("configuration.md")

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from agent.alerts.alert import Identity
-from agent.components import build
 from agent.engine.engine import Engine
+from agent.settings.registry import build
 from sensors.batch import Batch
 
 mpl.use("Agg")

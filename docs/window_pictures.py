@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 SECOND = 10**9

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.compose import Parts, compose
-from agent.settings import load
+from agent.settings.build import Parts, compose
+from agent.settings.settings import load
 
 Commands = Any
 """What `ArgumentParser.add_subparsers` returns."""

@@ -8,10 +8,10 @@ import os
 import sys
 
 from agent.commands import Commands, add_command, add_config, parts_of
-from agent.components import ConfigError
 from agent.runtime.data_watch import config_warnings
-from agent.settings import unknown_variables
-from agent.trials import trial
+from agent.settings.registry import ConfigError
+from agent.settings.settings import unknown_variables
+from agent.settings.trials import trial
 
 _EXAMPLES = """  agent check -c config/serial.toml
   agent check -c config/serial.toml --json | jq .problems"""

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.commands import Commands, add_command, add_config, parts_of
-from agent.components import ConfigError
-from agent.compose import Parts
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
 from agent.ops.observers import Observation, WhenFull
 from agent.ops.systemd import Notifier, end_in_peace, feed_watchdog
 from agent.runtime.app import App
 from agent.runtime.data_watch import config_warnings
-from agent.settings import unknown_variables
+from agent.settings.build import Parts
+from agent.settings.registry import ConfigError
+from agent.settings.settings import unknown_variables
 from sensors.drivers.recording import Recorder, RecordingError
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from agent.commands import Commands, add_command
-from agent.components import Registry
+from agent.settings.registry import Registry
 
 _EXAMPLES = """  agent sensors list
   agent sensors list --json | jq -r '.ports[].by_id'"""

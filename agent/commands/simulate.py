@@ -13,14 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.commands import add_config, number_or_max
-from agent.compose import compose
 from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
 from agent.ops.observers import Observation, WhenFull
 from agent.runtime.app import App
 from agent.runtime.demo_broker import embedded_broker
-from agent.settings import Settings, load
+from agent.settings.build import compose
+from agent.settings.settings import Settings, load
 from sensors.units import Duration
 
 PRESET = Path(__file__).parent.parent / "presets" / "simulate.toml"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.components import ConfigError
 from agent.offline import tutorial
 from agent.offline.calibration_data import DAY, LEARN, LIMIT, TEST, Judged, judged
 from agent.offline.evaluate import add_columns
@@ -19,6 +18,7 @@ from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
 from agent.offline.verdicts import Verdicts
 from agent.offline.waves import Wave, load_wave
+from agent.settings.registry import ConfigError
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

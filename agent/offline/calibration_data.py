@@ -14,7 +14,6 @@ import numpy.typing as npt
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.detectors.power_quality.mains import Mains
 from agent.detectors.power_quality.model import WaveModel, measures_of
-from agent.files import check_labels, load_columns, load_texts, read_columns
 from agent.offline.evaluate import keys_given, recordings, scored, watched
 from agent.offline.help_text import progress
 from agent.offline.verdicts import Flags
@@ -29,6 +28,7 @@ from agent.offline.waves import (
     score_series,
     score_windows,
 )
+from agent.settings.files import check_labels, load_columns, load_texts, read_columns
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 

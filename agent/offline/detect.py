@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.components import ConfigError, build
 from agent.core.rows import Rows
 from agent.detectors.histograms.tutorial_kl import NORMAL, TUTORIAL_THRESHOLD, TutorialKL
 from agent.detectors.power_quality.mains import Mains
-from agent.files import load_columns, read_columns, read_text
 from agent.offline.help_text import HelpFormatter
 from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
+from agent.settings.files import load_columns, read_columns, read_text
+from agent.settings.registry import ConfigError, build
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.alerts.alert import Identity
-from agent.components import ConfigError, Registry, build
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.engine.engine import Engine
 from agent.offline.help_text import progress
 from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
+from agent.settings.registry import ConfigError, Registry, build
 from sensors.batch import Batch, Floats
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.core.rows import Rows, unsigned_zeros
-from agent.files import check_labels, load_columns, number
+from agent.settings.files import check_labels, load_columns, number
 from sensors.batch import Floats, Ints
 from sensors.times import NANOSECONDS
 from sensors.units import SECOND

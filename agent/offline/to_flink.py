@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.alerts.commands import SELF
-from agent.compose import Parts
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.offline.flink_words import aggregate, condition, interval, match_recognize, quoted, text
@@ -16,6 +15,7 @@ from agent.rules.having import Having
 from agent.rules.pattern.pattern import Pattern
 from agent.rules.pattern.steps import parse_steps
 from agent.rules.threshold import Threshold
+from agent.settings.build import Parts
 from agent.windows import aggregates as spelling
 from sensors.codecs.explode import Path
 

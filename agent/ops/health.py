@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from agent.alerts.alert import Message
-from agent.compose import Parts
 from agent.core.operator import Operator
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats
@@ -20,6 +19,7 @@ from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
 from agent.outbox.counters import OutboxCounters
 from agent.outbox.delivery import Delivery
+from agent.settings.build import Parts
 from sensors.source import Counters, Source
 
 MOST_SERIES = 10

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from agent.alerts.commands import COMMANDS
-from agent.compose import Parts, command_sources
 from agent.ops import health
 from agent.ops.counters import Stats, losses
 from agent.ops.memory import collect_young
@@ -27,6 +26,7 @@ from agent.runtime.publisher import Publisher
 from agent.runtime.self_monitor import SelfMonitor
 from agent.runtime.source_loop import SourceLoop, noted_step
 from agent.runtime.state_store import StateDirectory
+from agent.settings.build import Parts, command_sources
 from sensors.batch import Batch
 from sensors.source import Source
 

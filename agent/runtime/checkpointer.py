@@ -17,7 +17,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from agent.compose import Parts
 from agent.engine.engine import Engine
 from agent.outbox import Outbox
 from agent.runtime.incident_journal import UNFIT, IncidentJournal
@@ -25,6 +24,7 @@ from agent.runtime.publisher import Publisher
 from agent.runtime.source_loop import positions
 from agent.runtime.state_store import SavedState, Saving, StateStore
 from agent.runtime.write_budget import WriteBudget
+from agent.settings.build import Parts
 from sensors.source import Positioned
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agent.components import nearest
-from agent.compose import Parts
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats, about, losses
 from agent.ops.health import worst_series
+from agent.settings.build import Parts
+from agent.settings.registry import nearest
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.components import ConfigError
+from agent.settings.registry import ConfigError
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from agent.checks import hooks, problems_of
-from agent.trials import trial
+from agent.settings.part_checks import hooks, problems_of
+from agent.settings.trials import trial
 
 S = TypeVar("S")
 

@@ -20,8 +20,8 @@ import time
 import tty
 from pathlib import Path
 
-from agent.compose import Parts, compose
-from agent.settings import load
+from agent.settings.build import Parts, compose
+from agent.settings.settings import load
 from benchmarks.chaos.delivery import Broker, _until, subscriber
 from benchmarks.chaos.tally import Tally, peak_mb
 from benchmarks.running import ROOT

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.components import build
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import build
+from agent.settings.settings import Settings
 
 GIVEN = Path(__file__).parent / "cases"
 SIZES = (1, 7, 10**9)

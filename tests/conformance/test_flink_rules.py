@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 
-from agent.components import build
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import build
+from agent.settings.settings import Settings
 from tests.conformance.flink_cases import aliases, codec, tables, window_times
 from tests.conformance.harness import SIZES, cases, read_lines
 

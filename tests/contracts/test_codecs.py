@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from agent.testing import check_codec
 from sensors.codecs import Codec
 from sensors.codecs.binary import Binary, frame

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY, build
 from agent.core.rows import Rows
+from agent.settings.registry import REGISTRY, build
 from agent.testing import check_rule, readings
 from sensors.batch import Text
 

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from agent.alerts.alert import Identity
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.lines import LinesSink
 from agent.sinks.mqtt import MqttSink

@@ -15,7 +15,7 @@ import aiomqtt
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from agent.testing import Check, check_source
 from sensors.batch import Batch
 from sensors.codecs.json_lines import JsonLines

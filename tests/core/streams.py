@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from agent.compose import compose
 from agent.runtime.messages import encode
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 START = 1_700_000_000_000_000_000

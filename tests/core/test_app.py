@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 
-from agent.compose import compose
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 SECOND = 10**9

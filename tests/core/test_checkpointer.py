@@ -6,13 +6,13 @@ import threading
 import numpy as np
 import pytest
 
-from agent.compose import compose
 from agent.runtime.checkpointer import Checkpointer
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.state_store import StateDirectory
 from agent.runtime.write_budget import WriteBudget
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.source import Positioned
 from tests.storage import single_file

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent.components import ConfigError
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import ConfigError
+from agent.settings.settings import Settings
 
 PUMP = {"type": "tcp", "port": 1, "codec": {"type": "json", "values": ["pressure", "flow"], "texts": ["state"]}}
 CSV = {"type": "tcp", "port": 1, "codec": {"type": "csv", "columns": ["", "ts", "pressure", "flow"], "time": "ts"}}

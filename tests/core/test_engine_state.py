@@ -8,11 +8,11 @@ import pytest
 
 from agent.alerts.alert import Identity
 from agent.alerts.commands import Command, command_batch
-from agent.components import REGISTRY, Registry, build
 from agent.core.operator import Operator
 from agent.engine.engine import Engine, Limits
 from agent.rules import Rule
 from agent.runtime.messages import encode
+from agent.settings.registry import REGISTRY, Registry, build
 from sensors.batch import Batch, Text
 from tests.detectors.detector_cases import CASES, make, rows_for
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.components import ConfigError
-from agent.compose import compose
 from agent.runtime.data_watch import config_warnings
-from agent.settings import AgentSettings, OutboxSettings, PluginSettings, load, unknown_variables
+from agent.settings.build import compose
+from agent.settings.registry import ConfigError
+from agent.settings.settings import AgentSettings, OutboxSettings, PluginSettings, load, unknown_variables
 
 CONFIG = Path(__file__).parents[2] / "config"
 

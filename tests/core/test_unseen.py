@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.codecs.json_lines import JsonLines
 
 NOW = 1_700_000_000 * 10**9

@@ -12,15 +12,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from agent import settings
 from agent.alerts.alert import Identity
-from agent.components import Registry, build
-from agent.compose import compose
 from agent.core.series import Stateful
 from agent.engine.engine import Engine
-from agent.fingerprints import fingerprints
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
+from agent.settings import settings
+from agent.settings.build import compose
+from agent.settings.fingerprints import fingerprints
+from agent.settings.registry import Registry, build
 from agent.storage.single_file import load
 from sensors.batch import Batch
 from sensors.source import Positioned

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.components import REGISTRY
 from agent.core.rows import Rows
+from agent.settings.registry import REGISTRY
 from sensors.units import Duration
 from tests.detectors.detector_tables import START, table
 

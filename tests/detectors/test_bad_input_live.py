@@ -9,9 +9,9 @@ import pytest
 
 from agent.alerts.alert import Identity
 from agent.alerts.cloudevents import encode_alert
-from agent.components import REGISTRY
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import REGISTRY
+from agent.settings.settings import Settings
 from sensors.batch import Batch, tick
 from sensors.units import Duration
 from tests.detectors.detector_cases import CASES, rows_for

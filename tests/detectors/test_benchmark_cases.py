@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from benchmarks.detector_cases import CASES, rows_of
 from benchmarks.detectors import fresh, warmed
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from agent.testing import check_detector
 from tests.detectors.detector_cases import CASES, make, rows_for
 from tests.detectors.detector_tables import column, content, part, run, table

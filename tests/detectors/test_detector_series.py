@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.components import REGISTRY, build
 from agent.core.rows import no_rows
+from agent.settings.registry import REGISTRY, build
 from sensors.units import Duration
 from tests.detectors.detector_cases import CASES, MINUTE, make, rows_for
 from tests.detectors.detector_tables import content, part, run

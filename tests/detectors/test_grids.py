@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY
 from agent.detectors.base.decay import Decay, keep
 from agent.detectors.base.series_blocks import Grid, Round
+from agent.settings.registry import REGISTRY
 from tests.detectors.detector_cases import CASES, make
 from tests.detectors.detector_tables import content, part, run, table
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.compose import compose
 from agent.core.rows import no_rows
 from agent.detectors.univariate.missing import Missing
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch, tick
 from tests.detectors.detector_tables import START, content, part, table
 from tests.naive_detectors import missing

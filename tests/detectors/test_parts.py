@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from agent.components import ConfigError, build
 from agent.detectors.ensembles.anomaly_rate import AnomalyRate
 from agent.detectors.ensembles.combined import Combined
 from agent.detectors.univariate.ewma import Ewma
 from agent.detectors.univariate.robust_z import RobustZ
+from agent.settings.registry import ConfigError, build
 from tests.detectors.detector_tables import content, run, table
 
 PUMP = {"type": "anomaly_rate", "metrics": ["x", "y"]}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agent.compose import compose
 from agent.runtime.host_clock import HostClock
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 SECOND = 10**9

@@ -10,9 +10,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from agent.compose import compose
 from agent.runtime.app import App
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from agent.storage import single_file as old
 from sensors.batch import Batch
 from tests.brokers import missing

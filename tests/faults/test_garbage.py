@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from agent.alerts.alert import Identity
-from agent.components import REGISTRY
-from agent.compose import compose
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.machine_state import MachineState
 from agent.runtime.messages import encode
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import REGISTRY
+from agent.settings.settings import Settings
 from sensors.batch import tick
 from sensors.codecs.csv import Csv
 from sensors.codecs.influx import Influx

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agent.compose import compose
-from agent.settings import load
+from agent.settings.build import compose
+from agent.settings.settings import load
 from sensors.codecs.json_lines import JsonLines
 from tests.integration.agent_process import AgentProcess
 

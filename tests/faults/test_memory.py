@@ -4,9 +4,9 @@ import gc
 
 import numpy as np
 
-from agent.compose import compose
 from agent.runtime.messages import encode
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 SECOND = 10**9

@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agent.compose import compose
 from agent.offline.to_flink import to_flink
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from tests.conformance import flink_cases, test_flink_windows
 from tests.conformance.harness import GIVEN, read_lines
 

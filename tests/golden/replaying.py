@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import scipy
 
-from agent import settings
-from agent.compose import Parts, compose
 from agent.runtime.messages import encode
+from agent.settings import settings
+from agent.settings.build import Parts, compose
 from agent.storage.single_file import load
 from sensors.batch import Batch
 from sensors.drivers.recording import batches

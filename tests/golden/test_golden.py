@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.cli import main
-from agent.components import REGISTRY
+from agent.settings.registry import REGISTRY
 from sensors.drivers.recording import Recorder, batches
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, plain, processor, replayed, resume, said, unpacked
 

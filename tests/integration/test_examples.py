@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.compose import compose
-from agent.settings import load
+from agent.settings.build import compose
+from agent.settings.settings import load
 from tests.integration.agent_process import ROOT
 
 EXAMPLES = sorted((ROOT / "config").glob("*.toml"))

@@ -132,8 +132,8 @@ async def test_port_and_broker_absent_at_start_is_no_reason_to_stop(tmp_path):
 
 
 def test_every_example_is_right(tmp_path, monkeypatch):
-    from agent.compose import compose
-    from agent.settings import load
+    from agent.settings.build import compose
+    from agent.settings.settings import load
 
     monkeypatch.chdir(tmp_path)
     examples = sorted(Path(ROOT / "config").glob("*.toml"))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agent.cli import parser
-from agent.compose import compose
-from agent.settings import load
+from agent.settings.build import compose
+from agent.settings.settings import load
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from agent.cli import main
-from agent.compose import compose
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
-from agent.files import read_columns
 from agent.offline.waves import rows_of
-from agent.settings import load
+from agent.settings.build import compose
+from agent.settings.files import read_columns
+from agent.settings.settings import load
 
 ROOT = Path(__file__).parents[2]
 

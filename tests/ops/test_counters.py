@@ -9,13 +9,13 @@ import numpy as np
 import orjson
 import pytest
 
-from agent.compose import compose
 from agent.core.operator import Operator
 from agent.core.series_counter import SeriesCounter
 from agent.ops import health
 from agent.ops.counters import COUNTERS, about, losses
 from agent.runtime.app import App
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.drivers.simulated import Temperature
 from tests.faults.test_garbage import everything

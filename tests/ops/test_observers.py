@@ -11,11 +11,11 @@ import threading
 import numpy as np
 import pytest
 
-from agent.compose import compose
 from agent.ops import observers
 from agent.ops.observers import MOST_ERRORS, Observation, WhenFull
 from agent.runtime.app import App
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.drivers.recording import Recorder, batches
 from sensors.source import Counters, Source

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import checks
 from agent.cli import main
-from agent.plugins import installed
+from agent.settings import part_checks as checks
+from agent.settings.plugins import installed
 
 HEAD = """
 import time

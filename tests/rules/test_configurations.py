@@ -8,10 +8,10 @@ import numpy as np
 import orjson
 import pytest
 
-from agent.components import ConfigError
-from agent.compose import compose
 from agent.runtime.messages import encode
-from agent.settings import load
+from agent.settings.build import compose
+from agent.settings.registry import ConfigError
+from agent.settings.settings import load
 from agent.storage.checkpoint import CheckpointStore
 from sensors.drivers.simulated.orders import Orders
 

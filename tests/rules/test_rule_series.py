@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.components import REGISTRY, build
 from agent.core.rows import Rows
+from agent.settings.registry import REGISTRY, build
 from sensors.batch import Text
 from tests.series_contract import check_evicted, check_moved, check_restored, check_touched, of_rows
 

@@ -9,11 +9,11 @@ import pytest
 
 from agent.alerts.alert import Change
 from agent.alerts.cloudevents import event
-from agent.components import REGISTRY
 from agent.core.explanations import VIEWS as WORDS
 from agent.core.explanations import reason
 from agent.detectors.univariate.history.features import VIEWS
 from agent.runtime.messages import encode
+from agent.settings.registry import REGISTRY
 from sensors.batch import Batch
 from tests.core.streams import START, parts
 from tests.integration.agent_process import ROOT

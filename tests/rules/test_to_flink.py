@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
-from agent.compose import compose
 from agent.expressions import Expression
 from agent.offline.flink_words import condition, interval
 from agent.offline.to_flink import to_flink
-from agent.settings import Settings, load
+from agent.settings.build import compose
+from agent.settings.settings import Settings, load
 
 CONFIG = Path(__file__).parents[2] / "config"
 

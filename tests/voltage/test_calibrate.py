@@ -8,9 +8,9 @@ import pytest
 
 from agent.alerts.alert import Identity
 from agent.cli import main
-from agent.components import build
 from agent.engine.engine import Engine
 from agent.offline.labelled import read_table
+from agent.settings.registry import build
 from sensors.batch import Batch
 from sensors.drivers.simulated.waveform import windows
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from agent.alerts.alert import Change, Identity
-from agent.components import build
 from agent.engine.engine import Engine
+from agent.settings.registry import build
 from sensors.batch import Batch
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.components import ConfigError, build
 from agent.detectors.histograms.tutorial_kl import TutorialKL
 from agent.detectors.power_quality.disturbance import NAMES
 from agent.detectors.power_quality.mains import Mains, fresh
 from agent.detectors.power_quality.sine import follow
 from agent.detectors.power_quality.spectral import Spectral
-from agent.fingerprints import fingerprints
+from agent.settings.fingerprints import fingerprints
+from agent.settings.registry import ConfigError, build
 from sensors.drivers.simulated.waveform import windows
 from tests.voltage.streams import rows_of, run
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from agent.cli import main
-from agent.components import build
-from agent.files import load_columns
 from agent.offline.quantile import examine, threshold_for
 from agent.offline.verdicts import curves, judge
+from agent.settings.files import load_columns
+from agent.settings.registry import build
 from sensors.drivers.simulated.waveform import windows
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import orjson
 
-from agent.compose import compose
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.settings import Settings
 from sensors.batch import Batch
 
 SECOND = 10**9

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.components import REGISTRY, build
 from agent.core.rows import Rows
+from agent.settings.registry import REGISTRY, build
 from agent.windows.histogram import Histograms
 from agent.windows.uneven_histogram import UnevenHistograms
 from sensors.batch import Text

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from agent.components import REGISTRY
-from agent.compose import compose
 from agent.detectors.histograms.kl import Kl
 from agent.detectors.histograms.reference import Reference, fit
-from agent.settings import Settings
+from agent.settings.build import compose
+from agent.settings.registry import REGISTRY
+from agent.settings.settings import Settings
 from agent.windows.aggregates import STREAMED
 from agent.windows.histogram import Histograms
 from sensors.batch import Batch, tick

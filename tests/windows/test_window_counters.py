@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.components import REGISTRY, build
+from agent.settings.registry import REGISTRY, build
 from tests.windows.streams import MS, rows_of
 
 SIZES = {

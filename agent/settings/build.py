@@ -9,14 +9,14 @@ from typing import Any
 
 from agent.alerts.alert import Identity
 from agent.alerts.commands import COMMANDS, SELF, SELF_RULES
-from agent.components import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.core.operator import Operator as Step
 from agent.engine.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
-from agent.fingerprints import fingerprints
-from agent.plugins import from_files
 from agent.rules import Rule
-from agent.settings import Settings, Table
+from agent.settings.fingerprints import fingerprints
+from agent.settings.plugins import from_files
+from agent.settings.registry import REGISTRY, ConfigError, Made, Registry, nearest
+from agent.settings.settings import Settings, Table
 from agent.sinks import Sink
 from sensors.source import Source
 

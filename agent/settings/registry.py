@@ -1,8 +1,8 @@
 """Configuration tables to objects: `type` picks the class, the other keys are its dataclass fields.
 
 Classes are named as strings, so that importing this pulls in none of them and a missing optional library breaks
-only its own driver. Other packages, and files beside the configuration, add classes (`agent.plugins`); these are
-checked when they are first named (`agent.checks`), and cannot take the name of one that is built in.
+only its own driver. Other packages, and files beside the configuration, add classes (`agent.settings.plugins`); these are
+checked when they are first named (`agent.settings.part_checks`), and cannot take the name of one that is built in.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from agent import checks
 from agent.core.files import ColumnsFile, FromFile
-from agent.files import read_columns, read_text
-from agent.plugins import Found, Outside, installed
+from agent.settings import part_checks as checks
+from agent.settings.files import read_columns, read_text
+from agent.settings.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
     "source": {

@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.core.files import FromFile
 from agent.core.series import Stateful
-from agent.settings import Table
+from agent.settings.settings import Table
 
 
 def fingerprints(

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agent.checks import BASES, base_of, said, within
+from agent.settings.part_checks import BASES, base_of, said, within
 
 
 class PluginError(Exception):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from agent import checks
 from agent.core.rows import Rows, no_rows
 from agent.rules import Verdict
+from agent.settings import part_checks as checks
 from sensors.batch import Batch
 from sensors.source import Positioned
 

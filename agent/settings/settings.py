@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from agent.components import ConfigError, nearest
+from agent.settings.registry import ConfigError, nearest
 from sensors.units import Duration
 
 Table = dict[str, Any]

@@ -1,0 +1,1 @@
+"""From TOML, environment and command line to objects: the registry of parts, the checks, the pipeline."""
