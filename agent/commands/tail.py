@@ -56,7 +56,7 @@ def _broker(text: str) -> str:
 
 
 async def _tail(arguments: argparse.Namespace) -> None:
-    from agent.client import subscribe  # its import takes longer than those of all other commands
+    from agent.subscriber import subscribe  # its import takes longer than those of all other commands
     from sensors.transport.tls import Tls
 
     options: dict[str, Any] = {"trouble": _say, "user": arguments.user, "password_file": arguments.password_file}

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.alerts.alert import Identity, Message
-from agent.client import Event, Ledger, MqttEvents, subscribe
-from agent.client.kafka import KafkaEvents
 from agent.outbox.cursor import mark
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
+from agent.subscriber import Event, Ledger, MqttEvents, subscribe
+from agent.subscriber.kafka import KafkaEvents
 from sensors.transport.backoff import Backoff
 from tests.brokers import Kafka, Mosquitto
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.client.kafka import KafkaEvents
-from agent.client.mqtt import MqttEvents
+from agent.subscriber.kafka import KafkaEvents
+from agent.subscriber.mqtt import MqttEvents
 
 
 def subscribe(url: str, **options: Any) -> MqttEvents | KafkaEvents:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 
-from agent.client.events import Event, Ledger
+from agent.subscriber.events import Event, Ledger
 from sensors.transport.backoff import Backoff
 from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Received, connect, properties_of
 from sensors.transport.tls import Tls, read_secret

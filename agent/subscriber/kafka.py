@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.client.events import Event, Ledger
+from agent.subscriber.events import Event, Ledger
 from sensors.transport.backoff import Backoff
 from sensors.transport.kafka_auth import Mechanism, options
 from sensors.transport.tls import Tls

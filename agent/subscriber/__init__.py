@@ -1,6 +1,6 @@
 """For subscribers: alerts of one or many agents as an asyncio iterator, checked, each once, gaps noticed.
 
-    from agent.client import subscribe
+    from agent.subscriber import subscribe
 
     async with subscribe("mqtt://broker.plant:1883", site="plant-1") as events:
         async for event in events:
@@ -9,9 +9,9 @@
 `subscribe` takes `mqtt://`, `mqtts://` and `kafka://` addresses. See docs/subscribers.md.
 """
 
-from agent.client.events import Event, Ledger
-from agent.client.kafka import KafkaEvents
-from agent.client.mqtt import MqttEvents
-from agent.client.subscribe import subscribe
+from agent.subscriber.events import Event, Ledger
+from agent.subscriber.kafka import KafkaEvents
+from agent.subscriber.mqtt import MqttEvents
+from agent.subscriber.subscribe import subscribe
 
 __all__ = ["Event", "KafkaEvents", "Ledger", "MqttEvents", "subscribe"]
