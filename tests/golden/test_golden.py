@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.settings.registry import REGISTRY
 from sensors.drivers.recording import Recorder, batches
 from tests.golden.replaying import HERE, RECORDINGS, parts_of, plain, processor, replayed, resume, said, unpacked

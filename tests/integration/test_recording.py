@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from agent.commands.run import Recording
+from agent.cli.run import Recording
 from agent.engine.engine import Decisions
 from agent.ops.observers import Observation, Observers, WhenFull
 from sensors.batch import tick

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.offline.labelled import Layout, nanoseconds, read_npz, read_table
 
 

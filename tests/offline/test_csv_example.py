@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cli import parser
+from agent.cli.main import parser
 from agent.settings.build import compose
 from agent.settings.settings import load
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.offline.waves import rows_of
 from agent.settings.build import compose

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.tail import Printer
+from agent.cli.tail import Printer
 
 ROOT = Path(__file__).parents[2]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

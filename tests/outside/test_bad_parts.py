@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.settings import part_checks as checks
 from agent.settings.plugins import installed
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.expressions import Expression
 from agent.offline.flink_words import condition, interval
 from agent.offline.to_flink import to_flink

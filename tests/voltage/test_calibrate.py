@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.alerts.alert import Identity
-from agent.cli import main
+from agent.cli.main import main
 from agent.engine.engine import Engine
 from agent.offline.labelled import read_table
 from agent.settings.registry import build

@@ -8,7 +8,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from agent.cli import main
+from agent.cli.main import main
 from agent.offline.quantile import examine, threshold_for
 from agent.offline.verdicts import curves, judge
 from agent.settings.files import load_columns

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from agent.commands import Commands, add_command, add_config, number_or_max, parts_of
+from agent.cli import Commands, add_command, add_config, number_or_max, parts_of
 from agent.runtime.messages import encode
 from sensors.source import SourceError
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from agent.commands import Commands, add_command
+from agent.cli import Commands, add_command
 from agent.ops.alert_lines import AlertLine
 
 _EXAMPLES = """  agent tail                                        everything on the broker of this computer

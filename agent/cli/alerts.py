@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.commands import Commands, add_command
+from agent.cli import Commands, add_command
 from agent.ops.alert_lines import AlertLine
 from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration

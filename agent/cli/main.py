@@ -24,14 +24,14 @@ _EPILOG = """examples:
 
 # name -> module with `register(commands)`; imported only for their own command or for help
 _COMMANDS = {
-    "run": "agent.commands.run",
-    "check": "agent.commands.check",
-    "replay": "agent.commands.replay",
-    "record": "agent.commands.record",
-    "sensors": "agent.commands.sensors",
-    "tail": "agent.commands.tail",
-    "alerts": "agent.commands.alerts",
-    "rules": "agent.commands.rules",
+    "run": "agent.cli.run",
+    "check": "agent.cli.check",
+    "replay": "agent.cli.replay",
+    "record": "agent.cli.record",
+    "sensors": "agent.cli.sensors",
+    "tail": "agent.cli.tail",
+    "alerts": "agent.cli.alerts",
+    "rules": "agent.cli.rules",
     "generate": "agent.offline.generate",
     "calibrate": "agent.offline.calibrate",
     "detect": "agent.offline.detect",
@@ -66,7 +66,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    simulate: Any = importlib.import_module("agent.commands.simulate")
+    simulate: Any = importlib.import_module("agent.cli.simulate")
     simulate.add_arguments(top)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     named = next((word for word in words if word in _COMMANDS), None)

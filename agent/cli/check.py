@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from agent.commands import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, parts_of
 from agent.runtime.data_watch import config_warnings
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agent.commands import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, parts_of
 from agent.offline.to_flink import to_flink
 
 _EXAMPLES = """  agent rules to-flink -c config/orders-kafka.toml > rules.sql

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from agent.commands import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, parts_of
 from agent.ops.logging import log_to_stderr
 from agent.runtime.source_loop import SourceLoop
 from sensors.batch import Batch

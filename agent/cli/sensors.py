@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from agent.commands import Commands, add_command
+from agent.cli import Commands, add_command
 from agent.settings.registry import Registry
 
 _EXAMPLES = """  agent sensors list

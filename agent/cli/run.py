@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.commands import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, parts_of
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
 from agent.ops.observers import Observation, WhenFull

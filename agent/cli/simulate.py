@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.commands import add_config, number_or_max
+from agent.cli import add_config, number_or_max
 from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
