@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-from agent.offline.to_flink import to_flink
+from agent.offline.flink.script import to_flink
 from agent.ops.memory import tune_garbage_collector
 from agent.settings.build import compose
 from agent.settings.registry import build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from agent.cli import Commands, add_command, add_config, parts_of
-from agent.offline.to_flink import to_flink
+from agent.offline.flink.script import to_flink
 
 _EXAMPLES = """  agent rules to-flink -c config/orders-kafka.toml > rules.sql
   agent rules to-flink -c config/orders-kafka.toml | grep '^--'     what has no SQL equivalent"""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agent.offline.to_flink import to_flink
+from agent.offline.flink.script import to_flink
 from agent.settings.build import compose
 from agent.settings.settings import Settings
 from tests.conformance import flink_cases, test_flink_windows

@@ -6,8 +6,8 @@ import pytest
 
 from agent.cli.main import main
 from agent.expressions import Expression
-from agent.offline.flink_words import condition, interval
-from agent.offline.to_flink import to_flink
+from agent.offline.flink.script import to_flink
+from agent.offline.flink.sql import condition, interval
 from agent.settings.build import compose
 from agent.settings.settings import Settings, load
 

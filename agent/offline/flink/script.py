@@ -9,7 +9,7 @@ from typing import Any
 from agent.alerts.commands import SELF
 from agent.expressions import Expression
 from agent.expressions.parser import parse
-from agent.offline.flink_words import aggregate, condition, interval, match_recognize, quoted, text
+from agent.offline.flink.sql import aggregate, condition, interval, match_recognize, quoted, text
 from agent.rules.filter import Filter
 from agent.rules.having import Having
 from agent.rules.pattern.pattern import Pattern
