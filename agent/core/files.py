@@ -1,8 +1,8 @@
 """Files that a configuration names, as parts get them: read already, so that no part opens one.
 
 A field of a part annotated `TextFile | None` or `ColumnsFile | None` is a path in the configuration; the registry reads
-it while the part is built (`agent.settings.files`). What a part has learnt from a file counts for what its saved state fits to:
-see `agent.settings.fingerprints`.
+it while the part is built (`agent.settings.files`). What a part has learnt from a file counts for what its saved state
+fits to: see `agent.settings.fingerprints`.
 """
 
 from __future__ import annotations

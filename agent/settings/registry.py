@@ -1,8 +1,9 @@
 """Configuration tables to objects: `type` picks the class, the other keys are its dataclass fields.
 
 Classes are named as strings, so that importing this pulls in none of them and a missing optional library breaks
-only its own driver. Other packages, and files beside the configuration, add classes (`agent.settings.plugins`); these are
-checked when they are first named (`agent.settings.part_checks`), and cannot take the name of one that is built in.
+only its own driver. Other packages, and files beside the configuration, add classes (`agent.settings.plugins`);
+these are checked when they are first named (`agent.settings.part_checks`), and cannot take the name of one that is built
+in.
 """
 
 from __future__ import annotations
