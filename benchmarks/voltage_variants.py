@@ -1,7 +1,8 @@
 """Windows that the 28 kinds do not hold: other faults, lengths, rates, noises and references, seeded.
 
 Nothing here comes from `sensors.drivers.simulated.waveform`, so that the habits of that generator cannot be what a
-detector is right about. A fault is written in ms and shares of the voltage and is set anywhere in its window, the edges included.
+detector is right about. A fault is written in ms and shares of the voltage and is set anywhere in its window, the
+edges included.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.core.files import FromFile
 from agent.core.series import Stateful
+from agent.settings.former_keys import as_before
 from agent.settings.settings import Table
 
 
@@ -33,7 +34,7 @@ def fingerprints(
         while at in tables and at not in chain:
             chain.append(at)
             at = str(tables[at].get("on", ""))
-        text = json.dumps([[link, tables[link]] for link in chain], sort_keys=True, default=str)
+        text = json.dumps([[link, as_before(tables[link])] for link in chain], sort_keys=True, default=str)
         parts = [rules.get(name)] if name in rules else [steps.get(link) for link in chain]
         versions = [part.versions() if part is not None else {} for part in parts]
         text += json.dumps(versions, sort_keys=True) if any(versions) else ""

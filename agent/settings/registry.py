@@ -24,6 +24,7 @@ from typing import Any
 from agent.core.files import ColumnsFile, FromFile
 from agent.settings import part_checks as checks
 from agent.settings.files import read_columns, read_text
+from agent.settings.former_keys import RENAMED, RETIRED, advice
 from agent.settings.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -100,9 +101,6 @@ _NESTED = {"Codec": "codec", "Operator": "detector"}
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
 }  # what the component around a nested table says
-_AGENT_KEYS = "[agent] says that for all sinks; leave it out, the next release will refuse it"
-_RETIRED: Mapping[str, Mapping[str, str]] = {"sink": {"site": _AGENT_KEYS, "agent": _AGENT_KEYS}}
-"""Kind -> key that earlier releases took -> what to do about it."""
 
 
 class ConfigError(Exception):
@@ -176,9 +174,13 @@ class Registry:
         for key, value in table.items():
             if key == "type":
                 continue
+            now = RENAMED.get(kind, {}).get(key, key)
+            if now != key and now in fields and key not in fields and now not in table:
+                self.warnings.append(advice(path, key, now))
+                key = now
             if key not in fields:
-                if key in _RETIRED.get(kind, {}):
-                    self.warnings.append(f"{path}.{key}: {_RETIRED[kind][key]}")
+                if key in RETIRED.get(kind, {}):
+                    self.warnings.append(f"{path}.{key}: {RETIRED[kind][key]}")
                     continue
                 problems.append(f"{path}.{key}: unknown key{nearest(key, fields.keys() - around)}")
                 meant |= set(difflib.get_close_matches(key, fields, n=1))

@@ -36,8 +36,8 @@ class Seasonal(Streaming):
     """Distance from the median of the same phase of earlier periods, over its usual size.
 
     The period is found in the memory by autocorrelation (`agent.detectors.univariate.history.period`), anew
-    whenever the rows of a series have doubled and later each time a quarter of the memory is new: a machine's cycle, a day, a week. Where
-    none shows (three periods must lie in the memory), a day by the clock is taken; where two days do not fit, an even
+    whenever the rows of a series have doubled and later each time a quarter of the memory is new: a machine's cycle,
+    a day, a week. Where none shows (three periods must lie in the memory), a day by the clock is taken; where two days do not fit, an even
     share of the memory. `period` beside the score tells which, in rows. A score of about 1 is usual; limits of 5 to 10
     are. Scale and offset of the metric do not matter.
 
