@@ -30,6 +30,8 @@ class Counters:
         reopened: times it was opened again after an error.
         last_error: the last of what went wrong, on one line.
         bad_value: the first of the values that were no number, and its column.
+        retained: messages passed over that are a broker's memory of the last value, no reading of now.
+        repeated: messages passed over that were handed over before and came again.
     """
 
     frames_ok: int = 0
@@ -42,6 +44,8 @@ class Counters:
     reopened: int = 0
     last_error: str = ""
     bad_value: str = ""
+    retained: int = 0
+    repeated: int = 0
 
     def note_value(self, count: int, column: str, value: object) -> None:
         """Count values of a column that are no number; the first of all is kept to be shown."""
@@ -97,6 +101,17 @@ class Source(ABC):
 
     def files(self) -> tuple[Path, ...]:
         """Files that must be there when it is opened."""
+        return ()
+
+    def known_as(self, client: str) -> None:  # noqa: B027 - optional hook
+        """Told once, before it is opened: a name that no other source of any agent has, for brokers that want one."""
+
+    def claims(self) -> tuple[str, ...]:
+        """What it uses that nobody else can use at the same time, in words, such as a client id at a broker."""
+        return ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is right in its configuration but hardly meant; each continues a sentence that names its table."""
         return ()
 
 

@@ -26,7 +26,7 @@ class Counter(NamedTuple):
     advice: str = ""
 
 
-_GRACE = (
+GRACE = (
     "raise `grace` (or `delay`) above how late readings come, or set the machines' clocks right; "
     "`tell_late` hands them out"
 )
@@ -48,9 +48,9 @@ COUNTERS: Mapping[str, Counter] = {
         "readings of series beyond the most that are kept",
         "raise `agent.series`, set `agent.idle`, or look for a key column whose values never come again",
     ),
-    "late": Counter("readings that came after all of their windows had closed", _GRACE),
-    "partially_late": Counter("readings that came after some of their windows had closed", _GRACE),
-    "refused": Counter("readings refused for coming too late", _GRACE),
+    "late": Counter("readings that came after all of their windows had closed", GRACE),
+    "partially_late": Counter("readings that came after some of their windows had closed", GRACE),
+    "refused": Counter("readings refused for coming too late", GRACE),
     "dropped": Counter("readings dropped, there being no room for more", _ROOM),
     "overflowed": Counter("what was given up, there being no room for more", _ROOM),
     "overflows": Counter(
@@ -72,6 +72,8 @@ COUNTERS: Mapping[str, Counter] = {
     ),
     "source.bytes_read": Counter("bytes received"),
     "source.bytes_discarded": Counter("bytes that belonged to no frame, as at the start in the middle of one"),
+    "source.retained": Counter("retained messages passed over: the last known values, no readings of now"),
+    "source.repeated": Counter("messages passed over that were handed over before and came again"),
     "source.reopened": Counter("times it was opened again after an error"),
     "outbox.appended": Counter("messages made safe"),
     "outbox.repeated": Counter("messages that were in it already, after a restart"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.alerts.alert import Severity
 from agent.core.rows import Rows
-from agent.core.series import Field, SeriesState
+from agent.core.series import Arrays, Field, SeriesState, State
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle
 from sensors.units import Duration
@@ -17,11 +17,20 @@ from sensors.units import Duration
 NEVER = Duration(0)
 
 
+class _LastRows(SeriesState):
+    """As saved by releases that did not know of `set_back`, too."""
+
+    def _checked(self, state: State) -> Arrays:
+        return super()._checked({"set_back": np.zeros(len(state["last"]), np.bool_), **state})
+
+
 @dataclass
 class Deadman(Rule):
     """Raises when no row of a series has come for `after`, by the clock; resolves with the next row.
 
-    A series is watched from its first row on. The value of an alert is the silence in seconds.
+    A series is watched from its first row on. That something arrives does not mean that something was measured: a
+    reading of the same time as the last is none, and only a newer one ends a silence. The value of an alert is the
+    silence in seconds.
 
     Attributes:
         after: how long a silence is too long.
@@ -62,9 +71,10 @@ class Deadman(Rule):
             severities=(self.severity,),
         )
         self._now = -(2**62)
-        self._state = SeriesState(
+        self._state = _LastRows(
             seen=Field(np.int64, -1),  # host time of the last row, -1 = not watched
             last=Field(np.int64),  # event time of the last row
+            set_back=Field(np.bool_),  # the clock was set back to before `last`: no time is older than it by itself
         )
 
     @property
@@ -86,11 +96,26 @@ class Deadman(Rule):
         if len(rows) == 0:
             return Verdict(found)
         self._state.grow(int(rows.key.max()) + 1)
-        self._state["seen"][rows.key] = rows.now
-        self._state["last"][rows.key] = rows.end
-        back = rows.take(np.isin(rows.key, self.life.firing()))
+        last, seen, set_back = (self._state[name] for name in ("last", "seen", "set_back"))
+        silent = np.isin(rows.key, self.life.firing())
+        before = last[rows.key]
+        news = np.where(silent & ~set_back[rows.key], rows.end > before, rows.end != before)
+        news |= (rows.start < rows.end) | (seen[rows.key] < 0)  # a window is no reading that came again
+        if not news.all():
+            alive = np.isin(rows.key, rows.key[news])
+            rows, silent = rows.take(alive), (silent & news)[alive]
+        seen[rows.key] = rows.now
+        last[rows.key] = rows.end
+        set_back[rows.key] = False
+        back = rows.take(silent)
         found += self.life.process(back, np.full(len(back), -1), np.zeros(len(back)))
         return Verdict(found)
+
+    def on_clock_step(self, to: int) -> None:
+        super().on_clock_step(to)
+        later = np.flatnonzero(self._state["last"] > to)
+        self.touch(later)
+        self._state["set_back"][later] = True
 
     def _silent(self, now: int) -> list[Transition]:
         """What the clock has to say, once for each time it moves."""

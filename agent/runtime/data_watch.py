@@ -37,6 +37,7 @@ def config_warnings(parts: Parts) -> list[str]:
     if not parts.sources:
         found.append("there is no source; nothing is read")
     for name, source in parts.sources.items():
+        found += [f"source.{name}.{warning}" for warning in source.warnings()]
         for path in source.files():
             if not path.exists():
                 beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
@@ -64,6 +65,14 @@ class DataWatch:
             counters = self._parts.sources[name].counters
             if counters.frames_bad or counters.values_bad:
                 self._say(("faults", name), f"source {name}: {counters.faults()}")
+            if counters.retained and ("retained", name) not in self._said:
+                self._said.add(("retained", name))
+                log.info(
+                    "source %s: %d retained messages passed over: the last known values, no readings of now; "
+                    'retained = "use" takes them',
+                    name,
+                    counters.retained,
+                )
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
         worst = worst_series(self._engine) if fresh else {}
         for part, name, count in fresh:

@@ -14,6 +14,7 @@ from agent.engine.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule
 from agent.settings.fingerprints import fingerprints
+from agent.settings.instance import instance
 from agent.settings.plugins import from_files
 from agent.settings.registry import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.settings.settings import Settings, Table
@@ -85,6 +86,7 @@ def compose(settings: Settings) -> Parts:
     for kind, readers in (("window", windows), ("detector", detectors), ("rule", rules)):
         problems += _check_columns(kind, readers, steps, givers)
     sinks = {name: sink.signed(identity) for name, sink in sinks.items()}
+    problems += _name_clients(settings, sources, sinks)
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
     outside, warnings = tuple(registry.made), tuple(registry.warnings)
@@ -140,6 +142,22 @@ def _check_on(settings: Settings, problems: list[str]) -> None:
                 problems.append(
                     f'{kind}.{name}.on: there is no window, detector or source "{on}"{nearest(on, known)}'
                 )
+
+
+def _name_clients(settings: Settings, sources: Mapping[str, Source], sinks: Mapping[str, Sink]) -> list[str]:
+    """Tell each source and sink a name of its own; what two of them cannot use at the same time."""
+    agent = settings.agent
+    mark = instance(agent.state)
+    users: dict[str, str] = {}
+    problems = []
+    for kind, parts in (("source", sources), ("sink", sinks)):
+        for name, part in parts.items():
+            part.known_as(f"{agent.site}-{agent.name}-{name}-{mark}")
+            for thing in part.claims():
+                other = users.setdefault(thing, f"{kind}.{name}")
+                if other != f"{kind}.{name}":
+                    problems.append(f"{kind}.{name}: {other} has {thing}, too; they would throw each other out")
+    return problems
 
 
 def _check_columns(

@@ -48,6 +48,13 @@ class Sink(ABC):
         self.identity = identity
         return self
 
+    def known_as(self, client: str) -> None:  # noqa: B027 - optional hook
+        """Told once, before it is opened: a name that no other sink of any agent has, for brokers that want one."""
+
+    def claims(self) -> tuple[str, ...]:
+        """What it uses that nobody else can use at the same time, in words, such as a client id at a broker."""
+        return ()
+
     @abstractmethod
     async def __aenter__(self) -> Self: ...
 

@@ -22,7 +22,15 @@ from agent.sinks.home_assistant import HomeAssistant
 from agent.sinks.topics import ROUTES, topic_of
 from sensors.drivers.mqtt import MqttSource
 from sensors.source import Source
-from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Publish, connect, properties_of
+from sensors.transport.mqtt import (
+    Address,
+    Connection,
+    ConnectionLostError,
+    Publish,
+    client_id,
+    connect,
+    properties_of,
+)
 from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration
 
@@ -44,7 +52,8 @@ class MqttSink(Sink):
         user, password_file: who we are to the broker; the password is the file's first line.
         tls: certificates; without it `mqtts` trusts the system's authorities. Files that change are read again and
             the connection renewed.
-        client_id: fixed, so that the broker knows us again; default `edge-<site>-<agent>`.
+        client_id: fixed, so that the broker knows us again; the default is made of site, agent and sink, and of the
+            machine and state directory the agent runs with.
         root: first level of all topics.
         protocol: "auto" = MQTT 5, and 3.1.1 where the broker does not speak it.
         keepalive: silence after which the connection is taken for dead.
@@ -86,10 +95,18 @@ class MqttSink(Sink):
         self._next_status = 0.0
         self._properties: dict[tuple[Kind, bool], Properties | None] = {}
         self._home: HomeAssistant | None = None
+        self._client = ""
 
-    @property
-    def _name(self) -> str:
-        return f"{topic_name(self.identity.site)}-{topic_name(self.identity.agent)}"
+    def known_as(self, client: str) -> None:
+        self._client = client
+
+    def claims(self) -> tuple[str, ...]:
+        host, port, _ = self._address
+        return (f'client_id "{self._client_id(V5)}" at {host}:{port}',)
+
+    def _client_id(self, protocol: aiomqtt.ProtocolVersion) -> str:
+        name = self._client or f"{topic_name(self.identity.site)}-{topic_name(self.identity.agent)}"
+        return self.client_id or client_id("edge", name, short=protocol == V311)
 
     @property
     def base(self) -> str:
@@ -100,7 +117,7 @@ class MqttSink(Sink):
         """Messages of `<base>/cmd/<verb>`, JSON."""
         if not self.commands:
             return None
-        return MqttSource(
+        source = MqttSource(
             url=self.url,
             topic=f"{self.base}/cmd/+",
             codec=CommandCodec(),
@@ -108,12 +125,14 @@ class MqttSink(Sink):
             user=self.user,
             password_file=self.password_file,
             tls=self.tls,
-            client_id=f"{self.client_id or self.base.replace('/', '-')}-commands",
+            client_id=self.client_id and f"{self.client_id}-commands",
             session=Duration("0s"),
             protocol=self.protocol,
             keepalive=self.keepalive,
             waiting=100,
         )
+        source.known_as(f"{self._client or self.base}-commands")
+        return source
 
     async def __aenter__(self) -> Self:
         self._session = max(self._session + 1, int(time.time()))
@@ -132,12 +151,11 @@ class MqttSink(Sink):
                 self.timeout.seconds,
                 context,
                 {
-                    "identifier": self.client_id or f"edge-{self._name}",
                     "username": self.user or None,
                     "password": password,
                     "keepalive": max(1, round(self.keepalive.seconds)),
                 },
-                {V5: self._options_5(), V311: {"clean_session": True, "will": self._will(None)}},
+                {V5: self._options_5(), V311: self._options_311()},
             )
         except ConnectionLostError as error:
             raise SinkError(f"{self.url}: {error}") from error
@@ -156,10 +174,14 @@ class MqttSink(Sink):
     def _options_5(self) -> dict[str, Any]:
         delay = round(self.will_delay.seconds)
         return {
+            "identifier": self._client_id(V5),
             "clean_start": False,
             "properties": properties_of(PacketTypes.CONNECT, SessionExpiryInterval=max(60, 2 * delay)),
             "will": self._will(properties_of(PacketTypes.WILLMESSAGE, WillDelayInterval=delay)),
         }
+
+    def _options_311(self) -> dict[str, Any]:
+        return {"identifier": self._client_id(V311), "clean_session": True, "will": self._will(None)}
 
     def _will(self, properties: Properties | None) -> aiomqtt.Will:
         topic, body, qos, retain, _ = self._status("offline", "connection_lost")

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import re
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -22,11 +25,16 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 WINDOW = 20
 """Publishes under way at once; more only raises the number of repeats after a cut."""
 
 _UNSUPPORTED = {1, 132}
+_TAKEN_OVER, _UNSPECIFIED = 0x8E, 0x80
+_SHORT_SECONDS = 30.0
+"""Two clients with one id throw each other out within the longest pause between two tries."""
+_SHORT_ID, _LONG_ID = 23, 120
 _QUIET = logging.getLogger("mqtt.quiet")
 _QUIET.setLevel(logging.CRITICAL)  # paho logs each packet; what matters is raised as an exception
 
@@ -50,6 +58,7 @@ class Received(NamedTuple):
     qos: int
     retained: bool
     properties: Properties | None
+    repeated: bool = False
 
 
 class Address(NamedTuple):
@@ -73,6 +82,18 @@ class Address(NamedTuple):
             raise ValueError("no user or password in a URL; use `user` and `password_file`")
         tls = parts.scheme in ("mqtts", "ssl")
         return cls(parts.hostname, parts.port or (8883 if tls else 1883), tls)
+
+
+def client_id(prefix: str, name: str, *, short: bool = False) -> str:
+    """A client id made of a name; with `short`, one of 23 letters and digits at most, as every broker takes it."""
+    readable = f"{prefix}-{re.sub(r'[^0-9A-Za-z_-]', '-', name)}"
+    if len(readable) <= (_SHORT_ID if short else _LONG_ID):
+        return readable
+    mark = hashlib.sha256(name.encode()).hexdigest()
+    if not short:
+        return f"{readable[: _LONG_ID - 17]}-{mark[:16]}"
+    letters = prefix.replace("-", "")
+    return letters + mark[: _SHORT_ID - len(letters)]
 
 
 class ConnectionLostError(Exception):
@@ -104,6 +125,7 @@ class Connection(aiomqtt.Client):
         self._low = 0
         self._client.manual_ack_set(True)
         self._thread, self._sending = threading.get_ident(), False
+        self._opened = self._ended = time.monotonic()
         self._received: deque[Received] = deque(maxlen=waiting)
         self._dropped = 0
         self._arrival: asyncio.Future[None] | None = None
@@ -146,7 +168,9 @@ class Connection(aiomqtt.Client):
         topic = message._topic.decode(errors="replace")
         properties: Properties | None = getattr(message, "properties", None)
         self._received.append(
-            Received(topic, bytes(message.payload), message.mid, message.qos, message.retain, properties)
+            Received(
+                topic, bytes(message.payload), message.mid, message.qos, message.retain, properties, message.dup
+            )
         )
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
@@ -159,7 +183,18 @@ class Connection(aiomqtt.Client):
         """Why the connection is gone; empty while it is up."""
         if not self._disconnected.done():
             return ""
-        return str(self._disconnected.exception() or "disconnected")
+        error = self._disconnected.exception()
+        if isinstance(error, aiomqtt.MqttCodeError) and _value(error.rc) == _TAKEN_OVER:
+            return (
+                f'session taken over: another client has the client_id "{self.identifier}", too; give each its own, '
+                "by agent.name or by client_id"
+            )
+        if isinstance(error, aiomqtt.MqttCodeError) and _value(error.rc) == _UNSPECIFIED:  # paho's word for it
+            up = self._ended - self._opened
+            said = f"the broker closed the connection after {up:.0f} s"
+            hint = f'; if it goes on, another client may have the client_id "{self.identifier}", too'
+            return said + (hint if up < _SHORT_SECONDS else "")
+        return str(error or "disconnected")
 
     async def publish_all(self, messages: Iterable[Publish]) -> dict[int, str]:
         """Publish in order, a window at a time; return when the broker has answered for each.
@@ -234,11 +269,13 @@ class Connection(aiomqtt.Client):
         granted = getattr(properties, "ReceiveMaximum", None)
         if granted:
             self._window = max(1, min(WINDOW, granted))
+        self._opened = time.monotonic()
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Properties | None = None
     ) -> None:
+        self._ended = time.monotonic()
         if not self._connected.done():  # else aiomqtt would wait for its time-out
             self._connected.set_exception(aiomqtt.MqttError(f"closed before the answer: {reason_code}"))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
@@ -294,7 +331,7 @@ async def connect(
         except MqttConnectError as error:
             connection.abandon()
             problem = str(error)
-            if getattr(error.rc, "value", error.rc) not in _UNSUPPORTED:
+            if _value(error.rc) not in _UNSUPPORTED:
                 break
         except (aiomqtt.MqttError, TimeoutError, OSError, ValueError) as error:
             connection.abandon()
@@ -307,6 +344,11 @@ async def connect(
         else:
             return connection
     raise ConnectionLostError(problem)
+
+
+def _value(code: ReasonCode | int | None) -> int | None:
+    """The number of a reason code."""
+    return code.value if isinstance(code, ReasonCode) else code
 
 
 def properties_of(packet: int, **values: Any) -> Properties:

@@ -87,7 +87,7 @@ def test_a_count_may_clear_only_when_none_is_left():
 def test_a_silent_machine_is_missed_by_the_clock_and_found_again_by_a_row():
     rule = Deadman(Duration("10s"))
     rule.process(rows_of([1, 1], keys=[0, 1], now=0))
-    rule.process(rows_of([1], keys=[1], now=5))
+    rule.process(rows_of([1], keys=[1], times=[5], now=5))
     assert rule.process(rows_of([], now=9)).transitions == []
     (event,) = rule.process(rows_of([], now=10)).transitions
     assert (event.key, str(event.change), event.at, event.value, event.time) == (0, "raised", -1, 10.0, 10 * S)
