@@ -120,7 +120,7 @@ class App:
         tick = self._agent.tick.seconds
         reading = SourceLoop(self.parts.sources, self.decide, tick, self.progress, self.clock)
         reading.replayed, reading.opened = self.checkpointer.replayed, self.checkpointer.opened
-        reading.ended = self._data_watch.ended
+        reading.came, reading.ended = self._data_watch.observe, self._data_watch.ended
         self._commands = command_sources(self.parts.sinks)
         commands = SourceLoop(self._commands, self._apply, 0, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agent.engine.engine import Engine
-from agent.ops.counters import Stats, about, losses
+from agent.ops.counters import GRACE, Stats, about, losses
 from agent.ops.health import worst_series
+from agent.runtime.arrival_watch import ArrivalWatch, in_words, is_time_zone
 from agent.settings.build import Parts
 from agent.settings.registry import nearest
+from sensors.batch import Batch
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,16 @@ class DataWatch:
         self._parts, self._engine, self._stats = parts, engine, stats
         self._running = set(parts.sources)
         self._said: set[tuple[str, ...]] = set()
+        self._arrivals = {
+            name: ArrivalWatch(parts.settings.agent.ahead, source.keeps_time)
+            for name, source in parts.sources.items()
+        }
+        self._patient = False  # whether how many is worth waiting for
+
+    def observe(self, batch: Batch) -> None:
+        """A batch of a source, as it came."""
+        self._patient = True
+        self._arrivals[batch.source].look(batch)
 
     def look(self) -> None:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
@@ -73,34 +85,77 @@ class DataWatch:
                     name,
                     counters.retained,
                 )
+        self._losses(patient=self._patient)
+
+    def _losses(self, *, patient: bool) -> None:
+        """Say what was lost and has not been said; with `patient`, not yet of what there will be more."""
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
+        if patient:
+            fresh = [loss for loss in fresh if about(*loss[:2]).advice != GRACE]
         worst = worst_series(self._engine) if fresh else {}
         for part, name, count in fresh:
             kind, _, rest = part.partition(".")
             counter = about(part, name)
             which = next(iter(worst.get(part, {}).get(name, ())), "")
             said = f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
-            self._say(("lost", part, name), f"{said} ({counter.counts}); {counter.advice}")
+            late = self._disorder(rest) if counter.advice == GRACE else 0
+            by = f", up to {in_words(late)} behind newer ones" if late else ""
+            self._say(("lost", part, name), f"{said} ({counter.counts}{by}); {counter.advice}")
 
     def _is_news(self, part: str, name: str, count: int) -> bool:
         """Whether it has not been said, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
         faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
-        return ("lost", part, name) not in self._said and not faults and kind != "observer"
+        future = name == "refused_future" and any(arrival.refused for arrival in self._arrivals.values())
+        return ("lost", part, name) not in self._said and not faults and not future and kind != "observer"
+
+    def _disorder(self, part: str) -> int:
+        """By how much readings that lead to a part came after newer ones, at most, ns."""
+        engine = self._engine
+        on = engine.rules[part].on if part in engine.rules else part
+        while on in engine.steps:
+            on = engine.steps[on].on
+        return max((arrival.disorder for name, arrival in self._arrivals.items() if on in ("", name)), default=0)
 
     def look_closely(self) -> None:
-        """After a while: sources of which nothing came that could be read, columns that did not come."""
-        for name in self._running:
+        """After a while: sources of which nothing came that could be read, clocks that are wrong, empty columns."""
+        for name in sorted(self._running):
             counters = self._parts.sources[name].counters
             if counters.rows == 0:
                 what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
                 self._say(("rows", name), f"source {name}: no reading yet; {what}")
+            self._clocks(name)
+        self._losses(patient=False)
         self._columns(("", *self._running))
+        self._empty(self._running)
 
     def ended(self, source: str) -> None:
         """There is no more to come from the source: what its readings should have had, they never will."""
+        self._clocks(source)
+        self._losses(patient=False)
         self._running.discard(source)
         self._columns((source,) if self._running else (source, ""))
+        self._empty((source,))
+
+    def _clocks(self, name: str) -> None:
+        """Machines whose clock is not the host's."""
+        arrival = self._arrivals[name]
+        if arrival.refused:
+            of = f" of {arrival.furthest_machine}" if arrival.furthest_machine != name else ""
+            self._say(
+                ("refused", name),
+                f"source {name}: {arrival.refused} of {arrival.rows} readings were refused, their times being more "
+                f"than agent.ahead ({self._parts.settings.agent.ahead}) ahead of the host's clock; that{of} by "
+                f"{in_words(arrival.furthest)}{_remedy(arrival.furthest)} or raise agent.ahead",
+            )
+        for machine, lead in arrival.wrong_clocks():
+            of = f"of {machine} are" if machine != name else "are"
+            side = "ahead of" if lead > 0 else "behind"
+            self._say(
+                ("clock", name, machine),
+                f"source {name}: the times {of} {in_words(lead)} {side} the host's clock, and so will be its "
+                f"alerts{_remedy(lead)}",
+            )
 
     def _columns(self, names: Iterable[str]) -> None:
         settings = self._parts.settings
@@ -110,8 +165,25 @@ class DataWatch:
                 where = f"no reading of {on}" if on else "no reading"
                 said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
                 self._say((kind, name, column), said)
+                self._said.add(("empty", column))
+
+    def _empty(self, names: Iterable[str]) -> None:
+        """Columns that come, but never with a value, and that nothing has complained about."""
+        for name in sorted(names):
+            arrival = self._arrivals[name]
+            for column in sorted(arrival.empty):
+                if ("empty", column) not in self._said:
+                    said = f'source {name}: "{column}" has had no value in {arrival.rows} readings'
+                    self._say(("empty", name, column), f"{said}; compare what comes with the names in its codec")
 
     def _say(self, what: tuple[str, ...], sentence: str) -> None:
         if what not in self._said:
             self._said.add(what)
             log.warning("%s", sentence)
+
+
+def _remedy(lead: int) -> str:
+    """What to do about a clock that is wrong."""
+    if is_time_zone(lead):
+        return "; if it is a local time, set time_zone in the codec, else set the clocks right (NTP)"
+    return "; set the clocks right (NTP)"

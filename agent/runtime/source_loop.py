@@ -32,6 +32,7 @@ class SourceLoop:
         take: what is done with a batch; the next is read when it returns.
         tick_seconds: how often the clock is told; 0 = never.
         opened: told when a source is open, before it is read.
+        came: told each batch before it is taken.
         ended: told when there is no more to come from a source.
         replayed: sources that are read again from a position. Until each has handed over something, or for
             `patience_seconds`, the clock is not told: what they have may say otherwise.
@@ -43,6 +44,7 @@ class SourceLoop:
     progress: Progress = field(default_factory=lambda: Progress(30.0))
     clock: HostClock = field(default_factory=HostClock)
     opened: Callable[[str], Awaitable[None]] | None = None
+    came: Callable[[Batch], None] | None = None
     ended: Callable[[str], None] | None = None
     replayed: set[str] = field(default_factory=set)
     patience_seconds: float = 10.0
@@ -72,7 +74,10 @@ class SourceLoop:
                         self.replayed.discard(name)
                         rows += len(batch)
                         step = batch.clock_step if own else self._step(batch)
-                        await self.take(dataclasses.replace(named(batch), clock_step=step))
+                        batch = dataclasses.replace(named(batch), clock_step=step)
+                        if self.came is not None:
+                            self.came(batch)
+                        await self.take(batch)
                         self.progress.done(name)  # a silent sensor is no task that hangs
                 self._end(name, source, rows)
                 return
