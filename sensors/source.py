@@ -126,5 +126,9 @@ class Positioned(Source):
     def seek(self, position: Mapping[str, Any]) -> None:
         """Start from `position` when opened next."""
 
+    def resumed(self) -> str:
+        """After opening: where it goes on, in words; empty = it has begun anew, the other side being another."""
+        return ", ".join(f"{key} {value}" for key, value in self.position().items())
+
     async def commit(self, position: Mapping[str, Any]) -> None:
         """Everything before `position` is safe: the other side may want to know."""

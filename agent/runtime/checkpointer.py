@@ -88,8 +88,11 @@ class Checkpointer:
         if not isinstance(source, Positioned):
             return
         if name in self.replayed:
-            place = ", ".join(f"{key} {value}" for key, value in source.position().items())
-            log.info("source %s: continues after what was read before (%s)", name, place)
+            place = source.resumed()
+            if place:
+                log.info("source %s: continues after what was read before (%s)", name, place)
+            else:
+                self.replayed.discard(name)
         if name not in self._placed:
             await self.save()
 

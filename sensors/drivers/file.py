@@ -1,7 +1,14 @@
-"""Readings from a file of lines or frames, at the pace of their times: CSV exports, JSON lines, captures of a port."""
+"""Readings from a file of lines or frames, at the pace of their times: CSV exports, JSON lines, captures of a port.
+
+A name is not a file: tomorrow's export often has that of today. Beside how many rows were read, a position has a
+checksum of the bytes that were, and what does not begin with these is a new file, read from its start.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +22,8 @@ from sensors.source import Positioned, SourceError
 from sensors.times import from_iso
 
 _READ_SIZE = 65_536
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -43,8 +52,13 @@ class FileSource(Positioned):
         self._pace: Pace | None = None
         self._rows: Iterator[Batch] | None = None
         self._taken = 0  # rows handed over
+        self._read = _Checksum()
 
     async def __aenter__(self) -> Self:
+        if self._taken and not await asyncio.to_thread(self._is_the_same):
+            again = "; its times begin at `start` again, too" if self._start is not None else ""
+            log.warning("%s: does not begin with what was read before; read from its start%s", self.path, again)
+            self._taken = 0
         self.codec.reset()
         self._rows = _after(self.rows(), self._taken)
         first = next(self._rows, None)
@@ -65,13 +79,29 @@ class FileSource(Positioned):
         return batch
 
     def position(self) -> Mapping[str, Any]:
-        """How many rows were handed over."""
-        return {"path": str(self.path), "rows": self._taken}
+        """How many rows were handed over, of the file that begins with these bytes."""
+        return {"path": str(self.path), "rows": self._taken, **self._read.snapshot()}
 
     def seek(self, position: Mapping[str, Any]) -> None:
         """Leave out what was handed over before; another file is read from its start."""
         if position["path"] == str(self.path):
             self._taken = int(position["rows"])
+            self._read = _Checksum(int(position.get("bytes", 0)), str(position.get("checksum", "")))
+
+    def resumed(self) -> str:
+        return f"path {self.path}, rows {self._taken}" if self._taken else ""
+
+    def _is_the_same(self) -> bool:
+        """Whether the file begins with the bytes read before; true where it cannot be read, which is told later."""
+        known = self._read.snapshot()
+        found = _Checksum()
+        try:
+            with self.path.open("rb") as file:
+                while data := file.read(min(_READ_SIZE, known["bytes"] - found.bytes)):
+                    found.add(data)
+        except OSError:
+            return True
+        return found.snapshot() == known or not known["checksum"]
 
     def outputs(self) -> tuple[str, ...] | None:
         return self.codec.outputs()
@@ -94,14 +124,37 @@ class FileSource(Positioned):
             yield replace(batch, time=batch.time + shift) if shift else batch
 
     def _batches(self) -> Iterator[Batch | None]:
+        self._read = _Checksum()
         try:
             with self.path.open("rb") as file:
                 while data := file.read(_READ_SIZE):
+                    self._read.add(data)
                     self.counters.bytes_read += len(data)
                     yield self.codec.feed(data, 0)
         except OSError as error:
             raise SourceError(f"{self.path}: {error.strerror or error}") from error
         yield self.codec.finish(0)
+
+
+class _Checksum:
+    """Of the first bytes of a file: those read, or, as it was saved, those read before.
+
+    Attributes:
+        bytes: how many.
+    """
+
+    def __init__(self, count: int = 0, checksum: str = "") -> None:
+        self.bytes, self._saved = count, checksum
+        self._hash = hashlib.blake2b(digest_size=8)
+
+    def add(self, data: bytes) -> None:
+        """More bytes were read."""
+        self.bytes += len(data)
+        self._hash.update(data)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"bytes": self.bytes, "checksum": self._saved or self._hash.hexdigest() if self.bytes else ""}
 
 
 def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:

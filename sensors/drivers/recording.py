@@ -20,6 +20,7 @@ with it only the batches that need its tables; reading goes on at the next intac
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import mmap
 import struct
@@ -45,6 +46,9 @@ _CHUNK = b"CHNK"
 _HEAD = struct.Struct("<4sII")
 _LENGTH = struct.Struct("<I")
 _CHUNK_BYTES = 64 * 1024
+
+
+log = logging.getLogger(__name__)
 
 
 class RecordingError(Exception):
@@ -246,6 +250,15 @@ def _words(table: dict[str, Any], tables: dict[int, tuple[str, ...]]) -> tuple[s
     return tables.get(number)
 
 
+def _first_bytes(path: Path) -> str:
+    """Magic and head of the first chunk, as hexadecimal digits; empty where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC) + _HEAD.size).hex()
+    except OSError:
+        return ""
+
+
 @dataclass
 class RecordingSource(Positioned):
     """Reads a recording made with `agent record`, at its own pace, faster, or as fast as it is taken.
@@ -266,9 +279,15 @@ class RecordingSource(Positioned):
         self._batches: Iterator[Batch] | None = None
         self._next: Batch | None = None
         self._taken = 0
+        self._first = ""  # bytes of the file, which have the checksum of what it begins with
         self._began = (0.0, 0)  # loop time, read_at
 
     async def __aenter__(self) -> Self:
+        first = _first_bytes(self.path)
+        if self._taken and self._first and first != self._first:
+            log.warning("%s: does not begin with what was read before; read from its start", self.path)
+            self._taken = 0
+        self._first = first
         self._batches = islice(batches(self.path, self.counters), self._taken, None)
         self._next = next(self._batches, None)
         if self._next is not None:
@@ -294,12 +313,15 @@ class RecordingSource(Positioned):
 
     def position(self) -> Mapping[str, Any]:
         """How many batches were handed over."""
-        return {"path": str(self.path), "batches": self._taken}
+        return {"path": str(self.path), "batches": self._taken, "first": self._first}
 
     def seek(self, position: Mapping[str, Any]) -> None:
         """Leave out what was handed over before; another file is read from its start."""
         if position["path"] == str(self.path):
-            self._taken = int(position["batches"])
+            self._taken, self._first = int(position["batches"]), str(position.get("first", ""))
+
+    def resumed(self) -> str:
+        return f"path {self.path}, batches {self._taken}" if self._taken else ""
 
     def files(self) -> tuple[Path, ...]:
         return (self.path,)
