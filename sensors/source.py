@@ -25,7 +25,7 @@ class Counters:
         values_bad: single values that were no finite number; they are missing in their row.
         bytes_read: all bytes.
         bytes_discarded: bytes that belonged to no frame, or to one too long.
-        samples_lost: samples missing by the sender's own count.
+        samples_lost: samples missing by the sender's own count, or that the other side had no longer.
         rows: readings.
         reopened: times it was opened again after an error.
         last_error: the last of what went wrong, on one line.

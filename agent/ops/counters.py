@@ -67,8 +67,9 @@ COUNTERS: Mapping[str, Counter] = {
         "compare what the device sends with the codec; the log has the first of them",
     ),
     "source.samples_lost": Counter(
-        "samples missing by the sender's own count, or dropped because more came than could be decided on",
-        "look at the line to the device and at the load of this host",
+        "samples missing by the sender's own count, dropped because more came than could be decided on, or that the "
+        "broker had no longer",
+        "look at the line to the device, at the load of this host, and at how long a topic keeps its messages",
     ),
     "source.bytes_read": Counter("bytes received"),
     "source.bytes_discarded": Counter("bytes that belonged to no frame, as at the start in the middle of one"),

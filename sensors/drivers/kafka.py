@@ -3,6 +3,10 @@
 The partitions are assigned by hand: no group protocol, so a restart reads on at once and a rebalance never happens.
 Where to read on is kept by whoever saves the state that the readings led to (`position`, `seek`); that is what makes
 their effect on the state exactly once. Committing tells the cluster too, for monitoring and as a fall-back.
+
+A position is one of a topic, by its id, and for each partition. Where it leads nowhere, because the messages are gone or
+the topic was made anew, what is left is read, and what is lost is said. Where to begin without a position (`start`) is
+another question: a partition that is new to a topic is read from its beginning.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from sensors.batch import Batch
 from sensors.codecs import Codec
@@ -26,10 +31,16 @@ from sensors.codecs.json_lines import JsonLines
 from sensors.source import Positioned, SourceError
 from sensors.transport.kafka_auth import Mechanism, options
 from sensors.transport.kafka_fetch import Chunk, Names, Stamps, fetch_whole_batches
+from sensors.transport.kafka_topic import topic_of
 from sensors.transport.tls import Tls
 from sensors.units import Duration
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 10.0
+"""How often to look whether the topic has more partitions, or is another."""
+
+_ID = "topic_id"
 
 
 @dataclass(kw_only=True)
@@ -44,7 +55,8 @@ class KafkaSource(Positioned):
         codec: how a message is written.
         partitions: which ones to read; all if none is given. Agents that share a topic divide them.
         group: name under which positions are committed; empty = not at all.
-        start: where to begin without check-point and commit.
+        start: where to begin without check-point and commit; a partition that is added later, or a topic that was made
+            anew, is read from its beginning.
         block: most messages read at once.
         sasl, user, password_file, tls, secure: as in the Kafka sink.
         timeout: bound of each wait for the broker; also how long it may be silent before it is asked for a sign.
@@ -71,6 +83,9 @@ class KafkaSource(Positioned):
         self._ready: deque[tuple[int, Chunk]] = deque()  # fetched and not handed over
         self._whole = True  # the consumer hands out chunks, not records
         self._names = Names()
+        self._topic_id = ""
+        self._look_at = math.inf  # when to look whether the topic is still the same
+        self._anew = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -83,7 +98,7 @@ class KafkaSource(Positioned):
             bootstrap_servers=self.servers,
             group_id=self.group or None,
             enable_auto_commit=False,
-            auto_offset_reset=self.start,
+            auto_offset_reset="none",  # what is out of range is for us to say
             request_timeout_ms=max(600, int(self.timeout.seconds * 1000)),
             fetch_max_wait_ms=500,
             retry_backoff_ms=300,
@@ -107,19 +122,70 @@ class KafkaSource(Positioned):
         return self
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
-        cluster = await consumer._client.fetch_all_metadata()  # asking for the topic alone might create it
-        known = cluster.partitions_for_topic(self.topic)
-        wanted = self.partitions or tuple(sorted(known or ()))
-        if not known or not known.issuperset(wanted):
-            what = f"no partitions {sorted(set(wanted) - set(known or ()))}" if known else "no such topic"
-            raise SourceError(f"{self.servers}: {self.topic}: {what}")
-        consumer.assign([TopicPartition(self.topic, partition) for partition in wanted])
-        for partition in wanted:
-            place = TopicPartition(self.topic, partition)
-            if partition in self._next:
-                consumer.seek(place, self._next[partition])
+        """Read all partitions wanted from where they stand, or where that leads nowhere, from what there is."""
+        topic = await topic_of(consumer, self.topic)
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        wanted = self.partitions or tuple(sorted(topic.partitions))
+        if not topic.partitions.issuperset(wanted) or not wanted:
+            missing = f"no partitions {sorted(set(wanted) - topic.partitions)}"
+            raise SourceError(f"{self.servers}: {self.topic}: {missing if topic.partitions else 'no such topic'}")
+        self._anew = "" != self._topic_id != topic.id != ""
+        if self._anew:
+            log.error(
+                "%s: %s: the topic was deleted and made anew since it was read; what was not read of it is gone; "
+                "reading the new one from its beginning",
+                self.servers,
+                self.topic,
+            )
+            self._next.clear()
+        same, self._topic_id = self._topic_id == topic.id != "", topic.id or self._topic_id
+        places = {partition: TopicPartition(self.topic, partition) for partition in wanted}
+        consumer.assign(list(places.values()))
+        first = await consumer.beginning_offsets(list(places.values()))
+        end = await consumer.end_offsets(list(places.values()))
+        stands = dict(self._next) or await self._committed(consumer, places.values())
+        grown = self._anew or (bool(stands) and not self.partitions)  # what is not known of has come since
+        for partition, place in places.items():
+            if partition in stands:
+                offset = self._in_range(partition, stands[partition], first[place], end[place], same=same)
+            elif grown:
+                log.info("%s: %s: partition %d is new; reading it from its beginning",
+                         self.servers, self.topic, partition)  # fmt: skip
+                offset = first[place]
             else:
-                self._next[partition] = await consumer.position(place)
+                offset = first[place] if self.start == "earliest" else end[place]
+            self._next[partition] = offset
+            consumer.seek(place, offset)
+
+    async def _committed(self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[int, int]:
+        """What the cluster knows of where this group stands."""
+        if not self.group or self._anew:
+            return {}
+        known = {place.partition: await consumer.committed(place) for place in places}
+        return {partition: offset for partition, offset in known.items() if offset is not None}
+
+    def _in_range(self, partition: int, offset: int, first: int, end: int, *, same: bool) -> int:
+        """The offset, or where to go on instead; `same` = it is certainly the topic that was read."""
+        name = f"{self.servers}: {self.topic}: partition {partition}"
+        if offset < first:
+            self.counters.samples_lost += first - offset
+            log.error(
+                "%s: the messages at offsets %d to %d (%d) are gone, the topic does not keep them for so long; going on "
+                "with the oldest there is, %d", name, offset, first - 1, first - offset, first,
+            )  # fmt: skip
+            return first
+        if offset > end and same:
+            log.error("%s: the cluster has lost the messages from offset %d to %d; going on with what comes",
+                      name, end, offset - 1)  # fmt: skip
+            return end
+        if offset > end:
+            self._anew = True
+            log.error(
+                "%s: ends at offset %d, before %d where it was to go on: the topic was made anew; reading it from its "
+                "beginning", name, end, offset,
+            )  # fmt: skip
+            return first
+        return offset
 
     async def __aexit__(self, *exc: object) -> None:
         consumer, self._consumer = self._consumer, None
@@ -160,8 +226,10 @@ class KafkaSource(Positioned):
         How many records a chunk holds is known only when it is unpacked, so chunks are taken one by one: of a
         compressed fetch, millions of records would be unpacked at once.
         """
-        wait, left = max(100, int(self.timeout.seconds * 1000)), self.block
+        wait, left = max(100, int(min(self.timeout.seconds, _LOOK_SECONDS) * 1000)), self.block
         try:
+            if time.monotonic() >= self._look_at:
+                await self._look(consumer)
             parts = await consumer.getmany(timeout_ms=wait, max_records=1 if self._whole else left)
             if not parts:
                 async with asyncio.timeout(self.timeout.seconds):
@@ -172,6 +240,25 @@ class KafkaSource(Positioned):
                     self._ready.append((place.partition, chunk))
                     left -= len(chunk.records)
                 parts = await consumer.getmany(max_records=1 if self._whole else left) if left > 0 else {}
+        except OffsetOutOfRangeError:
+            await self._begin_again(consumer)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise SourceError(f"{self.servers}: {self.topic}: {_text(error)}") from error
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        """Whether the topic has more partitions by now, or is another."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        topic = await topic_of(consumer, self.topic)
+        another = not topic.partitions or topic.id not in ("", self._topic_id)
+        if another or (not self.partitions and topic.partitions - self._next.keys()):
+            await self._begin_again(consumer)
+
+    async def _begin_again(self, consumer: AIOKafkaConsumer) -> None:
+        """Read from where it stands, as after opening."""
+        self._ready.clear()
+        try:
+            async with asyncio.timeout(3 * self.timeout.seconds):
+                await self._assign(consumer)
         except (KafkaError, OSError, TimeoutError) as error:
             raise SourceError(f"{self.servers}: {self.topic}: {_text(error)}") from error
 
@@ -187,18 +274,26 @@ class KafkaSource(Positioned):
         return self.codec.decode(frames, time.time_ns(), Stamps(records), machines) if frames else None
 
     def position(self) -> Mapping[str, Any]:
-        """Partition -> offset of the first message not handed over."""
-        return {str(partition): offset for partition, offset in sorted(self._next.items())}
+        """Partition -> offset of the first message not handed over; and the id of the topic, where it is known."""
+        offsets = {str(partition): offset for partition, offset in sorted(self._next.items())}
+        return offsets | ({_ID: self._topic_id} if self._topic_id else {})
 
     def seek(self, position: Mapping[str, Any]) -> None:
-        self._next = {int(partition): int(offset) for partition, offset in position.items()}
+        self._next = {int(partition): int(offset) for partition, offset in position.items() if partition != _ID}
+        self._topic_id = str(position.get(_ID, ""))
+
+    def resumed(self) -> str:
+        places = ", ".join(f"{partition} {offset}" for partition, offset in sorted(self._next.items()))
+        return "" if self._anew else places
 
     async def commit(self, position: Mapping[str, Any]) -> None:
         """Tell the cluster; that it does not listen now is no loss, since the check-point knows."""
         if not self.group or self._consumer is None:
             return
         offsets = {
-            TopicPartition(self.topic, int(partition)): int(offset) for partition, offset in position.items()
+            TopicPartition(self.topic, int(partition)): int(offset)
+            for partition, offset in position.items()
+            if partition != _ID
         }
         try:
             async with asyncio.timeout(self.timeout.seconds):
