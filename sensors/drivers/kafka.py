@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0
 """How often to look whether the topic has more partitions, or is another."""
 
-_ID = "topic_id"
-
 
 @dataclass(kw_only=True)
 class KafkaSource(Positioned):
@@ -85,7 +83,7 @@ class KafkaSource(Positioned):
         self._names = Names()
         self._topic_id = ""
         self._look_at = math.inf  # when to look whether the topic is still the same
-        self._anew = False
+        self._resumed = False  # whether it goes on where it stood
 
     async def __aenter__(self) -> Self:
         try:
@@ -129,37 +127,33 @@ class KafkaSource(Positioned):
         if not topic.partitions.issuperset(wanted) or not wanted:
             missing = f"no partitions {sorted(set(wanted) - topic.partitions)}"
             raise SourceError(f"{self.servers}: {self.topic}: {missing if topic.partitions else 'no such topic'}")
-        self._anew = "" != self._topic_id != topic.id != ""
-        if self._anew:
-            log.error(
-                "%s: %s: the topic was deleted and made anew since it was read; what was not read of it is gone; "
-                "reading the new one from its beginning",
-                self.servers,
-                self.topic,
-            )
-            self._next.clear()
-        same, self._topic_id = self._topic_id == topic.id != "", topic.id or self._topic_id
+        anew = "" != self._topic_id != topic.id != ""
+        same = self._topic_id == topic.id != ""
         places = {partition: TopicPartition(self.topic, partition) for partition in wanted}
         consumer.assign(list(places.values()))
         first = await consumer.beginning_offsets(list(places.values()))
         end = await consumer.end_offsets(list(places.values()))
-        stands = dict(self._next) or await self._committed(consumer, places.values())
-        grown = self._anew or (bool(stands) and not self.partitions)  # what is not known of has come since
+        stands = {} if anew else dict(self._next) or await self._committed(consumer, places.values())
+        if anew:
+            log.error("%s: %s: the topic was deleted and made anew since it was read; what was not read of it is gone; "
+                      "reading the new one from its beginning", self.servers, self.topic)  # fmt: skip
+            self._next.clear()
+        self._topic_id, self._resumed = topic.id or self._topic_id, bool(stands)
+        grown = anew or (bool(stands) and not self.partitions)  # what is not known of has come since
         for partition, place in places.items():
             if partition in stands:
                 offset = self._in_range(partition, stands[partition], first[place], end[place], same=same)
-            elif grown:
-                log.info("%s: %s: partition %d is new; reading it from its beginning",
-                         self.servers, self.topic, partition)  # fmt: skip
-                offset = first[place]
             else:
-                offset = first[place] if self.start == "earliest" else end[place]
+                offset = first[place] if grown or self.start == "earliest" else end[place]
+                if grown and not anew:
+                    log.info("%s: %s: partition %d is new; reading it from its beginning",
+                             self.servers, self.topic, partition)  # fmt: skip
             self._next[partition] = offset
             consumer.seek(place, offset)
 
     async def _committed(self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[int, int]:
         """What the cluster knows of where this group stands."""
-        if not self.group or self._anew:
+        if not self.group:
             return {}
         known = {place.partition: await consumer.committed(place) for place in places}
         return {partition: offset for partition, offset in known.items() if offset is not None}
@@ -179,7 +173,7 @@ class KafkaSource(Positioned):
                       name, end, offset - 1)  # fmt: skip
             return end
         if offset > end:
-            self._anew = True
+            self._resumed = False
             log.error(
                 "%s: ends at offset %d, before %d where it was to go on: the topic was made anew; reading it from its "
                 "beginning", name, end, offset,
@@ -274,32 +268,38 @@ class KafkaSource(Positioned):
         return self.codec.decode(frames, time.time_ns(), Stamps(records), machines) if frames else None
 
     def position(self) -> Mapping[str, Any]:
-        """Partition -> offset of the first message not handed over; and the id of the topic, where it is known."""
+        """Partition -> offset of the first message not handed over; and which topic that is of."""
+        if not self._next:
+            return {}
         offsets = {str(partition): offset for partition, offset in sorted(self._next.items())}
-        return offsets | ({_ID: self._topic_id} if self._topic_id else {})
+        return offsets | {"topic": self.topic, "topic_id": self._topic_id}
 
     def seek(self, position: Mapping[str, Any]) -> None:
-        self._next = {int(partition): int(offset) for partition, offset in position.items() if partition != _ID}
-        self._topic_id = str(position.get(_ID, ""))
+        """Go on from there; a position of a topic of another name is none."""
+        if position.get("topic", self.topic) == self.topic:
+            self._next, self._topic_id = _offsets(position), str(position.get("topic_id", ""))
 
     def resumed(self) -> str:
         places = ", ".join(f"{partition} {offset}" for partition, offset in sorted(self._next.items()))
-        return "" if self._anew else places
+        return places if self._resumed else ""
 
     async def commit(self, position: Mapping[str, Any]) -> None:
         """Tell the cluster; that it does not listen now is no loss, since the check-point knows."""
         if not self.group or self._consumer is None:
             return
         offsets = {
-            TopicPartition(self.topic, int(partition)): int(offset)
-            for partition, offset in position.items()
-            if partition != _ID
+            TopicPartition(self.topic, partition): offset for partition, offset in _offsets(position).items()
         }
         try:
             async with asyncio.timeout(self.timeout.seconds):
                 await self._consumer.commit(offsets)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("%s: %s: not committed: %s", self.servers, self.topic, _text(error))
+
+
+def _offsets(position: Mapping[str, Any]) -> dict[int, int]:
+    """Those of a position, by partition."""
+    return {int(partition): int(offset) for partition, offset in position.items() if partition.isdecimal()}
 
 
 def _text(error: BaseException) -> str:

@@ -230,4 +230,32 @@ async def test_who_names_partitions_reads_no_other(real_kafka) -> None:
         source._look_at = 0.0
         await send(real_kafka, topic, 1)
         assert await values(source, 1) == [1]
-        assert set(source.position()) - {"topic_id"} == {"0"}
+        assert set(source.position()) == {"0", "topic", "topic_id"}
+
+
+async def test_a_position_in_a_topic_of_another_name_is_none(real_kafka, caplog) -> None:
+    one, other = real_kafka.topic("in"), real_kafka.topic("in")
+    await send(real_kafka, one, 1, 2)
+    await send(real_kafka, other, 11, 12, 13)
+    async with source_of(real_kafka, other, await read(real_kafka, one, 2), start="earliest") as source:
+        assert await values(source, 3) == [11, 12, 13]
+        assert source.resumed() == ""
+    assert errors(caplog) == []
+
+
+async def test_a_topic_made_anew_is_known_as_such_also_when_the_first_try_fails(real_kafka, caplog) -> None:
+    topic = real_kafka.topic("in")
+    await send(real_kafka, topic, 1, 2)
+    position = await read(real_kafka, topic, 2)
+    await make_anew(real_kafka, topic)
+    await send(real_kafka, topic, 51, 52, 53)
+    source = source_of(real_kafka, topic, position)
+    real_kafka.pause()
+    try:
+        with pytest.raises(SourceError):
+            await source.__aenter__()
+    finally:
+        real_kafka.resume()
+    assert source.position() == position
+    async with source:
+        assert await values(source, 3) == [51, 52, 53]
