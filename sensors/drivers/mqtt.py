@@ -1,7 +1,8 @@
 """Readings from an MQTT broker: topics are subscribed, what has arrived is decoded together.
 
 That a message arrives does not make it a reading of now. What the broker sends because it remembers the last value
-(retained), and what it sends again because our acknowledgement was lost, is passed over and counted.
+(retained), what it sends again because our acknowledgement was lost, and what a device sends once more with the time it
+had, is passed over and counted.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sensors.transport.topics import TopicNames
 from sensors.units import Duration
 
 _V5, _V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
+_TOPICS = 65_536
 _PROTOCOLS = {"auto": (_V5, _V311), "5": (_V5,), "3.1.1": (_V311,)}
 
 
@@ -97,6 +99,8 @@ class MqttSource(Source):
         self._handed_over: list[Received] = []
         self._ready: deque[Batch] = deque()  # decoded and not handed over
         self._seen: dict[int, int] = {}  # packet -> hash of the message, of those handed over
+        self._dated = fields is not None and bool(fields.time)  # the same payload is of the same time
+        self._last: dict[str, int] = {}  # topic -> hash of its last payload
         self._given: tuple[str, ...] = ()
         self._translation: _Translation | None = None
 
@@ -219,10 +223,15 @@ class MqttSource(Source):
         if message.retained and self.retained == "ignore":
             self.counters.retained += 1
             return False
-        if message.repeated and self._seen.get(message.packet) == hash(message[:2]):
-            self.counters.repeated += 1
-            return False
-        return True
+        again = message.repeated and self._seen.get(message.packet) == hash(message[:2])
+        if not again and self._dated:
+            said = hash(message.body)
+            again = self._last.get(message.topic) == said
+            if len(self._last) >= _TOPICS:
+                self._last.clear()
+            self._last[message.topic] = said
+        self.counters.repeated += again
+        return not again
 
     def _acknowledge(self, connection: Connection) -> None:
         for message in self._handed_over:

@@ -129,6 +129,21 @@ async def test_what_was_decided_on_and_comes_again_after_a_cut_is_no_reading(mos
 
 
 @MQTT
+@pytest.mark.parametrize(("time", "expected"), [("t", [1.0, 2.0, 1.0, 3.0]), ("", [1.0, 1.0, 2.0, 1.0, 1.0, 3.0])])
+async def test_the_last_payload_once_more_is_no_reading_where_it_has_a_time(mosquitto, time, expected) -> None:
+    codec = JsonLines(time=time, time_unit="s", values=["v"])
+    async with opened(mosquitto, codec=codec) as source:
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port) as client:
+            for topic, number in (("a", 1), ("a", 1), ("a", 2), ("b", 1), ("b", 1), ("a", 3)):
+                await client.publish(f"in/{topic}", json.dumps({"v": number, "t": 1_700_000_000 + number}), qos=1)
+        found: list[float] = []
+        while len(found) < len(expected):
+            found += (await asyncio.wait_for(anext(source), 10)).values["v"].tolist()
+        assert found == expected
+        assert source.counters.repeated == 6 - len(expected)
+
+
+@MQTT
 async def test_three_presses_behind_a_wildcard_are_three_series(tmp_path, mosquitto) -> None:
     source = f'type = "mqtt"\nurl = "{mosquitto.url}"\ntopic = "plant/+/temp"'
     async with AgentProcess("run", "-c", configuration(tmp_path, source)) as agent:
