@@ -70,7 +70,7 @@ class Window(Operator):
 
     @property
     def late(self) -> list[Rows]:
-        """Windows refused to late readings of the last call, if `tell_late`."""
+        """Windows refused to late readings of the last call, if `emit_late`."""
         return self.lateness.rows
 
     @property

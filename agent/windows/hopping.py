@@ -37,7 +37,7 @@ class Aligned(Window):
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
         offset: of window starts from the epoch.
         resolution: of time stamps; a watermark closes a window at its end less this.
-        tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
+        emit_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         most: readings kept of a series where an aggregate needs them (median, quantiles, distinct, collect).
     """
 
@@ -49,7 +49,7 @@ class Aligned(Window):
     idle: Duration | None = None
     offset: Duration = _ZERO
     resolution: Duration = _MILLISECOND
-    tell_late: bool = False
+    emit_late: bool = False
     most: int = 100_000
 
     def _prepare(self, size: int, step: int, geometry: type[Hops] | type[Steps]) -> None:
@@ -63,7 +63,7 @@ class Aligned(Window):
             raise ValueError(f"size {Duration(size)} and step {Duration(step)} have no common part of 1us or more")
         shape = geometry(size // pane, step // pane)
         horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
-        self._begin(parse(self.aggregates, self.metric), self.most, horizon, Lateness(self.tell_late))
+        self._begin(parse(self.aggregates, self.metric), self.most, horizon, Lateness(self.emit_late))
         self.panes = PaneWindows(
             geometry=shape,
             layout=self.layout,

@@ -17,7 +17,7 @@ class Lateness(Stateful):
     """What was refused.
 
     Attributes:
-        tell: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
+        emit: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
             `late_by`, how far time had gone beyond the reading, s.
         late: readings all of whose windows were closed.
         partly: readings some of whose windows were closed.
@@ -25,13 +25,13 @@ class Lateness(Stateful):
 
     shared: ClassVar = {"late": ("late", max), "late_partly": ("partly", max)}
 
-    tell: bool = False
+    emit: bool = False
     late: int = 0
     partly: int = 0
     rows: list[Rows] = field(default_factory=list)
 
     def count(self, refused: Ints, taken: Any) -> bool:
-        """Count late readings; tell whether some were late in part.
+        """Count late readings; whether some were late in part.
 
         Args:
             refused: `(n,)` windows refused to each reading, 0 or less for none.

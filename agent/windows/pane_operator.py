@@ -217,8 +217,8 @@ class PaneWindows(Stateful):
                 accepted = taken
             refused = np.minimum(newest, closed) - np.maximum(self.geometry.oldest(pane), 0) + 1
             partly = self.lateness.count(refused, taken)
-            if self.lateness.tell:
-                self._tell_late(rows, part, s, position, pane, refused)
+            if self.lateness.emit:
+                self._emit_late(rows, part, s, position, pane, refused)
         segments = block.segments(s.key, pane, accepted, s.tidy)
         if segments is None:
             yield from self._finals(turns)
@@ -354,7 +354,7 @@ class PaneWindows(Stateful):
             pane,
         )
 
-    def _tell_late(
+    def _emit_late(
         self, rows: Rows, part: slice, s: block.Sorted, position: Ints, pane: Ints, refused: Ints
     ) -> None:
         """Keep the windows refused to late readings: so many of the oldest that contain each."""

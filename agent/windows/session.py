@@ -47,7 +47,7 @@ class Session(Window):
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
         resolution: of time stamps; a watermark closes a window at its end less this.
-        tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
+        emit_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         most: open sessions of a series; the oldest beyond it are dropped and counted.
     """
 
@@ -60,7 +60,7 @@ class Session(Window):
     closing: Closing = "key"
     idle: Duration | None = None
     resolution: Duration = _MILLISECOND
-    tell_late: bool = False
+    emit_late: bool = False
     most: int = 10_000
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Session(Window):
             if item.function not in STREAMED:
                 raise ValueError(f"{item.function} is not available in a session")
         horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
-        lateness = Lateness(self.tell_late)
+        lateness = Lateness(self.emit_late)
         self._epoch = SeriesState(epoch=Field(np.int64, NEVER))  # times of readings are told from it, exactly
         self._begin(wanted, self.most, horizon, lateness, lateness, self._epoch)
         fields: dict[str, Any] = {"start": np.int64, "last": np.int64}
@@ -201,7 +201,7 @@ class Session(Window):
             )
         refused = np.flatnonzero(late)
         self.lateness.late += len(refused)
-        if self.tell_late and len(refused):
+        if self.emit_late and len(refused):
             refused = refused[np.argsort(position[refused], kind="stable")]
             time = s.time[refused]
             by = {"late_by": (s.before[refused] - time) / SECOND}

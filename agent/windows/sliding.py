@@ -42,7 +42,7 @@ class Sliding(Window):
     Attributes:
         size: of a window; both ends belong to it.
         grace: how late a reading may be.
-        tell_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
+        emit_late: keep the windows refused to late readings of the last call in `late`, for a side stream.
         emit: `current`: a reading tells the window that ends with it, and those after it that contain it; `final`: a
             window is told when the series has gone on by more than `grace`.
         most: readings kept of a series; the oldest beyond it are dropped and counted.
@@ -54,13 +54,13 @@ class Sliding(Window):
     size: Duration
     emit: Literal["current", "final"] = "final"
     grace: Duration = _ZERO
-    tell_late: bool = False
+    emit_late: bool = False
     most: int = 100_000
 
     def __post_init__(self) -> None:
         if self.size <= 0:
             raise ValueError("size must be longer than zero")
-        lateness = Lateness(self.tell_late)
+        lateness = Lateness(self.emit_late)
         horizon = Horizon("key", self.grace, 0, None)
         self._begin(parse(self.aggregates, self.metric), self.most, horizon, lateness, lateness)
         fields = {"time": np.int64, "arrival": np.int64, "window": np.bool_}
@@ -218,7 +218,7 @@ class Sliding(Window):
     def _refuse(
         self, rows: Rows, start: int, position: Ints, key: Ints, time: Ints, horizon: Ints, late: Ints
     ) -> None:
-        if self.tell_late:
+        if self.emit_late:
             late = late[np.argsort(position[late], kind="stable")]
             by = {"late_by": (horizon[late] - time[late]) / SECOND}
             begin = np.maximum(time[late] - self.size, 0)

@@ -59,7 +59,7 @@ def close(a, b):
 def test_windows_are_those_of_the_naive_version(data, readings, made):
     make, contains, table = made
     window = make()
-    window.lateness.tell = True
+    window.lateness.emit = True
     got = told(window.process(rows_of(readings)), STREAMED)
     late = [
         (at, key, start, end, round(by * 1e9))

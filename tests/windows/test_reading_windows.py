@@ -77,7 +77,7 @@ def test_sliding_windows(data, readings, size, grace, emit):
             metric="x",
             emit=emit,
             aggregates=CALLS,
-            tell_late=True,
+            emit_late=True,
         )
 
     expected, refused = naive.sliding(readings, size * MS, grace * MS, emit, finish=True)
@@ -109,7 +109,7 @@ def test_sessions(data, readings, gap, grace, closing):
             closing=closing,
             metric="x",
             aggregates=CALLS,
-            tell_late=True,
+            emit_late=True,
         )
 
     expected, refused = naive.sessions(readings, gap * MS, grace * MS, closing, finish=True)
