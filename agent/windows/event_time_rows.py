@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows.partials import Layout, Readings
+from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least, spread
 from sensors.batch import Floats, Ints
 
 _PAIRS = 1 << 20
 
 
-class Story:
+class EventTimeRows:
     """Readings by series, time and arrival.
 
     Args:
@@ -27,7 +27,7 @@ class Story:
         place: `(n,)` where each of the rows handed in is now.
     """
 
-    def __init__(self, layout: Layout, size: int, key: Ints, columns: dict[str, Any]) -> None:
+    def __init__(self, layout: PartialLayout, size: int, key: Ints, columns: dict[str, Any]) -> None:
         order = np.lexsort((columns["arrival"], columns["time"], key))
         self.layout, self.size = layout, size
         self.key = key[order]
@@ -68,7 +68,7 @@ class Story:
         closed[group[rows]] = True
         self.window[closed[group]] = False
 
-    def tidy(self, rows: Ints) -> Floats:
+    def in_order(self, rows: Ints) -> Floats:
         """Windows `(C, m)` that end with these rows, of the rows up to each; series whose rows came in order."""
         if len(rows) == 0:
             return np.zeros((self.layout.size, 0))
@@ -106,18 +106,18 @@ class Story:
             backwards=backwards,
         )
 
-    def after(self, rows: Ints, horizon: Ints) -> tuple[Ints, Ints]:
+    def after(self, rows: Ints, watermark: Ints) -> tuple[Ints, Ints]:
         """Windows that readings change: those that were open, contain them, and end with a reading come by then.
 
         Args:
             rows: `(m,)` of the readings.
-            horizon: `(m,)` when each came, ns.
+            watermark: `(m,)` when each came, ns.
 
         Returns:
             Number of the reading (0 to m - 1) and a row at the end of the window, for each window; each once.
         """
         low = np.maximum(self.time[rows], 0)
-        least = np.where(horizon > self.size, np.maximum(low, horizon), low)  # older ones are closed
+        least = np.where(watermark > self.size, np.maximum(low, watermark), low)  # older ones are closed
         begin = first_at_least(self.time, self.begin[rows], self.end[rows], least)
         stop = first_at_least(self.time, self.begin[rows], self.end[rows], low + self.size + 1)
         reading, row = spread(begin, np.maximum(stop - begin, 0))

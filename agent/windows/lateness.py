@@ -20,14 +20,14 @@ class Lateness(Stateful):
         emit: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
             `late_by`, how far time had gone beyond the reading, s.
         late: readings all of whose windows were closed.
-        partly: readings some of whose windows were closed.
+        partially_late: readings some of whose windows were closed.
     """
 
-    shared: ClassVar = {"late": ("late", max), "late_partly": ("partly", max)}
+    shared: ClassVar = {"late": ("late", max), "late_partly": ("partially_late", max)}
 
     emit: bool = False
     late: int = 0
-    partly: int = 0
+    partially_late: int = 0
     rows: list[Rows] = field(default_factory=list)
 
     def count(self, refused: Ints, taken: Any) -> bool:
@@ -40,11 +40,11 @@ class Lateness(Stateful):
         late = refused > 0
         if not late.any():
             return False
-        partly = int(np.count_nonzero(late & taken))
-        self.partly += partly
-        self.late += int(np.count_nonzero(late)) - partly
-        return partly > 0
+        in_part = int(np.count_nonzero(late & taken))
+        self.partially_late += in_part
+        self.late += int(np.count_nonzero(late)) - in_part
+        return in_part > 0
 
     def stats(self) -> dict[str, int]:
         """Late readings so far."""
-        return {"late": self.late, "partially_late": self.partly}
+        return {"late": self.late, "partially_late": self.partially_late}

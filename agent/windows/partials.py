@@ -1,14 +1,14 @@
 """Partial aggregates: what is kept of the readings of one pane, and how panes combine to a window.
 
-A partial is a column of a `(C, m)` array; its `C` numbers are laid out by `Layout`. Three operations, each exact to
-the last bit however the stream was cut (law 2):
+A partial is a column of a `(C, m)` array; its `C` numbers are laid out by `PartialLayout`. Three operations, each exact
+to the last bit however the stream was cut (law 2):
 
 * `reduce`: readings are added to what is carried, one by one in order of arrival (`np.add.at` adds in order);
 * `running`: the same, but every intermediate state is returned (padded `accumulate`, which also adds in order);
 * `fold`: a window takes its panes one by one, newest first.
 
 Missing values: NaN and infinities are no values; they count in `missing` only. Sums may overflow: the caller
-silences the warnings, `finish` tells NaN and counts.
+silences the warnings, `results` makes them NaN and counts them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Partials(Protocol):
     def fold(self, window: Floats, older: Floats) -> None: ...
 
 
-class Layout(Stateful):
+class PartialLayout(Stateful):
     """Where each number of a partial lies, for a set of aggregates; counts the windows whose sum was not finite.
 
     Rows: number of readings; for each column its number of values; sums; least and negated greatest values;

@@ -21,13 +21,13 @@ from agent.core.series import Field, SeriesState, Stateful
 from sensors.batch import Floats, Ints
 
 _CHUNK = 1 << 18
-"""Most samples handed over in one `Cut`; bounds the memory of a detector whatever it is fed."""
+"""Most samples handed over in one `WindowBatch`; bounds the memory of a detector whatever it is fed."""
 
 _NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class WindowBatch:
     """Windows that became complete: k windows of w samples, oldest sample first.
 
     Attributes:
@@ -57,7 +57,7 @@ class Gaps:
 
 
 @dataclass
-class Rings(Stateful):
+class SampleWindows(Stateful):
     """The last samples of each series. Memory: about 20 bytes x `size` a series.
 
     Attributes:
@@ -94,7 +94,7 @@ class Rings(Stateful):
     def _room(self) -> int:
         return self.size + self._block
 
-    def feed(self, rows: Rows, metric: str) -> Iterator[Cut]:
+    def feed(self, rows: Rows, metric: str) -> Iterator[WindowBatch]:
         """Take the readings of `metric` in and hand over the windows they complete, in blocks.
 
         Within a series the windows come in order; across series they do not: sort results by `at`. Rows without a
@@ -137,7 +137,7 @@ class Rings(Stateful):
         found = np.sort(known[(run > 0) & (run % self.size == 0)])
         return Gaps(rows.key[found], rows.at[found], rows.start[found])
 
-    def _write(self, key: Ints, time: Ints, value: Floats, at: Ints) -> Iterator[Cut]:
+    def _write(self, key: Ints, time: Ints, value: Floats, at: Ints) -> Iterator[WindowBatch]:
         """Write a block sorted by series, at most `_block` samples of each, and gather what it completes."""
         ring, times, count = self._state["ring"], self._state["times"], self._state["count"]
         position = count[key] + _rank(key)
@@ -155,7 +155,7 @@ class Rings(Stateful):
             some = done[first : first + many]
             place = (stop[some, None] - self.size + np.arange(self.size)) % self._room
             whose = key[some, None]
-            yield Cut(key[some], at[some], ring[whose, place], times[whose, place])
+            yield WindowBatch(key[some], at[some], ring[whose, place], times[whose, place])
 
     def _crossed(self, key: Ints, time: Ints, last: Ints, position: Ints) -> npt.NDArray[np.bool_]:
         """Which samples are the first at or beyond a multiple of `every`; time that steps back crosses none."""

@@ -11,7 +11,7 @@ from agent.core.series import Field, SeriesState, State, Stateful
 from sensors.batch import Ints
 
 
-class Journal(Stateful):
+class SeriesBuffer(Stateful):
     """Rows per series. Each series has a stretch of the arrays, moved to the end when it outgrows it.
 
     Args:

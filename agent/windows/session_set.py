@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from agent.windows import sorted_block as block
-from agent.windows.block_view import Column
-from agent.windows.partials import Layout, Readings
+from agent.windows.block_view import MaskedColumn
+from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least
-from agent.windows.series_buffer import Journal
+from agent.windows.series_buffer import SeriesBuffer
 from sensors.batch import Floats, Ints
 
 _NEVER = -(2**61)
 
 
 @dataclass(slots=True)
-class Pool:
+class SessionSet:
     """Sessions by series and last time, of times `[start, last]`; among the open ones that is also by start.
 
     Attributes:
@@ -29,25 +29,25 @@ class Pool:
         partial: `(C, s)` as they are added to, not loaded.
     """
 
-    layout: Layout
+    layout: PartialLayout
     key: Ints
     start: Ints
     last: Ints
     partial: Floats
 
     @classmethod
-    def read(cls, journal: Journal, layout: Layout, who: Ints) -> Pool:
+    def read(cls, buffer: SeriesBuffer, layout: PartialLayout, keys: Ints) -> SessionSet:
         """The open sessions of these series."""
-        key, rows = journal.read(who)
+        key, rows = buffer.read(keys)
         partial = np.array([rows[f"p{i}"] for i in range(layout.size)])
         return cls(layout, key, rows["start"], rows["last"], partial)
 
-    def write(self, journal: Journal, who: Ints, which: Ints) -> None:
+    def write(self, buffer: SeriesBuffer, keys: Ints, which: Ints) -> None:
         """Keep these sessions, and no others, of the series."""
-        number = np.bincount(np.searchsorted(who, self.key[which]), minlength=len(who))
+        number = np.bincount(np.searchsorted(keys, self.key[which]), minlength=len(keys))
         rows: dict[str, Any] = {"start": self.start[which], "last": self.last[which]}
         rows |= {f"p{i}": self.partial[i, which] for i in range(self.layout.size)}
-        journal.write(who, number, rows)
+        buffer.write(keys, number, rows)
 
     def newest(self, key: Ints) -> Ints:
         """Number of the newest session of each series, -1 where there is none."""
@@ -55,7 +55,7 @@ class Pool:
         there = (found >= 0) & (self.key[found] == key) if len(self.key) else np.zeros(len(key), np.bool_)
         return np.where(there, found, -1)
 
-    def readings(self, columns: dict[str, Column], order: Floats, offset: Floats, row: Ints) -> Readings:
+    def readings(self, columns: dict[str, MaskedColumn], order: Floats, offset: Floats, row: Ints) -> Readings:
         """Readings at these rows, each a segment of its own."""
         n = len(row)
         each = np.arange(n)
@@ -71,7 +71,7 @@ class Pool:
             pane=np.zeros(n),
         )
 
-    def stretch(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
+    def add_in_order(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
         """Add readings in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
         heads = block.starts_of(key)
         newest = self.newest(key[heads])
@@ -98,10 +98,10 @@ class Pool:
         self._replace(old, key[head], start, time[kept[first + length - 1]], partial)
         return late
 
-    def stray(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
+    def add_out_of_order(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
         """Add one reading to each of these series, behind others; which were too late, `(n,)` bool."""
         if len(self.key) == 0:
-            return self.stretch(gap, key, time, before, r)
+            return self.add_in_order(gap, key, time, before, r)
         begin, end = np.searchsorted(self.key, key), np.searchsorted(self.key, key, side="right")
         begin = first_at_least(self.last, begin, end, before - gap + 1)  # those before it are closed
         right = first_at_least(self.start, begin, end, time + 1)
@@ -143,10 +143,12 @@ class Pool:
         self.partial = partial.take(order, axis=1)
 
 
-def rounds(s: block.Sorted, pool: Pool) -> Iterator[tuple[Ints, bool]]:
-    """Rows of a block in steps, each a run in order or a single stray of some series; whether they are strays."""
-    newest = pool.newest(s.key[s.starts])
-    known = np.where(newest >= 0, pool.last[newest], _NEVER) if len(pool.last) else np.full(len(newest), _NEVER)
+def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, bool]]:
+    """Passes over a block, each a run in order or one reading out of order of some series: rows, and which it is."""
+    newest = sessions.newest(s.key[s.starts])
+    known = (
+        np.where(newest >= 0, sessions.last[newest], _NEVER) if len(sessions.last) else np.full(len(newest), _NEVER)
+    )
     length = block.lengths(s.starts, len(s.key))
     fresh = np.zeros(len(s.key), np.bool_)
     fresh[s.starts] = True
@@ -154,19 +156,19 @@ def rounds(s: block.Sorted, pool: Pool) -> Iterator[tuple[Ints, bool]]:
     latest[1:] = block.running_maximum(s.time, fresh, s.starts)[:-1]
     latest[s.starts] = known
     latest = np.maximum(latest, np.repeat(known, length))
-    stray = s.time < latest
-    if not stray.any():
+    out_of_order = s.time < latest
+    if not out_of_order.any():
         yield np.arange(len(s.key)), False
         return
     change = np.ones(len(s.key), np.bool_)
-    change[1:] = stray[1:] | stray[:-1]
+    change[1:] = out_of_order[1:] | out_of_order[:-1]
     change[s.starts] = True
     run: Ints = np.cumsum(change, dtype=np.int64)
     run -= np.repeat(run[s.starts], length)  # number of the run within its series
     order = np.argsort(run, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(run[order])) + 1):
         for kind in (False, True):
-            some = rows[stray[rows] == kind]
+            some = rows[out_of_order[rows] == kind]
             if len(some):
                 yield some, kind
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows.watermark import Horizon
+from agent.windows.watermark import Watermark
 from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62
@@ -22,21 +22,21 @@ class TooWideError(Exception):
 
 
 @dataclass(slots=True)
-class Sorted:
+class SortedBlock:
     """Readings of a block by series, in order of arrival within each.
 
     Attributes:
         order: `(n,)` index of each into the unsorted block; None where they came sorted.
         key: `(n,)` series, `time` ns.
-        tidy: no reading is behind an earlier one of its series.
-        before: `(n,)` horizon when each reading came, ns; `after` with it.
+        in_order: no reading is behind an earlier one of its series.
+        before: `(n,)` watermark when each reading came, ns; `after` with it.
         starts: `(s,)` first row of each series.
     """
 
     order: Ints | None
     key: Ints
     time: Ints
-    tidy: bool
+    in_order: bool
     before: Ints
     after: Ints
     starts: Ints
@@ -52,25 +52,25 @@ def check_width(key: Ints, time: Ints, pane: int) -> None:
         raise TooWideError
 
 
-def common_horizon(time: Ints, horizon: Horizon) -> tuple[Ints, Ints]:
+def common_watermark(time: Ints, watermark: Watermark) -> tuple[Ints, Ints]:
     """Horizon of all series before and after each reading, in order of arrival; it moves on."""
-    known = int(horizon.at[0])
-    after = np.maximum(np.maximum.accumulate(time) - horizon.lag, known)
+    known = int(watermark.at[0])
+    after = np.maximum(np.maximum.accumulate(time) - watermark.lag, known)
     before = np.empty_like(after)
     before[1:] = after[:-1]
     before[0] = known
-    horizon.at[0] = after[-1]
+    watermark.at[0] = after[-1]
     return before, after
 
 
-def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints] | None) -> Sorted:
-    """Sort a block and tell how far time had come at each reading; the horizons of the series move on.
+def by_series(key: Ints, time: Ints, watermark: Watermark, common: tuple[Ints, Ints] | None) -> SortedBlock:
+    """Sort a block and find the watermark at each reading; the watermarks of the series move on.
 
     Args:
         key: `(n,)` series, none below 0.
         time: `(n,)` ns.
-        horizon: of the operator.
-        common: horizons before and after each reading where there is one for all series.
+        watermark: of the operator.
+        common: watermarks before and after each reading where there is one for all series.
 
     Raises:
         TooWideError: if the block has to be cut; nothing has been changed then.
@@ -84,25 +84,25 @@ def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints]
     starts = np.flatnonzero(fresh)
     back = time[1:] < time[:-1]
     back &= ~fresh[1:]
-    tidy = not back.any()
+    in_order = not back.any()
     if common is not None:
         before, after = common
         if order is not None:
             before, after = before.take(order), after.take(order)
-        return Sorted(order, key, time, tidy, before, after, starts)
+        return SortedBlock(order, key, time, in_order, before, after, starts)
     owner = key[starts]
-    carried = horizon.at[owner]
-    if tidy:
-        after = time - horizon.lag
-        tidy = bool((after[starts] >= carried).all())
-    if not tidy:
-        after = running_maximum(time, fresh, starts) - horizon.lag
+    carried = watermark.at[owner]
+    if in_order:
+        after = time - watermark.lag
+        in_order = bool((after[starts] >= carried).all())
+    if not in_order:
+        after = running_maximum(time, fresh, starts) - watermark.lag
         after = np.maximum(after, np.repeat(carried, np.diff(starts, append=len(key))))
     before = np.empty_like(after)
     before[1:] = after[:-1]
     before[starts] = carried
-    horizon.at[owner] = after[np.append(starts[1:], len(key)) - 1]
-    return Sorted(order, key, time, tidy, before, after, starts)
+    watermark.at[owner] = after[np.append(starts[1:], len(key)) - 1]
+    return SortedBlock(order, key, time, in_order, before, after, starts)
 
 
 def running_maximum(time: Ints, fresh: Any, starts: Ints) -> Ints:
@@ -144,14 +144,14 @@ class Segments:
     tails: Ints
 
 
-def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | None:
+def segments(key: Ints, pane: Ints, accepted: Any, in_order: bool) -> Segments | None:
     """Cut accepted readings into segments; None where none is accepted.
 
     Args:
         key: `(n,)` series, ascending.
         pane: `(n,)` pane of each.
         accepted: `(n,)` bool; None for all.
-        tidy: panes ascend within each series.
+        in_order: panes ascend within each series.
     """
     row = None
     if accepted is not None:
@@ -159,7 +159,7 @@ def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | Non
         if len(row) == 0:
             return None
         key, pane = key[row], pane[row]
-    if not tidy:
+    if not in_order:
         least = int(pane.min())
         span = int(pane.max()) - least + 1
         code = key * span + (pane - least)

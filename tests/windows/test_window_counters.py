@@ -1,4 +1,4 @@
-"""What a window refuses, drops or cannot tell is counted, and everybody can see it: `stats`."""
+"""What a window refuses, drops or cannot compute is counted, and everybody can see it: `stats`."""
 
 import pytest
 
