@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.windows import sorted_block as block
 from sensors.batch import Floats, Ints, Text
@@ -31,11 +32,14 @@ class BlockView:
         # without the memo that holds this view: a cycle would keep every batch until the collector comes round
         self.rows = Rows(rows.key, rows.start, rows.end, rows.at, rows.values, rows.now, rows.texts, rows.lists)
         self.part = part
-        key = rows.key if part.start == 0 and part.stop == len(rows) else rows.key[part]
+        whole = part.start == 0 and part.stop == len(rows)
+        key = rows.key if whole else rows.key[part]
         self.highest = int(key.max()) if len(key) > 1 else int(key[0])
-        self.series: block.Series | None = None
+        self.series: block.SortedBlock | None = None
         if (int(key.min()) if len(key) > 1 else self.highest) >= 0:
-            self.series = block.series_of(key, event_time(rows, part, resolution))
+            self.series = block.sort(
+                Grouping.of(rows) if whole else Grouping(key), event_time(rows, part, resolution)
+            )
         self._segments: dict[int, block.Segments] = {}
         self._columns: dict[str, MaskedColumn] = {}
 

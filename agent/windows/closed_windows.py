@@ -8,7 +8,8 @@ import numpy as np
 
 from agent.windows.assigners import WindowAssigner
 from agent.windows.partials import Partials
-from agent.windows.sorted_block import Segments
+from agent.windows.search import spread
+from agent.windows.sorted_block import Segments, starts_of
 from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62
@@ -211,7 +212,7 @@ class Triggers:
         else:
             self._ranks = _ranks(key, self.span)
             self.code = _ranked(self._ranks, key) * self.span + (closed - self.least)
-            first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+            first = starts_of(key)
             self.series, self.before = key[first], before[first]
             self.after = closed[np.append(first[1:], len(key)) - 1]
 
@@ -262,8 +263,7 @@ def final_rows(table: PaneTable, assigner: WindowAssigner, layout: Partials, tri
     low[same] = np.maximum(low[same], assigner.after(previous[same]))
     # From `low` to the newest window that holds the pane and closes now: so many rows a pane.
     number = np.maximum(np.minimum(assigner.newest(table.pane), after) - low + 1, 0)
-    owner = np.repeat(np.arange(len(table)), number)
-    window = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number) + low[owner]
+    owner, window = spread(low, number)
     key = table.key[owner]
     last = table.before(key, assigner.end(window)) - 1
     position = triggers.of(key, window)

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.windows.aggregates import Aggregate, parse
@@ -22,7 +23,6 @@ from agent.windows.pane_operator import PaneOperator
 from agent.windows.panes import PaneRing
 from agent.windows.results import results
 from agent.windows.sampled_aggregates import SampledAggregates, WindowQuery, with_columns
-from agent.windows.sorted_block import places
 from agent.windows.watermark import Watermark
 from sensors.batch import Floats
 
@@ -114,9 +114,9 @@ class CountWindow(Window):
     def _numbered(self, rows: Rows) -> Rows:
         """The rows with their number in the series for a time, and their time for a column."""
         self._readings.grow(int(rows.key.max(initial=-1)) + 1)
-        place, owner, length = places(rows.key)
-        number = self._readings["number"][rows.key] + place
-        self._readings["number"][owner] += length
+        series = Grouping.of(rows)
+        number = self._readings["number"][rows.key] + series.unsorted(series.number)
+        self._readings["number"][series.owner] += series.length
         # A time is 0 or more and below 2**62: its bits are a number too, and both are ordered alike.
         bits: Floats = np.ascontiguousarray(rows.end).view(np.float64)
         return Rows(rows.key, number, number, rows.at, {**rows.values, _TIME: bits}, rows.now)

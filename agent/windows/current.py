@@ -7,6 +7,7 @@ import numpy as np
 from agent.windows.assigners import HoppingAssigner, WindowAssigner
 from agent.windows.closed_windows import ClosedWindows, PaneTable, PaneVersions, RunningPartials
 from agent.windows.partials import Partials
+from agent.windows.search import spread
 from agent.windows.sorted_block import Segments
 from sensors.batch import Floats, Ints
 
@@ -88,8 +89,7 @@ def current_rows(
     least = 0 if closed is None else np.maximum(closed + 1, 0)
     low = np.maximum(assigner.oldest(segments.pane), least)
     number = assigner.newest(segments.pane) - low + 1
-    reading = np.repeat(np.arange(n), number)
-    window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + low[reading]
+    reading, window = spread(low, number)
     # States of all panes that may share a window with the reading, `width` - 1 to each side, are looked up once; its
     # windows only choose among them.
     empty = versions.states.shape[1] - 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least, spread
+from agent.windows.sorted_block import lengths, starts_of
 from sensors.batch import Floats, Ints
 
 _PAIRS = 1 << 20
@@ -153,8 +154,8 @@ class EventTimeRows:
         """Partials of the windows `(C, number)`, each of its rows in the order given."""
         found = np.repeat(self.layout.neutral, number, axis=1)
         if len(window):
-            first = np.flatnonzero(np.append(True, window[1:] != window[:-1]))
-            length = np.diff(first, append=len(window))
+            first = starts_of(window)
+            length = lengths(first, len(window))
             carry = np.repeat(self.layout.neutral, len(first), axis=1)
             found[:, window[first]] = self.layout.load(
                 self.layout.reduce(carry, self._readings(row, first, length, backwards))

@@ -34,6 +34,7 @@ from agent.windows.closed_windows import (
 )
 from agent.windows.current import current_rows, current_rows_in_order
 from agent.windows.lateness import Lateness
+from agent.windows.padding import before_each
 from agent.windows.panes import PaneRing
 from agent.windows.partials import Partials, Readings
 from agent.windows.search import spread
@@ -120,7 +121,7 @@ class PaneOperator(Stateful):
             return None
         view = BlockView.of(rows, part, self.resolution)
         s = view.series
-        if s is None or s.back:
+        if s is None or not s.in_order:
             return None
         view.check_width(self.pane)
         self.ring.grow(view.highest + 1)
@@ -153,7 +154,7 @@ class PaneOperator(Stateful):
         oldest = np.where(had >= needed, np.minimum(needed, oldest), oldest)
         return bool((newest - oldest < self.ring.slots).all())
 
-    def _own_triggers(self, s: block.Series, segments: block.Segments, carried: Ints) -> Triggers | None:
+    def _own_triggers(self, s: block.SortedBlock, segments: block.Segments, carried: Ints) -> Triggers | None:
         """Readings that close windows of their series, in series that are in order."""
         lag = self.watermark.lag
         if lag % self.pane == 0:  # windows close where a pane begins
@@ -162,9 +163,7 @@ class PaneOperator(Stateful):
         else:
             first, heads = np.arange(len(s.key)), s.starts
             after = self.closed(s.time - lag)
-        before = np.empty_like(after)
-        before[1:] = after[:-1]
-        before[heads] = self.closed(carried)
+        before = before_each(after, heads, self.closed(carried))
         moved = (after > before).nonzero()[0]
         if len(moved) == 0:
             return None

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from agent.core.series import Stateful
 from agent.windows.aggregates import Aggregate
-from agent.windows.padding import Padding
+from agent.windows.padding import Padding, before_each
 from sensors.batch import Floats, Ints
 
 _LEAST, _MOST = np.inf, -np.inf
@@ -244,10 +244,7 @@ class PartialLayout(Stateful):
         order = r.order if kind in ("first", "last") else r.offset
         order = _masked(order, r.valid[column], _LEAST if least else _MOST)
         best = at.accumulate(np.minimum if least else np.maximum, carry[row], order)
-        before = np.empty_like(best)
-        before[1:] = best[:-1]
-        before[r.first] = carry[row]
-        taken = _better(kind, r)(order, before)
+        taken = _better(kind, r)(order, before_each(best, r.first, carry[row]))
         if r.valid[column] is not None:
             taken &= r.valid[column]
         source = np.maximum.accumulate(np.where(taken, np.arange(len(taken)), -1))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
 from agent.windows import sorted_block as block
@@ -64,14 +65,11 @@ class SampledAggregates(Stateful):
             arrived: readings that came before.
         """
         chosen = np.flatnonzero(keep)
-        key = rows.key[chosen]
-        order = block.by_key(key)
-        if order is not None:
-            key, chosen = key[order], chosen[order]
+        series = Grouping(rows.key[chosen])
+        key, owner, chosen = series.key, series.owner, series.sorted(chosen)
         if len(key) == 0:
             return key
         self.buffer.grow(int(key[-1]) + 1)
-        owner = key[block.starts_of(key)]
         kept_key, kept = self.buffer.read(owner)
         new: dict[str, Any] = {"time": time[chosen], "arrival": arrived + chosen}
         for i, name in enumerate(self.columns):

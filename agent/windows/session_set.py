@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.windows import sorted_block as block
 from agent.windows.block_view import MaskedColumn
+from agent.windows.padding import before_each
 from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least
 from agent.windows.series_buffer import SeriesBuffer
@@ -75,9 +76,8 @@ class SessionSet:
         """Add readings in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
         heads = block.starts_of(key)
         newest = self.newest(key[heads])
-        previous = np.empty_like(time)
-        previous[1:] = time[:-1]
-        previous[heads] = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
+        carried = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
+        previous = before_each(time, heads, carried)
         linked = (time - previous <= gap) & (previous + gap > before)
         late = ~linked & (time + gap <= before)
         kept = np.flatnonzero(~late)
@@ -149,13 +149,8 @@ def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, b
     known = (
         np.where(newest >= 0, sessions.last[newest], _NEVER) if len(sessions.last) else np.full(len(newest), _NEVER)
     )
-    length = block.lengths(s.starts, len(s.key))
-    fresh = np.zeros(len(s.key), np.bool_)
-    fresh[s.starts] = True
-    latest = np.empty_like(s.time)
-    latest[1:] = block.running_maximum(s.time, fresh, s.starts)[:-1]
-    latest[s.starts] = known
-    latest = np.maximum(latest, np.repeat(known, length))
+    latest = before_each(block.running_maximum(s.time, s.starts, s.length), s.starts, known)
+    latest = np.maximum(latest, np.repeat(known, s.length))
     out_of_order = s.time < latest
     if not out_of_order.any():
         yield np.arange(len(s.key)), False
@@ -164,7 +159,7 @@ def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, b
     change[1:] = out_of_order[1:] | out_of_order[:-1]
     change[s.starts] = True
     run: Ints = np.cumsum(change, dtype=np.int64)
-    run -= np.repeat(run[s.starts], length)  # number of the run within its series
+    run -= np.repeat(run[s.starts], s.length)  # number of the run within its series
     order = np.argsort(run, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(run[order])) + 1):
         for kind in (False, True):

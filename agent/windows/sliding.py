@@ -128,8 +128,7 @@ class Sliding(Window):
             return self._block(rows, start, middle) + self._block(rows, middle, stop)
         if s.order is not None:
             position = position[s.order]
-        length = block.lengths(s.starts, len(s.key))
-        emitted = self._new(rows, start, position, s.key, s.time, s.after, s.starts, length)
+        emitted = self._new(rows, start, position, s.key, s.time, s.after, s.starts, s.length)
         self._arrived += stop - start
         return emitted
 
