@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.windows import sorted_block as block
 from sensors.batch import Floats, Ints, Text
@@ -37,9 +36,7 @@ class BlockView:
         self.highest = int(key.max()) if len(key) > 1 else int(key[0])
         self.series: block.SortedBlock | None = None
         if (int(key.min()) if len(key) > 1 else self.highest) >= 0:
-            self.series = block.sort(
-                Grouping.of(rows) if whole else Grouping(key), event_time(rows, part, resolution)
-            )
+            self.series = block.sort(key, event_time(rows, part, resolution), rows if whole else None)
         self._segments: dict[int, block.Segments] = {}
         self._columns: dict[str, MaskedColumn] = {}
 

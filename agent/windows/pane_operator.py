@@ -192,7 +192,7 @@ class PaneOperator(Stateful):
             return
         s = block.by_series(key, time, watermark, common)
         if watermark.per_series and watermark.idle is not None:
-            watermark.observe(s.key[s.starts], np.maximum.reduceat(s.time, s.starts), rows.now)
+            watermark.observe(s.owner, np.maximum.reduceat(s.time, s.starts), rows.now)
         if s.order is not None:
             position = s.order if position is None else position[s.order]
         elif position is None:

@@ -161,7 +161,7 @@ class Session(Window):
             if s.order is not None:
                 position = position[s.order]
             if self.watermark.per_series and self.idle is not None:
-                self.watermark.observe(s.key[s.starts], np.maximum.reduceat(s.time, s.starts), rows.now)
+                self.watermark.observe(s.owner, np.maximum.reduceat(s.time, s.starts), rows.now)
             self._add(rows, part, sessions, s, position)
         end = sessions.last + self.gap
         if common is not None:
@@ -171,7 +171,7 @@ class Session(Window):
         else:
             assert s is not None  # noqa: S101  # rows without a common watermark are there
             stops = np.append(s.starts[1:], len(s.key))
-            number = np.searchsorted(s.key[s.starts], sessions.key)
+            number = np.searchsorted(s.owner, sessions.key)
             row = first_at_least(s.after, s.starts[number], stops[number], end)
             closed = np.flatnonzero(row < stops[number])
             cause = position[row[closed]]
@@ -188,8 +188,8 @@ class Session(Window):
     def _add(self, rows: Rows, part: slice, sessions: SessionSet, s: block.SortedBlock, position: Ints) -> None:
         """Add readings to the sessions they belong to."""
         epoch = self._epoch["epoch"]
-        new = epoch[s.key[s.starts]] == NEVER
-        epoch[s.key[s.starts[new]]] = s.time[s.starts[new]]
+        new = epoch[s.owner] == NEVER
+        epoch[s.owner[new]] = s.opens[new]
         found = columns(rows, part, self.layout.columns, position)
         order = (position + (self._arrived + 1)).astype(np.float64)
         offset = (s.time - epoch[s.key]).astype(np.float64)

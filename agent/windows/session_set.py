@@ -145,7 +145,7 @@ class SessionSet:
 
 def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, bool]]:
     """Passes over a block, each a run in order or one reading out of order of some series: rows, and which it is."""
-    newest = sessions.newest(s.key[s.starts])
+    newest = sessions.newest(s.owner)
     known = (
         np.where(newest >= 0, sessions.last[newest], _NEVER) if len(sessions.last) else np.full(len(newest), _NEVER)
     )

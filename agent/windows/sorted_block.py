@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agent.core.grouping import Grouping
+from agent.core.rows import Rows
 from agent.windows.padding import before_each
 from agent.windows.watermark import Watermark
 from sensors.batch import Floats, Ints
@@ -48,12 +49,14 @@ class SortedBlock:
     after: Ints = field(init=False)
 
 
-def sort(grouping: Grouping, time: Ints) -> SortedBlock:
-    """Rows that are grouped, all of series 0 or above, with their times."""
-    key, starts = grouping.key, grouping.begin
+def sort(key: Ints, time: Ints, rows: Rows | None = None) -> SortedBlock:
+    """Sort rows, all of series 0 or above, by series; `rows` if the key is that of a whole table."""
     if len(key) == 1:
         return SortedBlock(None, key, time, _ZERO, _ONE, key, True, time, time)
-    time = grouping.sorted(time)
+    grouping = Grouping(key) if rows is None else Grouping.of(rows)
+    key, time, starts = grouping.key, grouping.sorted(time), grouping.begin
+    if len(starts) == len(key):  # one row each, as of many machines at a slow pace
+        return SortedBlock(grouping.permutation, key, time, starts, np.ones_like(starts), key, True, time, time)
     length = lengths(starts, len(key))
     back = time[1:] < time[:-1]
     back[starts[1:] - 1] = False
@@ -74,7 +77,7 @@ def check_width(key: Ints, time: Ints, pane: int) -> None:
 
 
 def common_watermark(time: Ints, watermark: Watermark) -> tuple[Ints, Ints]:
-    """Horizon of all series before and after each reading, in order of arrival; it moves on."""
+    """Watermark of all series before and after each reading, in order of arrival; it moves on."""
     known = int(watermark.at[0])
     after = np.maximum(np.maximum.accumulate(time) - watermark.lag, known)
     watermark.at[0] = after[-1]
@@ -93,7 +96,7 @@ def by_series(key: Ints, time: Ints, watermark: Watermark, common: tuple[Ints, I
     Raises:
         TooWideError: if the block has to be cut; nothing has been changed then.
     """
-    s = sort(Grouping(key), time)
+    s = sort(key, time)
     if common is not None:
         s.before, s.after = common if s.order is None else (common[0].take(s.order), common[1].take(s.order))
         return s
