@@ -37,9 +37,9 @@ class Seasonal(Streaming):
 
     The period is found in the memory by autocorrelation (`agent.detectors.univariate.history.period`), anew
     whenever the rows of a series have doubled and later each time a quarter of the memory is new: a machine's cycle,
-    a day, a week. Where none shows (three periods must lie in the memory), a day by the clock is taken; where two days do not fit, an even
-    share of the memory. `period` beside the score tells which, in rows. A score of about 1 is usual; limits of 5 to 10
-    are. Scale and offset of the metric do not matter.
+    a day, a week. Where none shows (three periods must lie in the memory), a day by the clock is taken; where two
+    days do not fit, an even share of the memory. The column `period` says which, in rows. A score of about 1 is
+    usual; limits of 5 to 10 are. Scale and offset of the metric do not matter.
 
     Attributes:
         period: `auto`, or how long the season is by the clock (`24h`, `7d`): the rows in it follow from the time
