@@ -13,13 +13,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from agent.core.explanations import Finding
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
-from agent.detectors.histograms.bin_shift import Evidence
+from agent.detectors.histograms.bin_shift import BinEvidence
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
-from agent.detectors.histograms.training_buffer import Lessons
+from agent.detectors.histograms.training_buffer import TrainingBuffer
 from agent.expressions import Expression
 from agent.windows.block_driver import Windows, block_length
 from agent.windows.closed_windows import Told
@@ -96,7 +97,7 @@ class Kl(Operator):
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
-    remembers: ClassVar = {"horizon": "horizon", "panes": "panes", "lessons": "_lessons", "": "_reference"}
+    remembers: ClassVar = {"horizon": "horizon", "panes": "panes", "lessons": "_training", "": "_reference"}
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -132,7 +133,7 @@ class Kl(Operator):
         self.windows = Windows(self.panes, block_length(shape.wide, False))
         self._learnt = SeriesState(shares=Field(np.float64, np.nan, (self.bins + 2,)))
         self._reference: tuple[Stateful, ...] = (self.histograms, self._learnt) if self.reference is None else ()
-        self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
+        self._training = TrainingBuffer(self.learn, self.learn_most, min(self.bins, self.learn_most))
         self._given: Floats | None = None  # shares of the reference that is for all series
         if self.reference is not None:
             self._set_edges(1, np.array([self.reference.edges or (self.reference.low, self.reference.high)]), None)
@@ -172,9 +173,9 @@ class Kl(Operator):
         found = self.panes.rows(told, rows, values)
         reason = np.where(n > 0, -1, 0)
         if self.reference is None:
-            partly = (n > 0) & (found.start < self._lessons.since[told.key])
+            partly = (n > 0) & (found.start < self._training.trained_at[told.key])
             score[partly], reason[partly] = np.nan, 1
-        evidence = Evidence(share, counts, self._edges(told.key), self.prior, score)
+        evidence = BinEvidence(share, counts, self._edges(told.key), self.prior, score)
         return replace(
             found,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
@@ -198,15 +199,15 @@ class Kl(Operator):
 
     def _learning(self, rows: Rows) -> Rows:
         """Learn from the first readings of each series; they are not scored and lose their series here."""
-        if self._lessons.over(rows.key):
+        if self._training.trained(rows.key):
             return rows
         values = rows.values.get(self.metric)
         value = np.full(len(rows), np.nan) if values is None else values
         if self.where is not None:
             value = np.where(self.where.holds(rows), value, np.nan)
-        taken, ended = self._lessons.learn(rows.key, rows.end, value)
+        taken, ended = self._training.collect(rows.key, rows.end, value)
         if len(ended):
-            self._conclude(*self._lessons.take(ended))
+            self._learn_references(*self._training.pop(ended))
         for part in self._reference:
             part.grow(int(rows.key.max()) + 1)
         if not taken.any():
@@ -215,10 +216,10 @@ class Kl(Operator):
         columns = {**rows.values, self.metric: np.where(taken < 0, np.nan, value)}
         return replace(rows, key=np.where(taken > 0, -1, rows.key), values=columns)
 
-    def _conclude(self, key: Ints, value: Floats) -> None:
+    def _learn_references(self, key: Ints, value: Floats) -> None:
         """Make the references of series from their readings, both ordered by series."""
-        first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        owner, number = key[first], np.diff(first, append=len(key))
+        series = Grouping(key)
+        owner, first, number = series.owner, series.begin, series.length
         if isinstance(self.histograms, UnevenHistograms):
             edges = quantile_edges(value[np.lexsort((value, key))], first, number, self.bins)
         else:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesState, Stateful
 from agent.detectors.power_quality.measures import MEASURES
 from agent.detectors.power_quality.model import WaveModel
@@ -63,12 +64,8 @@ class Learning(Stateful):
         """
         self.grow(int(key.max()) + 1)
         seen, kept, ranges = (self._state[name] for name in ("seen", "kept", "limits"))
-        order = np.argsort(key, kind="stable")
-        rank = np.empty(len(key), np.int64)
-        opens = np.append(True, key[order][1:] != key[order][:-1])
-        place = np.arange(len(key))
-        rank[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number = seen[key] + rank
+        series = Grouping(key)
+        number = seen[key] + series.unsorted(series.number)
         seen += np.bincount(key, minlength=len(seen))
         last = (self.learn - 1) * self.stride
         take = (number <= last) & (number % self.stride == 0)

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.explanations import Finding
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
-from agent.detectors.base.series_blocks import rounds
-from agent.detectors.base.streaming import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
-from agent.windows.sorted_block import by_key, starts_of
+from agent.detectors.base.series_blocks import series_blocks
+from agent.detectors.base.streaming import CAP, COUNT, LARGEST, MISSING, NOT_MEASURED, REASONS, TOO_FEW_ROWS
 from sensors.batch import Floats, Ints, Text
 
 BLOCKS = 5
@@ -106,7 +106,10 @@ class Missing(Operator):
             np.concatenate([clock.silence, silence]),
             np.concatenate([clock.usual, usual]),
             np.concatenate(
-                [np.full(len(clock.key), -1), np.where(here, FEW, np.where(np.isnan(column), MISSING, ABSURD))]
+                [
+                    np.full(len(clock.key), -1),
+                    np.where(here, TOO_FEW_ROWS, np.where(np.isnan(column), MISSING, NOT_MEASURED)),
+                ]
             ),
             rows.now,
         )
@@ -123,7 +126,7 @@ class Missing(Operator):
             "score": score,
             "silence": silence / 1e9,
             "usual": usual / 1e9,
-            "missing": (reason != FEW).astype(np.float64),
+            "missing": (reason != TOO_FEW_ROWS).astype(np.float64),
         }
         texts = {"reason": Text(REASONS, why.astype(np.int32))}
         return Rows(key, start, end, at, values, now, texts, {"evidence": evidence})
@@ -165,27 +168,24 @@ class Missing(Operator):
             last[gone] = self._table["last"][key[gone]]
             usual[gone] = middle(self._table["past"][key[gone]])
         newest, then = last.copy(), usual.copy()  # after each value
-        for block in rounds(np.where(here, key, -1), self._table[COUNT]):
+        for block in series_blocks(Grouping(np.where(here, key, -1)), self._table[COUNT]):
             state, view = self._table.at(block.keys)
-            before, learnt = self._learn(state, time[block.index], block.take)
+            before, learnt = self._learn(state, time[block.index], block.valid_length)
             if not view:
                 self._table.put(block.keys, state)
             line, cell, position = block.rows()
             last[position], usual[position] = before[line, cell], learnt[line, cell]
             newest[position], then[position] = before[line, cell + 1], learnt[line, cell + 1]
         if not here.all() and here.any():  # of a row without a value: what its last value of this call left
-            order = by_key(key)
-            order = np.arange(len(key)) if order is None else order
-            some = here[order]
+            series = Grouping(key)
+            some = series.sorted(here)
             number = np.maximum.accumulate(np.where(some, np.arange(len(key)), -1))
-            first = starts_of(key[order])
-            begin = np.repeat(first, np.diff(first, append=len(key)))
-            follows = ~some & (number >= begin)
-            row, source = order[follows], order[number[follows]]
+            follows = ~some & (number >= series.spread(series.begin))
+            row, source = series.order[follows], series.order[number[follows]]
             last[row], usual[row] = newest[source], then[source]
         return last, usual
 
-    def _learn(self, state: Arrays, time: Ints, take: Ints) -> tuple[Ints, Floats]:
+    def _learn(self, state: Arrays, time: Ints, valid_length: Ints) -> tuple[Ints, Floats]:
         """Newest time and usual interval before each cell and after the last, both `(k, length + 1)`; learn."""
         k, length = time.shape
         newest = np.maximum.accumulate(np.concatenate([state["last"][:, None], time], axis=1), axis=1)
@@ -193,18 +193,18 @@ class Missing(Operator):
         place = state[COUNT] % self.rows
         number = (self.rows - 1 + length) // self.rows + 1
         cell = np.arange(number * self.rows) - place[:, None]
-        inside = (cell >= 0) & (cell < take[:, None])
+        inside = (cell >= 0) & (cell < valid_length[:, None])
         laid = np.where(inside, np.take_along_axis(gap, np.clip(cell, 0, length - 1), axis=1), 0)
         longest = laid.reshape(k, number, self.rows).max(axis=2).astype(np.float64)
         longest[:, 0] = np.maximum(longest[:, 0], state["longest"])
         history = np.concatenate([state["past"], np.where(longest > 0.0, longest, np.nan)], axis=1)
         usual = middle(np.lib.stride_tricks.sliding_window_view(history, BLOCKS, axis=1))
         line = np.arange(k)
-        done = (place + take) // self.rows
+        done = (place + valid_length) // self.rows
         state["past"][:] = history[line[:, None], done[:, None] + np.arange(BLOCKS)]
         state["longest"][:] = longest[line, done]
-        state["last"][:] = newest[line, take]
-        state[COUNT] += take
+        state["last"][:] = newest[line, valid_length]
+        state[COUNT] += valid_length
         return newest, np.take_along_axis(usual, (place[:, None] + np.arange(length + 1)) // self.rows, axis=1)
 
     def on_clock_step(self, to: int) -> None:

@@ -74,22 +74,3 @@ def learn_blocks(since: Blocks, current: Floats, done: Ints) -> None:
     since[done, :, :-1] = np.maximum(since[done, :, 1:], new)
     since[done, :, -1:] = new
     current[done] = 0.0
-
-
-def rested(last: Ints, score: Floats, number: Ints, take: Ints, limit: float, rest: int) -> Floats:
-    """One alarm an event: after a score of `limit` or more, `rest` rows of 0.
-
-    Args:
-        last: `(k,)` number of the last row that reached the limit, changed in place; far below 0 if none did.
-        score: `(k, length)`, with `length <= rest`.
-        number: `(k, length)` number of each row of its series.
-        take: `(k,)` cells of each line that count.
-        limit: what counts as an alarm.
-        rest: rows.
-    """
-    awake = number - last[:, None] > rest
-    alarm = awake & (score >= limit) & (np.arange(score.shape[1]) < take[:, None])
-    some = alarm.any(axis=1)
-    first = np.where(some, alarm.argmax(axis=1), score.shape[1])
-    last[:] = np.where(some, number[np.arange(len(score)), np.minimum(first, score.shape[1] - 1)], last)
-    return np.where(awake & (np.arange(score.shape[1]) <= first[:, None]), score, 0.0)
