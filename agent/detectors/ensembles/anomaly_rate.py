@@ -65,7 +65,7 @@ class AnomalyRate(Operator):
         )
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class Missing(Operator):
         return ("score", "silence", "usual", "missing", "reason")
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def process(self, rows: Rows) -> Rows:
