@@ -2,7 +2,7 @@
 
 `np.cumsum` adds one number after the other, 3 ns each, whatever a processor could do at once. Where there are many
 series it is faster to add whole columns: the same additions in the same order, so the same bits. Such a matrix is
-kept with time as its slow axis (Fortran order), so that a column lies in one piece; `column_major` says which is which.
+kept with time as its slow axis (Fortran order), so that a column lies in one piece; `column_major` decides.
 """
 
 from __future__ import annotations

@@ -97,14 +97,14 @@ class AnomalyRate(Operator):
             state[COUNT] += block.valid_length
             if not view:
                 self._table.put(block.keys, state)
-        silent = np.isnan(scores).all(axis=1)
+        unscored = np.isnan(scores).all(axis=1)
         codes = np.array([part.texts["reason"].codes for part in parts]).max(axis=0)
-        score = np.where(silent, np.nan, strange.mean(axis=1))
+        score = np.where(unscored, np.nan, strange.mean(axis=1))
         evidence = [
             {"metrics": [name for name, on in zip(self.metrics, row, strict=True) if on]} if any(row) else None
             for row in strange.tolist()
         ]
-        reason = np.where(silent, np.where(codes < 0, TOO_FEW_ROWS, np.maximum(codes, MISSING)), -1)
+        reason = np.where(unscored, np.where(codes < 0, TOO_FEW_ROWS, np.maximum(codes, MISSING)), -1)
         return Rows(
             key=key,
             start=parts[0].start,

@@ -1,4 +1,4 @@
-"""A score made comparable with others: against its own past, and at rest after an alarm."""
+"""A score made comparable with others: against its own past, with a refractory period after an alarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sensors.batch import Floats, Ints
 
 Method = Literal["ratio", "conformal", "tail", "none"]
 _NEVER = -(1 << 40)
-_FAR = 1e3  # spreads beyond which a tail is not told apart
+_FAR = 1e3  # spreads beyond which tails are not distinguished
 _ERFC = (
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
     0.17087277,
@@ -46,9 +46,9 @@ class Calibrated(StreamingDetector):
     `window` scores that were at least as large, which is the p-value if rows can be exchanged (Laxhammar 2014).
     `tail`: `-log10 Q(z)` with `z = (s - mean) / spread` of the score `s` averaged over about the last `smooth` rows
     and its long-run mean and spread before the row, Q the tail of a normal distribution: the anomaly likelihood of
-    Numenta (Ahmad et al. 2017), 5 for one in 100,000. `none`: as it is. After a score of `limit` or more it rests at
-    0, so that one event is one alarm. Scale does not matter, an offset does but for `tail`: it takes scores, which
-    are not negative and whose 0 has a meaning. Where the score has no value, neither has this.
+    Numenta (Ahmad et al. 2017), 5 for one in 100,000. `none`: as it is. After a score of `limit` or more it is 0
+    for `refractory` rows, so that one event is one alarm. Scale does not matter, an offset does but for `tail`: it
+    takes scores, which are not negative and whose 0 has a meaning. Where the score has no value, neither has this.
 
     Attributes:
         method: of calibration.

@@ -1,4 +1,4 @@
-"""Which bins of a histogram moved, worked out only when an alert asks for it."""
+"""Which bins of a histogram moved, worked out only when an alert needs it."""
 
 from __future__ import annotations
 

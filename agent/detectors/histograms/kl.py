@@ -44,7 +44,7 @@ class Kl(Operator):
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
     Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; `reason` where the
-    score is NaN; the evidence of an alert tells the bins that moved most. Scale and offset of the metric do not
+    score is NaN; the evidence of an alert names the bins that moved most. Scale and offset of the metric do not
     matter if the reference has them, too; a change of either is what it finds.
 
     Attributes:

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
+from agent.detectors.base.streaming import LARGEST
 from agent.windows.sample_windows import Cut, Rings
 from sensors.batch import Codes, Floats, Ints, Text
-
-LARGEST = 1e100
-"""Values beyond it are not measurements; their squares would overflow."""
 
 
 def measurable(windows: Floats) -> npt.NDArray[np.bool_]:

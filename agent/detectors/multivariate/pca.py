@@ -161,15 +161,18 @@ class Pca(Operator):
             self._table.grow(int(key.max()) + 1)
         count = self._table[COUNT]
         young = usable & (count[key] < self.train)
-        for some, span in ((young, self.train), (usable & ~young, 0)):  # nobody is trained in the middle of a block
+        for some, boundary in (
+            (young, self.train),
+            (usable & ~young, 0),
+        ):  # nobody is trained in the middle of a block
             if not some.any():
                 continue
-            for block in series_blocks(Grouping(np.where(some, key, -1)), count, span, MAX_CELLS):
+            for block in series_blocks(Grouping(np.where(some, key, -1)), count, boundary, MAX_CELLS):
                 state, view = self._table.at(block.keys)
                 self._block(state, block, x, out, reason, evidence)
                 if not view:
                     self._table.put(block.keys, state)
-        silent = np.isnan(out[:, 0])
+        unscored = np.isnan(out[:, 0])
         return Rows(
             key=key,
             start=rows.start[chosen],
@@ -183,7 +186,7 @@ class Pca(Operator):
                 "judged": out[:, 3],
             },
             now=rows.now,
-            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
+            texts={"reason": Text(REASONS, np.where(unscored, reason, -1).astype(np.int32))},
             lists={"evidence": evidence},
         )
 

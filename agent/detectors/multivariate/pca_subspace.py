@@ -183,7 +183,7 @@ def contributions(d: Floats, s: Floats, axes: Floats, weight: Floats, whole: Flo
     """How much of T2 + Q each sensor explains, `(k, sensors)`.
 
     Reconstruction-based (Alcala and Qin 2009): by how much the sum of both falls when this sensor's mean or deviation is
-    put where the others say. Unlike the plain shares it does not smear over the sensors that move together.
+    put where the others have it. Unlike the plain shares it does not smear over the sensors that move together.
 
     Args:
         d: `(features, k)` distances.

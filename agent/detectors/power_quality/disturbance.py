@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.detectors.histograms.windowed import LARGEST
+from agent.detectors.base.streaming import LARGEST
 from agent.detectors.power_quality.classification import classify, where_strange
 from agent.detectors.power_quality.fluctuation import swing
 from agent.detectors.power_quality.masks import inner, longest_run, shift

@@ -68,15 +68,15 @@ class Learning(Stateful):
         number = seen[key] + series.unsorted(series.number)
         seen += np.bincount(key, minlength=len(seen))
         last = (self.learn - 1) * self.stride
-        take = (number <= last) & (number % self.stride == 0)
-        kept[key[take], number[take] // self.stride] = measures[take]
+        kept_now = (number <= last) & (number % self.stride == 0)
+        kept[key[kept_now], number[kept_now] // self.stride] = measures[kept_now]
         done = np.unique(key[number == last])
         if len(done):
             ranges[done] = self._range(kept[done])
         limits = ranges[key]
         ready = number > last
-        silent = ready & np.isnan(limits[:, 0, 0])
-        fine = (ready & ~silent)[:, None]
+        no_sine = ready & np.isnan(limits[:, 0, 0])
+        fine = (ready & ~no_sine)[:, None]
         model = WaveModel(
             self.nominal,
             self.length,
@@ -85,7 +85,7 @@ class Learning(Stateful):
             np.where(fine, limits[:, 1], 1.0),
             np.where(fine, limits[:, 2], 1.0),
         )
-        return model, np.where(silent, NO_SINE, np.where(ready, READY, LEARNING))
+        return model, np.where(no_sine, NO_SINE, np.where(ready, READY, LEARNING))
 
     def _range(self, kept: Floats) -> Floats:
         """`(s, 3, m)` centre, distances below and above of windows `(s, learn, m)`; NaN where there is no sine."""

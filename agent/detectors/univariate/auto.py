@@ -44,7 +44,7 @@ WINDOWS = (2, 6, 16)
 """Cells of the windows whose neighbours are looked for."""
 
 SAMPLE = 512
-"""Values, one of each cell, that stand for the history where it is asked how far a value is from all of them."""
+"""Values, one of each cell, that stand for the history in the distance of a value from all of it."""
 
 EPOCH = 64
 """Rows between two looks at the whole history: its distribution, and the sampling interval."""
@@ -72,7 +72,7 @@ _NEVER = -(1 << 40)
 
 @dataclass
 class Auto(StreamingDetector):
-    """Thirteen views of one metric; the score says how unusual they find it, all together, against all that was before.
+    """Thirteen views of one metric; the score is how unusual they find it, all together, against all that was before.
 
     Each view (`history.features`) is turned into the share of the last 4,096 rows since it was last as large
     (`history.record_age`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
@@ -100,7 +100,7 @@ class Auto(StreamingDetector):
     text_columns: ClassVar = {"view": (*VIEWS, "context")}
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
+    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it is 0 after an alarm
     max_cells: ClassVar[int] = 1024
 
     def validate(self) -> None:

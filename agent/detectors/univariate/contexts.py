@@ -24,7 +24,7 @@ _NEVER = -(1 << 40)
 class Contexts(StreamingDetector):
     """Share of the history since as many pairs of symbols were new as are now, over four alphabets (`symbols`).
 
-    It asks whether the present value has ever come one, two, three and four rows after values like those before it,
+    It checks whether the present value has ever come one, two, three and four rows after values like those before it,
     and if it has not, how long there was nothing as new. The mean over the alphabets and its maximum over 16 rows,
     scaled so that 1 is an alarm; after one the score is 0 for `refractory` rows. The memory is read anew once it
     is full, so what has not occurred for one to two memories is new again.

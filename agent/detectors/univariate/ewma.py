@@ -69,7 +69,7 @@ class Ewma(StreamingDetector):
         if self._smooth is None:
             score = np.abs(ratio)
             return where_alarm(score, self.default_limit, usual=lambda: x - deviation)
-        # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
+        # While the spread is that of a few rows, a deviation means nothing; it would be smoothed for long.
         step, _, flat = learnt_steps(ratio, state[COUNT], self.min_rows, 0.0)
         score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, valid_length)[:, 1:]
         np.abs(score, out=score)

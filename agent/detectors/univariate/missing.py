@@ -21,7 +21,7 @@ from sensors.batch import Floats, Ints, Text
 BLOCKS = 5
 """The usual interval is the median of the longest intervals of so many blocks of rows."""
 _NEVER = -(2**62)
-_TOLD = 0.5  # from this score on the clock tells of a silence
+_REPORTED = 0.5  # score from which on a silence by the clock is reported
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Missing(Operator):
         self.process(rows)
 
     def process(self, rows: Rows) -> Rows:
-        """What the clock has to say, then one score for each row of a known series."""
-        clock = self._silent(rows.now)
+        """Silences by the clock, then one score for each row of a known series."""
+        by_clock = self._silences(rows.now)
         chosen = np.flatnonzero(rows.key >= 0)
         key, time = rows.key[chosen], rows.end[chosen]
         column = (
@@ -95,26 +95,26 @@ class Missing(Operator):
         here = np.abs(column) <= LARGEST
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        last, usual = self._known(key, time, here)
-        self._arrived(key[here], rows.now)
+        last, usual = self._before(key, time, here)
+        self._learn_calls(key[here], rows.now)
         silence = np.where(last == _NEVER, np.nan, np.maximum(time - last, 0))
-        return self._told(
-            np.concatenate([clock.key, key]),
-            np.concatenate([clock.last, np.where(last == _NEVER, time, np.minimum(last, time))]),
-            np.concatenate([clock.last + clock.silence.astype(np.int64), time]),
-            np.concatenate([np.full(len(clock.key), -1), rows.at[chosen]]),
-            np.concatenate([clock.silence, silence]),
-            np.concatenate([clock.usual, usual]),
+        return self._output(
+            np.concatenate([by_clock.key, key]),
+            np.concatenate([by_clock.last, np.where(last == _NEVER, time, np.minimum(last, time))]),
+            np.concatenate([by_clock.last + by_clock.silence.astype(np.int64), time]),
+            np.concatenate([np.full(len(by_clock.key), -1), rows.at[chosen]]),
+            np.concatenate([by_clock.silence, silence]),
+            np.concatenate([by_clock.usual, usual]),
             np.concatenate(
                 [
-                    np.full(len(clock.key), -1),
+                    np.full(len(by_clock.key), -1),
                     np.where(here, TOO_FEW_ROWS, np.where(np.isnan(column), MISSING, NOT_MEASURED)),
                 ]
             ),
             rows.now,
         )
 
-    def _told(
+    def _output(
         self, key: Ints, start: Ints, end: Ints, at: Ints, silence: Floats, usual: Floats, reason: Ints, now: int
     ) -> Rows:
         score = np.minimum(silence / (self.factor * usual), CAP)
@@ -133,18 +133,18 @@ class Missing(Operator):
 
     # --- by the clock -----------------------------------------------------------------------------------------
 
-    def _silent(self, now: int) -> _Silent:
+    def _silences(self, now: int) -> _Silences:
         """Series that have been silent for some time, once for each time the clock moves."""
         table = self._table.arrays
         if now <= self._now:
-            return _Silent(*np.zeros((2, 0), np.int64), *np.zeros((2, 0)))
+            return _Silences(*np.zeros((2, 0), np.int64), *np.zeros((2, 0)))
         self._now = now
         usual = middle(table["call_past"])
         silence = np.where(table["seen"] == _NEVER, np.nan, now - table["seen"].astype(np.float64))
-        key = np.flatnonzero(silence >= _TOLD * self.factor * usual)
-        return _Silent(key, table["last"][key], (now - table["seen"][key]).astype(np.float64), usual[key])
+        key = np.flatnonzero(silence >= _REPORTED * self.factor * usual)
+        return _Silences(key, table["last"][key], (now - table["seen"][key]).astype(np.float64), usual[key])
 
-    def _arrived(self, key: Ints, now: int) -> None:
+    def _learn_calls(self, key: Ints, now: int) -> None:
         """Values of these series came with this call; learn the time since the call before."""
         table, key = self._table.arrays, np.unique(key)
         key = key[table["seen"][key] < now]
@@ -160,7 +160,7 @@ class Missing(Operator):
 
     # --- in event time ----------------------------------------------------------------------------------------
 
-    def _known(self, key: Ints, time: Ints, here: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
+    def _before(self, key: Ints, time: Ints, here: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
         """Time of the newest value before each row (`_NEVER` = none) and the usual interval then, ns; learn."""
         last, usual = np.full(len(key), _NEVER), np.full(len(key), np.nan)
         if not here.all():  # what is known of a series before the call
@@ -194,8 +194,8 @@ class Missing(Operator):
         number = (self.rows - 1 + length) // self.rows + 1
         cell = np.arange(number * self.rows) - place[:, None]
         inside = (cell >= 0) & (cell < valid_length[:, None])
-        laid = np.where(inside, np.take_along_axis(gap, np.clip(cell, 0, length - 1), axis=1), 0)
-        longest = laid.reshape(k, number, self.rows).max(axis=2).astype(np.float64)
+        blocks = np.where(inside, np.take_along_axis(gap, np.clip(cell, 0, length - 1), axis=1), 0)
+        longest = blocks.reshape(k, number, self.rows).max(axis=2).astype(np.float64)
         longest[:, 0] = np.maximum(longest[:, 0], state["longest"])
         history = np.concatenate([state["past"], np.where(longest > 0.0, longest, np.nan)], axis=1)
         usual = middle(np.lib.stride_tricks.sliding_window_view(history, BLOCKS, axis=1))
@@ -214,7 +214,7 @@ class Missing(Operator):
 
 
 @dataclass(frozen=True, slots=True)
-class _Silent:
+class _Silences:
     """Series that the clock finds silent: time of the last value, silence and usual interval, all ns, `(m,)`."""
 
     key: Ints

@@ -139,7 +139,7 @@ def _refined(x: Floats, rough: Ints, step: Ints) -> Ints:
 
 
 def sharpened(memory: npt.NDArray[np.floating], period: Ints) -> Floats:
-    """Periods known to the row, as finely as their multiples tell: `(k,)` rows, not whole ones; 0 stays 0.
+    """Periods known to the row, as finely as their multiples show: `(k,)` rows, not whole ones; 0 stays 0.
 
     The lag is doubled and sought within `NEAR` rows again, as long as half the memory has pairs of it; never beyond
     half a period, where the next multiple begins: so the lag grows each time, and the search ends.

@@ -32,7 +32,7 @@ def record_age(since: Blocks, lines: Ints, feature: int, running: Floats, f: Flo
     Args:
         since: `(series, features, 128)` largest value from each full block on, oldest first; inf where there is none.
         lines: `(k,)` which series.
-        feature: the first of those asked for.
+        feature: the first of those wanted.
         running: `(k, some, length)` largest value of the block that is filling, before each cell.
         f: `(k, some, length)` not negative.
         number: `(k, length)` rows before each cell.
