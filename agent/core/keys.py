@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.series import Changes, State, Stateful, Tracked
+from agent.core.changes import Changes
+from agent.core.series import State, Stateful, Tracked
 from sensors.batch import Batch, Ints
 
 Name = tuple[str, ...]
@@ -200,14 +201,39 @@ class KeyTable(Stateful):
         }
 
     def restore(self, state: State) -> None:
-        self.names = [tuple(name) if name is not None else None for name in state["names"]]
+        names = list(state["names"])
+        self.names, self._index, self._columns = [None] * len(names), {}, ()
         self.seen = np.array(state["seen"], np.int64)
-        self._free = [int(row) for row in state["free"]]
-        self.refused, self.evicted = int(state["refused"]), int(state.get("evicted", 0))
-        self._index = {name: row for row, name in enumerate(self.names) if name is not None}
-        self._columns = ()
-        if self.seen.shape != (len(self.names),) or len(self._index) + len(self._free) != len(self.names):
+        self._put(np.arange(len(names)), names)
+        self._set_free({"evicted": 0, **state})
+        if self.seen.shape != (len(names),) or len(self._index) + len(self._free) != len(names):
             raise ValueError(f"{'/'.join(self.by)}: names, times and free rows of its series do not fit each other")
+
+    def _put(self, keys: Ints, names: Iterable[Any]) -> None:
+        """Give rows without a name the names from a state.
+
+        Raises:
+            TypeError, ValueError: one is no name of this grouping, or there twice.
+        """
+        for key, words in zip(keys.tolist(), names, strict=True):
+            if words is None:
+                continue
+            name = tuple(words)
+            if len(name) != len(self.by) or not all(isinstance(word, str) for word in name):
+                raise ValueError(f"{'/'.join(self.by)}: the name of a series is {name!r}"[:200])
+            if self._index.setdefault(name, key) != key:
+                raise ValueError(f"{'/'.join(self.by)}: two series have the name {name!r}"[:200])
+            self.names[key] = name
+        self._columns = ()
+
+    def _set_free(self, state: State) -> None:
+        """The rows free for new series, and the counters, from a state."""
+        free = np.asarray(state["free"], np.int64).tolist()
+        if len(set(free)) != len(free) or any(
+            not 0 <= row < len(self.names) or self.names[row] is not None for row in free
+        ):
+            raise ValueError(f"{'/'.join(self.by)}: rows of state are free that have a series")
+        self._free, self.refused, self.evicted = free, int(state["refused"]), int(state["evicted"])
 
     def extract(self, keys: Ints) -> State:
         names = (self.names[key] for key in keys.tolist())
@@ -218,12 +244,9 @@ class KeyTable(Stateful):
         self.renamed.touch(keys)
         known = len(self.names)
         self.grow(int(keys.max(initial=-1)) + 1)
-        for row, name in zip(keys.tolist(), state["names"], strict=True):
-            self.names[row] = tuple(name)
-            self._index[tuple(name)] = row
+        self._put(keys, state["names"])
         self.seen[keys] = state["seen"]
         self._free = [r for r in (*self._free, *range(known, len(self.names))) if self.names[r] is None]
-        self._columns = ()
 
 
 class _Names(Stateful):
@@ -256,18 +279,7 @@ class _Names(Stateful):
         if not isinstance(names, list) or len(names) != len(keys):
             raise ValueError(f"{len(keys)} series have other names than that many")
         table.grow(1 + int(keys.max(initial=-1)))
-        for key, name in zip(keys.tolist(), names, strict=True):
-            if name is not None:
-                self._put(key, tuple(name))
-        table._columns = ()
-
-    def _put(self, key: int, name: Name) -> None:
-        table = self._table
-        if len(name) != len(table.by) or not all(isinstance(word, str) for word in name):
-            raise ValueError(f"the name of a series by {', '.join(table.by)} is {name!r}"[:200])
-        if table._index.setdefault(name, key) != key:
-            raise ValueError(f"two series have the name {name!r}"[:200])
-        table.names[key] = name
+        table._put(keys, names)
 
     def evict(self, keys: Ints) -> None:
         table = self._table
@@ -278,13 +290,7 @@ class _Names(Stateful):
                 table.names[key] = None
 
     def restore_shared(self, state: State) -> None:
-        free = np.asarray(state["free"], np.int64).tolist()
-        if len(set(free)) != len(free) or any(
-            not 0 <= row < self.series or self._table.names[row] is not None for row in free
-        ):
-            raise ValueError("rows of state are free that have a series")
-        self._table._free, self._table.refused = free, int(state["refused"])
-        self._table.evicted = int(state["evicted"])
+        self._table._set_free(state)
 
 
 class _Seen(Stateful):

@@ -178,19 +178,21 @@ def test_a_bug_in_restore_is_no_state_that_does_not_fit():
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "message"),
     [
-        lambda keys: keys.update(seen=keys["seen"][:-1]),
-        lambda keys: keys["names"].append(["a"]),
-        lambda keys: keys["names"].append(None),
+        (lambda keys: keys.update(seen=keys["seen"][:-1]), "names, times and free rows"),
+        (lambda keys: keys["names"].append(["a"]), "two series have the name"),
+        (lambda keys: keys["names"].append(["new", "one"]), "the name of a series is .'new', 'one'"),
+        (lambda keys: keys["names"].append(None), "names, times and free rows"),
+        (lambda keys: keys["free"].append(0), "rows of state are free that have a series"),
     ],
 )
-def test_a_damaged_key_table_is_refused_by_name(damage):
+def test_a_damaged_key_table_is_refused_by_name(damage, message):
     one, other = engine(), engine()
     told(one, stream(3), MACHINES, finish=False)
     state = one.snapshot()
     damage(state["tables"][0]["keys"])
-    with pytest.raises(ValueError, match="machine: names, times and free rows"):
+    with pytest.raises(ValueError, match=f"machine: {message}"):
         other.restore(state)
 
 
