@@ -11,7 +11,7 @@ import numpy as np
 from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
 from agent.core.series import State, Stateful, Tracked
-from agent.engine.incidents import Desk
+from agent.engine.incidents import IncidentBook
 from agent.rules import Rule
 from sensors.batch import Ints
 
@@ -43,14 +43,14 @@ class EngineState:
     Attributes:
         steps, rules: windows and detectors, and rules, by name.
         tables: names of series to rows of state, by grouping.
-        desk: the books of all incidents.
+        incidents: all of them, and the silences.
         now: engine time, ns: host time without the steps of the clock.
     """
 
     steps: dict[str, Operator]
     rules: dict[str, Rule]
     tables: dict[By, KeyTable]
-    desk: Desk
+    incidents: IncidentBook
     now: int
     _table_of: dict[str, KeyTable]
     _steps_total: int  # sum of the clock steps so far, ns
@@ -69,12 +69,12 @@ class EngineState:
         }
 
     def evict(self, series: Mapping[By, Iterable[Name]]) -> None:
-        """Forget these series by grouping, with their incidents: another engine goes on with them."""
+        """Evict these series by grouping, with their incidents: another engine goes on with them."""
         for by, names in series.items():
             rows = self.tables[by].rows(names)
             self._evict(self.tables[by], rows)
             self.tables[by].evict(rows)
-        self.desk.find_offline()
+        self.incidents.find_offline()
 
     def snapshot(self) -> State:
         """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""
@@ -110,7 +110,7 @@ class EngineState:
             "now": self.now,
             "steps_total": self._steps_total,
             "swept": self._swept,
-            "desk": self.desk.snapshot(),
+            "desk": self.incidents.snapshot(),
         }
 
     def tracked(self) -> dict[str, Tracked]:
@@ -144,7 +144,7 @@ class EngineState:
                 except UNFIT as error:
                     unfit[name] = repr(error)
                     part.restore(fresh)  # one that fails half-way must not be left half restored
-        self.desk.restore(common["desk"])
+        self.incidents.restore(common["desk"])
         return unfit
 
     def _restore_clock(self, state: State) -> None:
@@ -177,7 +177,7 @@ class EngineState:
             except UNFIT as error:
                 unfit[name] = repr(error)
                 part.restore(before)  # one that fails half-way must not be left half restored
-        self.desk.restore(state["desk"])
+        self.incidents.restore(state["desk"])
         return unfit
 
     def merge(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
@@ -209,7 +209,7 @@ class EngineState:
             except UNFIT as error:
                 unfit[name] = repr(error)
                 part.evict(rows[self._table_of[name].by])
-        self.desk.merge(state["desk"])
+        self.incidents.merge(state["desk"])
         return unfit
 
     def _fitting(
@@ -221,8 +221,8 @@ class EngineState:
             if name in saved and (only is None or only.get(name, False)):
                 yield name, self._part(name), saved[name]
 
-    def _forget_idle(self, idle: int | None) -> None:
-        """Forget series not seen for `idle`, but no open incident; looked at each quarter of it."""
+    def _evict_idle(self, idle: int | None) -> None:
+        """Evict series not seen for `idle`, but no open incident; looked at each quarter of it."""
         if idle is None or self.now - self._swept < idle // 4:
             return
         self._swept = self.now

@@ -23,7 +23,7 @@ def label(name: str, rule: Rule, signal: str = "", step: Operator | None = None)
     """
     detector = step if step is not None and step.explains else None
     watched = detector.watched() if detector is not None else ()
-    finding = detector.explains.get(rule.metric) if detector is not None and rule.tells_metric else None
+    finding = detector.explains.get(rule.metric) if detector is not None and rule.carries_metric else None
     return Label(
         rule=name,
         kind=rule.type,

@@ -3,78 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
-from agent.alerts.alert import Change, Flag, Severity
+from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
-from sensors.batch import Ints
+from agent.core.series_counter import SeriesCounter
+from agent.rules.lifecycle import Lifecycle
+from agent.rules.transition import Transition, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of one incident, as a rule reports it; the engine adds names, ids and the sequence.
-
-    Attributes:
-        key: row of the key table.
-        at: position in the batch, -1 for the clock.
-        time: event time, ns. `started_at` is the time of the first row for which the condition held.
-        incident: number of the incident of this rule and key, counted from 1; makes the incident id.
-        columns: numbers of a detector's row, where there is one.
-    """
-
-    key: int
-    at: int
-    change: Change
-    severity: Severity
-    value: float
-    start: int
-    end: int
-    time: int
-    started_at: int
-    incident: int
-    ended_at: int | None = None
-    count: int | None = None
-    missing: int | None = None
-    score: float | None = None
-    repeat: int = 0
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, float] = field(default_factory=dict)
-    flags: tuple[Flag, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a rule says of some rows: transitions of incidents, or in raw mode the rows above the limit.
-
-    Raw rows have a column `emission` more: the number of the row among those the rule ever let through for the
-    series, from 1; it keeps ids apart.
-    """
-
-    transitions: list[Transition] = field(default_factory=list)
-    raw: Rows | None = None
-
-
-class Life(Protocol):
-    """The incidents of a rule, one series each. See `agent.rules.lifecycle`."""
-
-    @property
-    def severities(self) -> tuple[Severity, ...]: ...
-
-    def incident(self, key: int) -> State: ...
-
-    def adopt(self, key: int, saved: State) -> None: ...
-
-    def acknowledge(self, key: int, note: str = "") -> list[Transition]: ...
-
-    def tell(self, change: Change, key: int, note: str = "") -> Transition: ...
-
-    def firing(self) -> Ints: ...
-
-    def on_clock_step(self, to: int) -> None: ...
+__all__ = ["Rule", "Transition", "Verdict"]
 
 
 class Rule(Stateful, ABC):
@@ -104,7 +42,7 @@ class Rule(Stateful, ABC):
     unit: str
     severity: Severity
 
-    life: Life | None = None
+    life: Lifecycle | None = None
     inhibits: bool = False
     every: int = 0
     payload: Literal["event", "value"] = "event"
@@ -112,7 +50,7 @@ class Rule(Stateful, ABC):
     type: ClassVar[str]
     """The word of the registry, such as `threshold`."""
 
-    tells_metric: ClassVar[bool] = False
+    carries_metric: ClassVar[bool] = False
     """Whether `value` is the very number in the column `metric`, not what the rule makes of it: then what a detector
     says of its column holds for the alert."""
 
@@ -154,4 +92,8 @@ class Rule(Stateful, ABC):
 
     def stats(self) -> dict[str, int]:
         """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
+        return {}
+
+    def stats_by_series(self) -> dict[str, SeriesCounter]:
+        """Those of `stats` of which it knows the series."""
         return {}

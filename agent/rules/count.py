@@ -71,8 +71,8 @@ class Count(Threshold):
             held = groups.unsorted(self._counted(groups, groups.sorted(truth) != 0).astype(np.float64))
         return rows.with_values(held=held)
 
-    def _counted(self, groups: Grouping, said: Bools) -> Ints:
-        """How many of the last `of` rows of its series said yes, at each position."""
+    def _counted(self, groups: Grouping, held: Bools) -> Ints:
+        """How many of the last `of` rows of its series held, at each position."""
         past = self.of - 1
         self._past.grow(int(groups.key[-1]) + 1)
         kept = self._past["past"]
@@ -80,7 +80,7 @@ class Count(Threshold):
         # each series' past stands before its rows, so that sums of `of` never reach into another series
         place = np.arange(len(groups)) + groups.spread(np.arange(1, len(keys) + 1) * past)
         line = np.zeros(len(groups) + len(keys) * past, np.int64)
-        line[place] = said
+        line[place] = held
         line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = kept[keys]
         total = np.append(0, np.cumsum(line))
         ends = place[groups.end] + 1
@@ -88,7 +88,7 @@ class Count(Threshold):
         counted: Ints = total[place + 1] - total[place - past]
         return counted
 
-    def _drive(self, rows: Rows) -> tuple[Ints, Bools]:
+    def _direction(self, rows: Rows) -> tuple[Ints, Bools]:
         holds = self._held.holds(rows)
         clears = ~holds if self.clear is None else self.clear.holds(rows)
         return np.where(holds, 1, np.where(clears, -1, 0)), np.ones(len(rows), np.bool_)

@@ -32,7 +32,7 @@ class Rate(Threshold):
     per: Duration = SECOND
 
     type = "rate"
-    tells_metric = False
+    carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous"}
 
     def __post_init__(self) -> None:

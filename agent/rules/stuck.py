@@ -36,7 +36,7 @@ class Stuck(Threshold):
     tolerance: float = 0.0
 
     type = "stuck"
-    tells_metric = False
+    carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous", "": "_state"}
 
     def __post_init__(self) -> None:

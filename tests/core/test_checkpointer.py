@@ -57,7 +57,7 @@ class MemoryStore:
 
     def begin(self, engine, fingerprints, positions):
         self.events.append("begin")
-        return MemorySaving(self, engine.desk.sequence)
+        return MemorySaving(self, engine.incidents.sequence)
 
     def load(self):
         return None

@@ -48,7 +48,7 @@ def engine(name=""):
     if name:
         limit = f"score >= {CASES[name].options.get('limit', 0.5)}"
         rules = {"r": build("rule", "r", {"type": "threshold", "on": "d", "when": limit, "metric": "score"})}
-        return Engine({"d": make(name)}, rules, IDENTITY, Limits(ahead=None))
+        return Engine({"d": make(name)}, rules, IDENTITY, Limits(max_future=None))
     steps = {
         kind: build("window", kind, table | {"type": kind, "metric": "x", **_mean(kind)})
         for kind, table in WINDOWS.items()
@@ -132,7 +132,7 @@ def test_an_engine_may_be_taken_apart_and_put_together(seed):
     told(whole, batches[:at], MACHINES, finish=False)
     for machine in MACHINES:
         other.merge(whole.extract(whole.series_of({machine})))
-    assert other.desk.snapshot() == whole.desk.snapshot()
+    assert other.incidents.snapshot() == whole.incidents.snapshot()
     ours, theirs = told(other, batches[at:], MACHINES), told(whole, batches[at:], MACHINES)
     assert sorted(ours) == sorted(theirs)  # of one instant, series come in the order of their rows
 

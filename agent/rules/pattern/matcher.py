@@ -96,7 +96,7 @@ class Matcher:
         return found, None
 
     def place(self, mapped: Mapped, thread: Thread, start: int, row: int) -> None:
-        """Say in `mapped` which rows each step has, `row` included in the last of them."""
+        """Set in `mapped` the rows of each step, `row` included in the last of them."""
         count = len(self.steps)
         begin, end = mapped.begin, mapped.end
         last = len(thread) - 1

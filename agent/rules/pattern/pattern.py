@@ -31,7 +31,7 @@ from agent.rules.pattern.reorder import END, Release
 from agent.rules.pattern.row_table import TIMES, Table, encoded
 from agent.rules.pattern.search import Match, Search, Skip
 from agent.rules.pattern.steps import Step, parse_steps
-from agent.rules.sequence_numbers import Emissions
+from agent.rules.sequence_numbers import SequenceNumbers
 from sensors.batch import Floats, Ints, Text
 from sensors.units import Duration
 
@@ -76,7 +76,7 @@ class Pattern(Rule):
     severity: Severity = "warning"
 
     type = "pattern"
-    remembers: ClassVar = {"search": "_search", "release": "_release", "emissions": "_emissions"}
+    remembers: ClassVar = {"search": "_search", "release": "_release", "emissions": "_sequence"}
 
     def __post_init__(self) -> None:
         steps = parse_steps(self.steps)
@@ -97,6 +97,7 @@ class Pattern(Rule):
             except ExpressionError as error:
                 raise ValueError(f"step {step.name!r}: {error}") from error
         self._measures = {name: self._measure(name, text) for name, text in self._told(steps).items()}
+        columns = tuple(self._compiler.kinds)
         self._search = Search(
             Matcher(steps, conditions),
             Prefix.of(steps, self._compiler),
@@ -107,9 +108,10 @@ class Pattern(Rule):
             _skip(self.after_match, steps),
             int(self.within),
             self.most_rows,
+            columns,
         )
-        self._release = None if self.delay is None else Release(int(self.delay), int(self.idle))
-        self._emissions = Emissions()
+        self._release = None if self.delay is None else Release(int(self.delay), int(self.idle), columns)
+        self._sequence = SequenceNumbers()
 
     @staticmethod
     def _names(steps: tuple[Step, ...]) -> dict[str, str]:
@@ -190,7 +192,7 @@ class Pattern(Rule):
         table, matches, mapped = self._search.advance(table, watermark)
         if not matches:
             return Verdict()
-        return Verdict(raw=self._emissions.numbered(self._rows(table, matches, mapped, now)))
+        return Verdict(raw=self._sequence.numbered(self._rows(table, matches, mapped, now)))
 
     def _rows(self, table: Table, matches: list[Match], mapped: Mapped, now: int) -> Rows:
         """One row a match, with the measures."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -30,21 +32,25 @@ class Release(Stateful):
 
     Attributes:
         delay: ns; `idle` likewise, 0 = never.
+        columns: of the rows that wait.
         late: rows dropped.
         highest: time reached; `latest` the highest of a row, `seen` the host time of the last row.
     """
 
     delay: int
-    idle: int = 0
+    idle: int
+    columns: Sequence[str]
     late: int = 0
     highest: int = NEVER
     latest: int = NEVER
     seen: int = NEVER
     now: int = NEVER
-    waiting: SeriesRows[Table] = field(default_factory=lambda: SeriesRows(Table.snapshot, Table.restored))
 
     remembers: ClassVar = {"waiting": "waiting"}
     shared: ClassVar = {name: (name, max) for name in ("late", "highest", "latest", "seen", "now")}
+
+    def __post_init__(self) -> None:
+        self.waiting: SeriesRows[Table] = SeriesRows(Table.snapshot, partial(Table.restored, self.columns))
 
     def pass_on(self, rows: Rows, table: Table, usable: Ints) -> tuple[Table, Ints]:
         """The rows released, in order, and the watermark after each row of the batch, `(n,)`.
@@ -65,12 +71,12 @@ class Release(Stateful):
             table = table.take(in_time)
         if self.waiting.rows is not None:
             table = self.waiting.rows.then(table)
-        spot = np.searchsorted(after, table.end)
-        released = spot < len(after)
+        position = np.searchsorted(after, table.end)
+        released = position < len(after)
         self.touch(table.key[released])
         self.waiting.rows = table.take(~released)
         table = table.take(released)
-        table.at = rows.at[spot[released]]
+        table.at = rows.at[position[released]]
         return table.take(np.argsort(table.end, kind="stable")), after
 
     def clock(self, now: int) -> Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.core.series import State
+from agent.core.series import State, entries
 from agent.expressions.syntax import Kind
 from sensors.batch import Ints, Text
 
@@ -101,11 +101,12 @@ class Table:
         }
 
     @classmethod
-    def restored(cls, state: State) -> Table:
+    def restored(cls, names: Iterable[str], state: State) -> Table:
+        """The rows from a state, with these columns."""
         key, number, start, end = (np.array(state[name], np.int64) for name in ("key", "number", "start", "end"))
         columns = {
             name: np.array([*column, None], dtype=object)[:-1] if isinstance(column, list) else np.array(column)
-            for name, column in state["columns"].items()
+            for name, column in ((name, entries(state["columns"])[name]) for name in names)
         }
         if any(len(column) != len(key) for column in (number, start, end, *columns.values())):
             raise ValueError("the rows of a pattern have columns of different lengths")

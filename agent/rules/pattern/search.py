@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Search(Stateful):
         skip: where to go on after a match.
         within: a match must be shorter than this, ns; 0 = no limit.
         most_rows: a match has at most so many rows; 0 = no limit.
+        columns: of the rows it keeps.
     """
 
     matcher: Matcher
@@ -56,12 +58,13 @@ class Search(Stateful):
     skip: Skip
     within: int
     most_rows: int
+    columns: Sequence[str]
 
     remembers: ClassVar = {"": "_numbers", "kept": "_kept", "open": "_open"}
 
     def __post_init__(self) -> None:
         self._numbers = SeriesState(count=Field(np.int64), bound=Field(np.int64))
-        self._kept: SeriesRows[Table] = SeriesRows(Table.snapshot, Table.restored)
+        self._kept: SeriesRows[Table] = SeriesRows(Table.snapshot, partial(Table.restored, self.columns))
         self._open = SeriesRecords()  # [start time, rows fed, threads, each counted from the start]
 
     def advance(self, new: Table, watermark: tuple[Ints, Ints] | None) -> tuple[Table, list[Match], Mapped]:
@@ -72,7 +75,7 @@ class Search(Stateful):
             watermark: its value after each row of the batch and these rows' `at`; None where rows come as they are.
 
         Returns:
-            The table the matches are about, the matches in order of decision, and what measures look at.
+            The table the matches are about, the matches in order of decision, and what measures read.
         """
         expired = self._expired(watermark)
         table = self._with_kept(new, expired)
@@ -136,11 +139,32 @@ class Search(Stateful):
 
     def restore(self, state: State) -> None:
         super().restore(_upgraded(state))
+        self._check_open()
         self._numbers.grow(self.series)
 
     def merge(self, keys: Ints, state: State) -> None:
         super().merge(keys, _upgraded(state))
+        self._check_open()
         self._numbers.grow(self.series)
+
+    def _check_open(self) -> None:
+        """Raise ValueError where an open start is not about the rows kept of its series."""
+        kept = self._kept.rows
+        for key, record in self._open.of.items():
+            rows = 0 if kept is None else int(np.count_nonzero(kept.key == key))
+            match record:
+                case [int(), int(fed), [*threads]] if 0 < fed <= rows and all(
+                    self._is_thread(t, fed) for t in threads
+                ):
+                    continue
+            raise ValueError(f"the open match {record!r:.100} is not about the {rows} rows kept of its series")
+
+    def _is_thread(self, thread: Any, fed: int) -> bool:
+        """Whether these are first rows of the first steps, the first of them row 0."""
+        match thread:
+            case [0, *later] if len(later) < len(self.matcher.steps):
+                return all(type(row) is int and 0 <= row < fed for row in later) and thread == sorted(thread)
+        return False
 
 
 def _upgraded(state: State) -> State:
@@ -245,5 +269,5 @@ class _Series:
         if self.watermark is None:
             return -1
         values, at = self.watermark
-        spot = int(np.searchsorted(values, time))
-        return int(at[spot]) if spot < len(at) and spot > 0 else (int(at[0]) if len(at) and spot == 0 else -1)
+        position = int(np.searchsorted(values, time))
+        return int(at[position]) if position < len(at) else -1
