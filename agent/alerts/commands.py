@@ -19,7 +19,7 @@ import numpy as np
 
 from agent.alerts.alert import Label, machine_of
 from agent.core.keys import Name
-from agent.core.series import State
+from agent.core.series import State, entries
 from sensors.batch import Batch, Text
 from sensors.units import SECOND
 
@@ -134,7 +134,7 @@ def _by_id(state: State) -> dict[str, Silence]:
     Raises:
         KeyError, TypeError, ValueError: there are none in it.
     """
-    silences = [Silence(**saved) for saved in state["silences"]]
+    silences = [Silence(**entries(saved)) for saved in state["silences"]]
     for silence in silences:
         texts = (silence.id, silence.machine, silence.rule, silence.signal, silence.note)
         if not all(isinstance(text, str) for text in texts) or not isinstance(silence.until, int):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.changes import Changes
-from agent.core.series import State, Stateful, Tracked
+from agent.core.series import State, Stateful, Tracked, entries
 from sensors.batch import Batch, Ints
 
 Name = tuple[str, ...]
@@ -131,6 +131,12 @@ class KeyTable(Stateful):
         rows = np.flatnonzero(seen < before)
         return rows[[self.names[row] is not None for row in rows.tolist()]] if len(rows) else rows
 
+    def nameless(self, size: int) -> Ints:
+        """Those of the rows 0 to `size` - 1 that have no name."""
+        known = min(size, len(self.names))
+        free = [row for row in range(known) if self.names[row] is None]
+        return np.append(np.array(free, np.int64), np.arange(known, size))
+
     @property
     def series(self) -> int:
         return len(self.names)
@@ -201,7 +207,7 @@ class KeyTable(Stateful):
         }
 
     def restore(self, state: State) -> None:
-        names = list(state["names"])
+        names = list(entries(state)["names"])
         self.names, self._index, self._columns = [None] * len(names), {}, ()
         self.seen = np.array(state["seen"], np.int64)
         self._put(np.arange(len(names)), names)
@@ -273,7 +279,7 @@ class _Names(Stateful):
     def merge(self, keys: Ints, state: State) -> None:
         table = self._table
         try:
-            names = json.loads(state["names"].tobytes())
+            names = json.loads(np.asarray(entries(state)["names"], np.uint8).tobytes())
         except RecursionError as error:
             raise ValueError("names of series are nested") from error
         if not isinstance(names, list) or len(names) != len(keys):
@@ -290,7 +296,7 @@ class _Names(Stateful):
                 table.names[key] = None
 
     def restore_shared(self, state: State) -> None:
-        self._table._set_free(state)
+        self._table._set_free(entries(state))
 
 
 class _Seen(Stateful):
@@ -312,7 +318,7 @@ class _Seen(Stateful):
         return {"seen": seen}
 
     def merge(self, keys: Ints, state: State) -> None:
-        self._table.seen[keys] = state["seen"]
+        self._table.seen[keys] = entries(state)["seen"]
 
     def evict(self, keys: Ints) -> None:
         """The row is seen anew when it gets a name."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agent.alerts.alert import Alert, Change, Identity, Label, machine_of
 from agent.alerts.commands import Command, Reply, Silence, Silences, matches
 from agent.core.keys import KeyTable, Name
-from agent.core.series import State
+from agent.core.series import State, entries
 from agent.engine.wording import alert
 from agent.rules import Rule, Transition
 
@@ -162,6 +162,6 @@ class IncidentBook:
 
     def restore(self, state: State) -> None:
         """Go on from `state`; call it after the rules have theirs."""
-        self.sequence = int(state["sequence"])
+        self.sequence = int(entries(state)["sequence"])
         self.silences.restore(state)
         self.find_offline()

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.core.keys import KeyTable, Name
 from agent.core.operator import Operator
-from agent.core.series import State, Stateful, Tracked
+from agent.core.series import State, Stateful, Tracked, entries
 from agent.engine.incidents import IncidentBook
 from agent.rules import Rule
 from sensors.batch import Ints
@@ -141,6 +141,7 @@ class EngineState:
                 fresh = part.snapshot()
                 try:  # arrays may be longer than there are series
                     saved.restore(kept, Tracked(part, table.changes), 2 * len(table) + 1024)
+                    part.evict(table.nameless(part.series))
                 except UNFIT as error:
                     unfit[name] = repr(error)
                     part.restore(fresh)  # one that fails half-way must not be left half restored
@@ -148,7 +149,7 @@ class EngineState:
         return unfit
 
     def _restore_clock(self, state: State) -> None:
-        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
+        self.now, self._steps_total = int(entries(state)["now"]), int(state["steps_total"])
         self._swept = int(state["swept"])
 
     def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
@@ -165,7 +166,7 @@ class EngineState:
             KeyError, TypeError, ValueError: what is not of one part does not fit; the engine is of no use then.
         """
         self._restore_clock(state)
-        for saved in state["tables"]:
+        for saved in map(entries, state["tables"]):
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:
                 table.restore(saved["keys"])
@@ -174,6 +175,7 @@ class EngineState:
             before = part.snapshot()
             try:
                 part.restore(kept)
+                part.evict(self._table_of[name].nameless(part.series))
             except UNFIT as error:
                 unfit[name] = repr(error)
                 part.restore(before)  # one that fails half-way must not be left half restored
@@ -216,7 +218,7 @@ class EngineState:
         self, state: State, only: Mapping[str, bool] | None
     ) -> Iterator[tuple[str, Operator | Rule, State]]:
         """Name, part and what was saved of it."""
-        saved = {**state["steps"], **state["rules"]}
+        saved = {**entries(state["steps"]), **entries(state["rules"])}
         for name in (*self.steps, *self.rules):
             if name in saved and (only is None or only.get(name, False)):
                 yield name, self._part(name), saved[name]

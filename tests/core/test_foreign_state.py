@@ -9,10 +9,14 @@ import itertools
 import numpy as np
 import pytest
 
+from agent.alerts.commands import Command, command_batch
 from agent.core.series import Field, SeriesRecords, SeriesState
 from agent.engine.state import UNFIT
 from agent.rules.row_evidence import RowEvidence
-from tests.rules.test_rule_series import CASES, SERIES, make, stream
+from agent.settings.build import compose
+from agent.settings.settings import Settings
+from sensors.batch import Batch
+from tests.rules.test_rule_series import CASES, SECOND, SERIES, make, stream
 
 NONSENSE = (
     None,
@@ -82,6 +86,32 @@ def test_a_rule_goes_on_from_what_it_did_not_refuse(name):
         for rows in batches:
             other.process(rows)
     assert taken
+
+
+def engine_of_a_machine():
+    tables = {"rule": {"hot": {"when": "x >= 90"}, "gone": {"type": "deadman", "after": "1m"}}}
+    return compose(Settings(agent={"site": "s", "name": "a"}, **tables)).engine()
+
+
+def test_an_engine_goes_on_from_what_it_did_not_refuse():
+    engine = engine_of_a_machine()
+    one = np.zeros(1, np.int32)
+    reading = Batch(("m",), one, np.array([SECOND]), {"x": np.array([95.0])}, SECOND)
+    later = Batch(("m",), one, np.array([2 * SECOND]), {"x": np.array([1.0])}, 2 * SECOND)
+    assert engine.process(reading).alerts
+    assert engine.process(command_batch([Command("silence", "1", seconds=60.0)], SECOND)).replies[0].count == 1
+    saved = engine.snapshot()
+    refused = 0
+    for path, value in itertools.product(paths(saved), NONSENSE):
+        other = engine_of_a_machine()
+        try:
+            other.restore(replaced(saved, path, value))
+        except UNFIT:
+            refused += 1
+            continue
+        other.process(later)
+        other.process(command_batch([Command("ack", "2")], 2 * SECOND))
+    assert refused
 
 
 @pytest.mark.parametrize(
