@@ -157,7 +157,7 @@ def machine_of(by: tuple[str, ...], series: tuple[str, ...]) -> str:
 
 
 def spoken_name(by: tuple[str, ...], series: tuple[str, ...]) -> str:
-    """A series as a person says it: `machine 2`, `machine 2, status RUN`, `topping tuna`."""
+    """A series as people name it: `machine 2`, `machine 2, status RUN`, `topping tuna`."""
     machine = [f"machine {machine_of(by, series)}"] if "machine" in by else []
     return ", ".join(
         machine + [f"{name} {part}" for name, part in zip(by, series, strict=False) if name != "machine"]
@@ -183,8 +183,8 @@ class Label:
         limit: short form for people, e.g. `>= 90`; empty if there is none.
         every: a firing incident is sent again so often, ns; 0 = never.
         payload: of raw events: `event` or `value`.
-        finding: what it means in words, where the rule judges what a detector says; None else.
-        watched: columns that detector looks at.
+        finding: what it means in words, where the rule judges a detector's column; None else.
+        watched: columns that detector judges.
         subject: what its finding is about: `pressure`, or `mean Temperature_C` of a window.
     """
 

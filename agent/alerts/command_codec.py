@@ -94,7 +94,7 @@ class CommandCodec(Codec):
 
     def _once(self, verb: str, identifier: str) -> None:
         if (verb, identifier) in self._seen:
-            raise CommandError(f"{identifier} was obeyed before")
+            raise CommandError(f"{identifier} was applied before")
         self._seen[verb, identifier] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]

@@ -1,4 +1,4 @@
-"""Which series changed, for whoever saves no more than that."""
+"""Which series changed, for incremental checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sensors.batch import Ints
 
 
 class Changes:
-    """Which series have changed since somebody last asked, and who must see one before it does.
+    """Which series have changed since they were taken last, and a call before one changes.
 
     Attributes:
         before: called with the series that are about to change, while a snapshot is being copied; a series may be
@@ -41,7 +41,7 @@ class Changes:
         self._changed[keys] = True
 
     def take(self) -> Ints:
-        """The series changed since this was asked last, ascending."""
+        """The series changed since this was called last, ascending."""
         changed = np.flatnonzero(self._changed)
         self._changed[changed] = False
         return changed

@@ -28,7 +28,7 @@ class KeyTable(Stateful):
     Rows of state are given in order of first occurrence, so that they do not depend on how the stream is cut. A
     missing text is a key of its own, the empty text (as NULL is a group in SQL).
 
-    It says of each row of state that its series has come: whatever the parts of the grouping remember of it may change.
+    It touches each row of state whose series has come: whatever the parts of the grouping remember of it may change.
 
     Attributes:
         by: columns that make the key; `"machine"` is the machine, others are text columns or numbers (as text).
@@ -90,7 +90,7 @@ class KeyTable(Stateful):
             for position in np.argsort(first, kind="stable").tolist():
                 self._lookup[codes[position]] = self._add(_name(columns, int(unknown[first[position]])))
             keys = self._lookup[code]
-            if self.refused or np.any(keys == _REFUSED):  # a refused name may get a row later: ask again
+            if self.refused or np.any(keys == _REFUSED):  # a refused name may get a row later: look again
                 self._lookup[self._lookup == _REFUSED] = _UNKNOWN
         return keys
 
@@ -174,7 +174,7 @@ class KeyTable(Stateful):
         """Free these rows; other series may get them."""
         self.touch(rows)
         self.renamed.touch(rows)
-        self.names = list(self.names)  # whoever holds the list of before still reads the right names there
+        self.names = list(self.names)  # a reader of the list from before still finds the right names
         for row in rows.tolist():
             name = self.names[row] if row < len(self.names) else None
             if name is not None:

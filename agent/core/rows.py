@@ -26,7 +26,7 @@ class Rows:
     Attributes:
         key: `(n,)` row of the key table: the series the row belongs to.
         start: `(n,)` ns; of a window its start (inclusive), of a reading its time.
-        end: `(n,)` ns; of a window its end (exclusive unless the window says otherwise), of a reading its time.
+        end: `(n,)` ns; of a window its end (exclusive unless the window defines it otherwise), of a reading its time.
         at: `(n,)` position in the batch of the reading that caused the row; -1 where the clock did, before any
             reading of the batch. Ascending.
         values: column name -> `(n,)` numbers.
@@ -108,7 +108,7 @@ def unsigned_zeros(values: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _fit(column: Floats) -> bool:
-    """A long column is worth a look for zeros before it is copied, a short one is not."""
+    """A long column is scanned for zeros before it is copied, a short one is not."""
     return len(column) >= _LONG and column.flags.c_contiguous and not (column == 0.0).any()
 
 

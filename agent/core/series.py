@@ -13,8 +13,8 @@ State is a tree. Its leaves hold the memory: `SeriesState` (arrays whose first a
 A row of state (a key) has a meaning only beside its key table. In what `extract` gives the first axis is the position
 in the keys asked for, so that `merge` can put the series at other rows.
 
-What changes a series says so first: `touch`, before anything of it is written. The engine does it for the series of
-the rows it hands over; an operator that lets the clock change a silent series does it itself. So a checkpoint knows
+What changes a series calls `touch` first, before anything of it is written. The engine does it for the series of
+the rows it hands over; an operator that lets the clock change a silent series does it itself. So a checkpoint has
 what it must write, and may copy a large state in slices between two batches: see
 `agent.core.changes`.
 """
@@ -186,7 +186,7 @@ class Field(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """A part and who knows which series of it changed; parts with the same keys share a `Changes`."""
+    """A part and the record of which series of it changed; parts with the same keys share a `Changes`."""
 
     part: Stateful
     changes: Changes

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from agent.core.operator import Operator
-from agent.rules import Rule
+from agent.core.operator import EnginePart
 from sensors.batch import Batch
 
 
@@ -19,7 +18,7 @@ class AwaitedColumns:
         sources: names of the sources.
     """
 
-    def __init__(self, parts: Mapping[str, Operator | Rule], sources: Collection[str]) -> None:
+    def __init__(self, parts: Mapping[str, EnginePart], sources: Collection[str]) -> None:
         self._awaited: dict[str, dict[str, list[str]]] = {}  # source, "" = any -> column -> names of the parts
         self._seen: dict[str, dict[str, None]] = {}  # source, "" = any -> columns that came
         for name, part in parts.items():

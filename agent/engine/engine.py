@@ -11,7 +11,7 @@ import numpy as np
 from agent.alerts.alert import Alert, Identity
 from agent.alerts.commands import COMMANDS, SELF, Reply, commands_of
 from agent.core.keys import KeyTable, Name
-from agent.core.operator import Operator
+from agent.core.operator import EnginePart, Operator
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.core.series import State
 from agent.engine.awaited_columns import AwaitedColumns
@@ -104,7 +104,7 @@ class Engine(EngineState):
         self.tables: dict[tuple[str, ...], KeyTable] = {}
         self._table_of: dict[str, KeyTable] = {}
         for name in (*self._order, *self.rules):
-            part: Operator | Rule = self.steps[name] if name in self.steps else self.rules[name]
+            part: EnginePart = self.steps[name] if name in self.steps else self.rules[name]
             if name in self.rules and part.on and part.on not in {*self.steps, *sources, SELF}:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             table = self._table_of[name] = self._table(part)
@@ -118,17 +118,17 @@ class Engine(EngineState):
         self.incidents = IncidentBook(identity, self.rules, self.labels, self._table_of)
         self.awaited = AwaitedColumns({**self.steps, **self.rules}, sources)
 
-    def _table(self, part: Operator | Rule) -> KeyTable:
+    def _table(self, part: EnginePart) -> KeyTable:
         if part.on in self.steps:
             return self._table_of[part.on]
         return self.tables.setdefault(part.by, KeyTable(by=part.by, cap=self.limits.series))
 
     def process(self, batch: Batch) -> Decisions:
-        """Decide on the batch, or apply its commands; the time is what the batch says."""
+        """Decide on the batch, or apply its commands; the time is that of the batch."""
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
         if batch.clock_step < 0:
-            parts: list[Operator | Rule] = [*self.steps.values(), *self.rules.values()]
+            parts: list[EnginePart] = [*self.steps.values(), *self.rules.values()]
             for part in parts:
                 part.on_clock_step(batch.read_at)
         self._evict_idle(self.limits.idle)
@@ -200,7 +200,7 @@ class Engine(EngineState):
 
     def _input(
         self,
-        part: Operator | Rule,
+        part: EnginePart,
         batch: Batch,
         readings: Mapping[tuple[str, ...], Rows],
         results: Mapping[str, Rows],
@@ -246,7 +246,7 @@ class Engine(EngineState):
         self.now = max(self.now, int(saved["now"]))
         self.incidents.adopt(rule, series, saved)
 
-    def _signal(self, part: Operator | Rule) -> str:
+    def _signal(self, part: EnginePart) -> str:
         """The measured quantity behind a rule: the metric of the first step on its way that has one."""
         signal = ""
         while part.on in self.steps:

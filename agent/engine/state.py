@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from agent.core.keys import KeyTable, Name
-from agent.core.operator import Operator
+from agent.core.operator import EnginePart, Operator
 from agent.core.series import State, Stateful, Tracked, entries
 from agent.engine.incidents import IncidentBook
 from agent.rules import Rule
@@ -94,7 +94,7 @@ class EngineState:
     def _saved(self, groupings: Iterable[By], of: Callable[[Stateful, By], State]) -> State:
         wanted = set(groupings)
 
-        def parts(made: Mapping[str, Operator | Rule]) -> State:
+        def parts(made: Mapping[str, EnginePart]) -> State:
             by = {name: self._table_of[name].by for name in made}
             return {name: of(part, by[name]) for name, part in made.items() if by[name] in wanted}
 
@@ -214,9 +214,7 @@ class EngineState:
         self.incidents.merge(state["desk"])
         return unfit
 
-    def _fitting(
-        self, state: State, only: Mapping[str, bool] | None
-    ) -> Iterator[tuple[str, Operator | Rule, State]]:
+    def _fitting(self, state: State, only: Mapping[str, bool] | None) -> Iterator[tuple[str, EnginePart, State]]:
         """Name, part and what was saved of it."""
         saved = {**entries(state["steps"]), **entries(state["rules"])}
         for name in (*self.steps, *self.rules):
@@ -241,7 +239,7 @@ class EngineState:
             if owner is table:
                 self._part(name).evict(rows)
 
-    def _part(self, name: str) -> Operator | Rule:
+    def _part(self, name: str) -> EnginePart:
         return self.steps[name] if name in self.steps else self.rules[name]
 
     def _firing(self, table: KeyTable) -> Ints:

@@ -1,4 +1,4 @@
-"""From a rule's transition, which knows numbers only, to the alert a subscriber can read."""
+"""From a rule's transition, which has numbers only, to the alert a subscriber can read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def label(name: str, rule: Rule, signal: str = "", step: Operator | None = None)
         name: of the rule in the configuration.
         rule: the rule itself.
         signal: the quantity its window or detector is about, unless the rule names one itself.
-        step: the window or detector whose rows it judges; what its columns mean, it says in `explains`.
+        step: the window or detector whose rows it judges; what its columns mean is in its `explains`.
     """
     detector = step if step is not None and step.explains else None
     watched = detector.watched() if detector is not None else ()
@@ -122,7 +122,7 @@ def message(transition: Transition, label: Label, series: Name) -> str:
         case Change.SILENCED:
             return f"{who}: {label.rule} silenced"
     limit = label.limit or (f"({label.raise_limit})" if label.raise_limit else "")
-    silent = "silence_s" in transition.evidence  # it says itself for how long
+    silent = "silence_s" in transition.evidence  # the explanation has the length
     over = (
         f" over {span(transition.end - transition.start)}"
         if transition.end > transition.start and not silent
@@ -163,7 +163,7 @@ def _number(text: str) -> bool:
 
 
 def _values(transition: Transition, label: Label) -> dict[str, float]:
-    """What the detector judged, and what is usual there if it says so."""
+    """What the detector judged, and what is usual there, as far as it has that."""
     columns = transition.columns
     values = {name: columns[name] for name in label.watched if name in columns}
     return values | {name: columns[name] for name in BESIDE if name in columns} if values else values
@@ -171,14 +171,14 @@ def _values(transition: Transition, label: Label) -> dict[str, float]:
 
 def _disturbance(transition: Transition, label: Label) -> str:
     """What a detector that names disturbances saw, of the whole event if it can: `: sag by 80 % of normal, 0.08 s`."""
-    said = transition.evidence.get("event", transition.evidence)
-    name, size, unit = (said.get(key) for key in ("disturbance", "size", "size_unit"))
+    event = transition.evidence.get("event", transition.evidence)
+    name, size, unit = (event.get(key) for key in ("disturbance", "size", "size_unit"))
     if not isinstance(name, str) or not isinstance(size, float) or not isinstance(unit, str):
         return ""
     if unit.startswith("of the metric"):
         amount = f"{size:.3g} {label.unit}".rstrip()
     else:
         amount = f"{100 * size:.3g} % {unit}" if unit.startswith("of ") else f"{size:+.3g} {unit}"
-    seconds = said.get("duration_s")
+    seconds = event.get("duration_s")
     lasted = f", {span(round(seconds * SECOND))}" if isinstance(seconds, float) else ""
     return f": {name} {'by ' if unit == 'of normal' else ''}{amount}{lasted}"

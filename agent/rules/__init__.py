@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from agent.alerts.alert import Severity
+from agent.core.operator import EnginePart
 from agent.core.rows import Rows
-from agent.core.series import State, Stateful
-from agent.core.series_counter import SeriesCounter
+from agent.core.series import State
 from agent.rules.lifecycle import Lifecycle
 from agent.rules.transition import Transition, Verdict
 
 __all__ = ["Rule", "Transition", "Verdict"]
 
 
-class Rule(Stateful, ABC):
-    """A condition with its life cycle: all that the engine may ask of a rule, with what holds where it says nothing.
-
-    Dataclass fields are configuration; state starts in `__post_init__` and is declared by `remembers` and `shared`
-    (see `agent.core.series`).
+class Rule(EnginePart):
+    """A condition with its life cycle: every hook the engine calls, each with a default.
 
     Attributes:
         on: name of the window or detector whose rows it judges; empty = the readings themselves.
@@ -35,10 +32,7 @@ class Rule(Stateful, ABC):
         payload: of raw events: a whole CloudEvent, or the bare number.
     """
 
-    on: str  # annotations only: a value here would become the default of the subclass' field
-    by: tuple[str, ...]
-    signal: str
-    metric: str
+    signal: str  # annotations only, as in the base
     unit: str
     severity: Severity
 
@@ -52,7 +46,7 @@ class Rule(Stateful, ABC):
 
     carries_metric: ClassVar[bool] = False
     """Whether `value` is the very number in the column `metric`, not what the rule makes of it: then what a detector
-    says of its column holds for the alert."""
+    explains of its column holds for the alert."""
 
     @property
     @abstractmethod
@@ -82,18 +76,6 @@ class Rule(Stateful, ABC):
         if self.life is not None:
             self.life.on_clock_step(to)
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,) if self.metric else ()
-
     def snapshot(self) -> State:
         self.grow(self.series)  # what only some series have made use of is as long as the rest
         return super().snapshot()
-
-    def stats(self) -> dict[str, int]:
-        """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
-        return {}
-
-    def stats_by_series(self) -> dict[str, SeriesCounter]:
-        """Those of `stats` of which it knows the series."""
-        return {}

@@ -19,7 +19,7 @@ from sensors.batch import Ints
 class Count(Threshold):
     """Raises when `when` held in at least `least` of the last `of` rows; resolves when it held in fewer.
 
-    Rows for which it is unknown are passed over. `clear`, if given, may ask for `held`, the number of those rows:
+    Rows for which it is unknown are passed over. `clear`, if given, may name `held`, the number of those rows:
     `held = 0`. Everything else is as in `Threshold`.
 
     Attributes:

@@ -93,7 +93,7 @@ class Deadman(Rule):
         return Verdict(found)
 
     def _silent(self, now: int) -> list[Transition]:
-        """What the clock has to say, once for each time it moves."""
+        """What the clock brings about, once for each time it moves."""
         if now <= self._now:
             return []
         self._now = now

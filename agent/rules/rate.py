@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
-from agent.rules.previous_row import Previous
+from agent.rules.previous_row import PreviousRow
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 
@@ -41,7 +41,7 @@ class Rate(Threshold):
             raise ValueError("metric: name the column whose rate of change is judged")
         if self.per <= 0:
             raise ValueError("per: a rate needs a time longer than 0")
-        self._previous = Previous()
+        self._previous = PreviousRow()
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""

@@ -11,13 +11,13 @@ from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rules.previous_row import Previous
+from agent.rules.previous_row import PreviousRow
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 
 
 @dataclass
-class Stuck(Threshold):
+class Unchanged(Threshold):
     """Raises when the value has not changed for `after`, in event time; resolves when it changes.
 
     Silence is not stuck: that is a `deadman`. Everything else is as in `Threshold`; a `clear` makes no sense here.
@@ -46,7 +46,7 @@ class Stuck(Threshold):
             raise ValueError("tolerance: must be 0 or more")
         self.when = Expression.parse(f"unchanged >= {self.after.seconds!r}")
         super().__post_init__()
-        self._previous = Previous()
+        self._previous = PreviousRow()
         self._state = SeriesState(since=Field(np.int64))  # event time of the first row of the present value
 
     @property

@@ -18,10 +18,10 @@ import numpy as np
 from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
 from agent.expressions.syntax import Node
-from agent.rules.pattern.mapped_rows import Function, Mapped
+from agent.rules.pattern.mapped_rows import Function, MappedRows
 from agent.rules.pattern.matcher import Matcher, Thread
 from agent.rules.pattern.prefix import Prefix, on_rows
-from agent.rules.pattern.row_table import Table
+from agent.rules.pattern.row_table import RowTable
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
@@ -64,10 +64,12 @@ class Search(Stateful):
 
     def __post_init__(self) -> None:
         self._numbers = SeriesState(count=Field(np.int64), bound=Field(np.int64))
-        self._kept: SeriesRows[Table] = SeriesRows(Table.snapshot, partial(Table.restored, self.columns))
+        self._kept: SeriesRows[RowTable] = SeriesRows(RowTable.snapshot, partial(RowTable.restored, self.columns))
         self._open = SeriesRecords()  # [start time, rows fed, threads, each counted from the start]
 
-    def advance(self, new: Table, watermark: tuple[Ints, Ints] | None) -> tuple[Table, list[Match], Mapped]:
+    def advance(
+        self, new: RowTable, watermark: tuple[Ints, Ints] | None
+    ) -> tuple[RowTable, list[Match], MappedRows]:
         """Take rows in order of time and find what they complete.
 
         Args:
@@ -80,7 +82,7 @@ class Search(Stateful):
         expired = self._expired(watermark)
         table = self._with_kept(new, expired)
         matches: list[Match] = []
-        mapped = Mapped({}, [0] * (len(self.matcher.steps) + 1), [0] * (len(self.matcher.steps) + 1))
+        mapped = MappedRows({}, [0] * (len(self.matcher.steps) + 1), [0] * (len(self.matcher.steps) + 1))
         if len(table) == 0:
             return table, matches, mapped
         starts = self.prefix.starts(table)
@@ -114,7 +116,7 @@ class Search(Stateful):
         self.touch(np.array(expired, np.int64))
         return expired
 
-    def _with_kept(self, new: Table, expired: list[int]) -> Table:
+    def _with_kept(self, new: RowTable, expired: list[int]) -> RowTable:
         """The new rows with the kept ones of their series before them, by series; what is not touched stays kept."""
         if len(new):
             self._numbers.grow(int(new.key.max()) + 1)
@@ -176,7 +178,9 @@ def _upgraded(state: State) -> State:
 class _Series:
     """The search in one call, with the table as plain lists."""
 
-    def __init__(self, search: Search, table: Table, mapped: Mapped, watermark: tuple[Ints, Ints] | None) -> None:
+    def __init__(
+        self, search: Search, table: RowTable, mapped: MappedRows, watermark: tuple[Ints, Ints] | None
+    ) -> None:
         self.s, self.mapped, self.watermark = search, mapped, watermark
         self.end: list[int] = table.end.tolist()
         self.at: list[int] = table.at.tolist()
@@ -184,7 +188,7 @@ class _Series:
         self.truth: list[Any] = [None if node is None else on_rows(node, table).tolist() for node in search.own]
         self.reached = int(watermark[0][-1]) if watermark is not None and len(watermark[0]) else None
 
-    def fits(self, step: int, mapped: Mapped) -> bool:
+    def fits(self, step: int, mapped: MappedRows) -> bool:
         """Whether the row being judged fits the step."""
         truth = self.truth[step]
         if truth is not None:
