@@ -63,6 +63,14 @@ class Rows:
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
 
+    def present(self, column: str) -> Rows:
+        """The rows that have a value in this column of numbers."""
+        values = self.values.get(column)
+        if values is None:
+            return self.take(np.zeros(0, np.int64))
+        missing = np.isnan(values)
+        return self.take(~missing) if missing.any() else self
+
     def with_values(self, **columns: Floats) -> Rows:
         """The same rows with columns of numbers more, or in place of those of the same name."""
         rows = replace(self, values={**self.values, **columns})

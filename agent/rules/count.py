@@ -32,6 +32,7 @@ class Count(Threshold):
     of: int = 5
 
     type = "count"
+    adds = ("held",)
     remembers: ClassVar = {**Threshold.remembers, "": "_past"}
 
     def __post_init__(self) -> None:
@@ -55,10 +56,6 @@ class Count(Threshold):
     def limit(self) -> str:
         """For people."""
         return f"{super().limit or self.when.text} in {self.least} of {self.of}"
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name != "held")
 
     def _prepared(self, rows: Rows) -> Rows:
         truth = self.when.evaluate(rows)

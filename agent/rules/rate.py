@@ -32,6 +32,7 @@ class Rate(Threshold):
     per: Duration = SECOND
 
     type = "rate"
+    adds = ("rate", "change")
     carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous"}
 
@@ -43,17 +44,11 @@ class Rate(Threshold):
             raise ValueError("per: a rate needs a time longer than 0")
         self._previous = PreviousRow()
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name not in ("rate", "change"))
-
     def _prepared(self, rows: Rows) -> Rows:
-        value = rows.values.get(self.metric)
-        if value is None:
-            return rows.take(np.zeros(0, np.int64))
-        if np.isnan(value).any():
-            rows = rows.take(~np.isnan(value))
-            value = rows.values[self.metric]
+        rows = rows.present(self.metric)
+        if len(rows) == 0:
+            return rows
+        value = rows.values[self.metric]
         groups = Grouping.of(rows)
         before, when = (groups.unsorted(column) for column in self._previous.of(groups, value, rows.end))
         elapsed = (rows.end - when).astype(np.float64)

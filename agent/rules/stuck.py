@@ -36,6 +36,7 @@ class Unchanged(Threshold):
     tolerance: float = 0.0
 
     type = "stuck"
+    adds = ("unchanged",)
     carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous", "": "_state"}
 
@@ -54,19 +55,11 @@ class Unchanged(Threshold):
         """For people."""
         return f"unchanged for {self.after}"
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name != "unchanged")
-
     def _prepared(self, rows: Rows) -> Rows:
-        value = rows.values.get(self.metric)
-        if value is None:
-            return rows.take(np.zeros(0, np.int64))
-        if np.isnan(value).any():
-            rows = rows.take(~np.isnan(value))
-            value = rows.values[self.metric]
+        rows = rows.present(self.metric)
         if len(rows) == 0:
             return rows
+        value = rows.values[self.metric]
         groups = Grouping.of(rows)
         before, _ = self._previous.of(groups, value, rows.end)
         value, time = groups.sorted(value), groups.sorted(rows.end)

@@ -78,6 +78,8 @@ class Threshold(Rule):
 
     type = "threshold"
     carries_metric = True
+    adds: ClassVar[tuple[str, ...]] = ()
+    """Columns that it adds to its rows itself."""
     remembers: ClassVar = {"life": "life", "emissions": "_sequence"}
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class Threshold(Rule):
         """Columns it needs."""
         expressions = (self.when, self.clear, *self._levels)
         return tuple(
-            {name: None for e in expressions if e is not None for name in e.columns}
+            {name: None for e in expressions if e is not None for name in e.columns if name not in self.adds}
             | ({self.metric: None} if self.metric else {})
         )
 
