@@ -91,15 +91,15 @@ class Compiler:
         self._check(node, own, text, "condition")
         return self.function(node)
 
-    def measure(self, node: Node, text: str) -> Function:
-        """What an event carries of a match: a number, a text or a list."""
-        own = len(self.names) - 1
+    def measure(self, node: Node, text: str) -> tuple[Function, str]:
+        """What an event carries of a match: a number, a text or a list; and the column that it may be a value of."""
+        own, name = len(self.names) - 1, ""
         if isinstance(node, Column) or (isinstance(node, Call) and node.name in ("list", "first", "last")):
             name = self.reference(node.name)[1] if isinstance(node, Column) else self._reference(node, text, own)
             self.kinds.setdefault(name, None)  # numbers or texts, as the rows have them
         else:
             self._check(node, own, text, None)
-        return self.function(node)
+        return self.function(node), name
 
     def reference(self, name: str) -> tuple[int, str]:
         """The step (or the slot of the match) and the column that a name means."""

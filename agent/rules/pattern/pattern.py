@@ -121,7 +121,7 @@ class Pattern(Rule):
     def _measured(self, steps: tuple[PatternStep, ...]) -> Mapping[str, str]:
         return self.measures or self._names(steps)
 
-    def _measure(self, name: str, text: str) -> Any:
+    def _measure(self, name: str, text: str) -> tuple[Function, str]:
         try:
             return self._compiler.measure(parse(text), text)
         except ExpressionError as error:
@@ -204,13 +204,17 @@ class Pattern(Rule):
         columns: dict[str, list[Any]] = {name: [] for name in self._measures}
         for match in matches:
             self._search.matcher.place(mapped, match.thread, match.start, match.stop)
-            for name, measure in self._measures.items():
+            for name, (measure, _) in self._measures.items():
                 columns[name].append(measure(mapped))
         values: dict[str, Floats] = {}
         texts: dict[str, Text] = {}
         lists: dict[str, list[Any]] = {}
         for name, column in columns.items():
-            if any(isinstance(value, str) for value in column):
+            origin = table.columns.get(self._measures[name][1])
+            missing = all(value is None for value in column)  # then it is what it would be with a value
+            if any(isinstance(value, str) for value in column) or (
+                missing and origin is not None and origin.dtype == object
+            ):
                 strings: npt.NDArray[Any] = np.array([*column, None], dtype=object)[:-1]
                 texts[name] = encoded(strings)
             elif any(isinstance(value, list) for value in column):
