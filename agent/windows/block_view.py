@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent.core.rows import Rows
 from agent.windows import sorted_block as block
-from sensors.batch import Floats, Ints, Text
-
-
-class MaskedColumn(NamedTuple):
-    """Numbers `(n,)`, invalid ones 0, and which are valid (None: all)."""
-
-    value: Floats
-    valid: Any
+from agent.windows.partials import MaskedColumn, masked
+from sensors.batch import Ints, Text
 
 
 class BlockView:
@@ -78,13 +71,7 @@ def columns(rows: Rows, part: slice, names: Iterable[str], order: Ints | None) -
     found = {}
     for name in names:
         value = block.column(rows.values, name, part, part.stop - part.start)
-        if order is not None:
-            value = value.take(order)
-        finite = np.isfinite(value)
-        if finite.all():
-            found[name] = MaskedColumn(value, None)
-        else:
-            found[name] = MaskedColumn(np.where(finite, value, 0.0), finite)
+        found[name] = masked(value if order is None else value.take(order))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows.partials import PartialLayout, Readings
+from agent.windows.partials import PartialLayout, Readings, masked
 from agent.windows.search import first_at_least, spread
 from agent.windows.sorted_block import lengths, starts_of
 from sensors.batch import Floats, Ints
@@ -45,13 +45,7 @@ class EventTimeRows:
         self.begin, self.end = np.repeat(starts, length), np.repeat(starts + length, length)
         self._twin = ~fresh
         self._twin[1:] &= self.time[1:] == self.time[:-1]  # ends when the row before it does
-        self._values: dict[str, Floats] = {}
-        self._valid: dict[str, Any] = {}
-        for i, name in enumerate(layout.columns):
-            value = self.columns[f"x{i}"]
-            finite = np.isfinite(value)
-            self._values[name] = np.where(finite, value, 0.0)
-            self._valid[name] = None if finite.all() else finite
+        self._numbers = {name: masked(self.columns[f"x{i}"]) for i, name in enumerate(layout.columns)}
 
     def windows(self) -> Ints:
         """Open windows: the last row at each time at which one ends."""
@@ -94,8 +88,7 @@ class EventTimeRows:
     def _readings(self, rows: Ints, first: Ints, length: Ints, backwards: bool) -> Readings:
         head = rows[first]
         return Readings(
-            values={name: value[rows] for name, value in self._values.items()},
-            valid={name: None if valid is None else valid[rows] for name, valid in self._valid.items()},
+            columns={name: column.take(rows) for name, column in self._numbers.items()},
             segment=np.repeat(np.arange(len(first)), length),
             first=first,
             length=length,

@@ -10,6 +10,7 @@ import numpy as np
 from agent.core.rows import Rows
 from agent.core.series import Stateful
 from sensors.batch import Ints
+from sensors.units import SECOND
 
 
 @dataclass
@@ -44,6 +45,10 @@ class Lateness(Stateful):
         self.partially_late += in_part
         self.late += int(np.count_nonzero(late)) - in_part
         return in_part > 0
+
+    def refuse(self, key: Ints, start: Ints, end: Ints, at: Ints, late_by: Ints, now: int) -> None:
+        """Keep windows `[start, end)` that were refused, `late_by` in ns."""
+        self.rows.append(Rows(key, start, end, at, {"late_by": late_by / SECOND}, now))
 
     def stats(self) -> dict[str, int]:
         """Late readings so far."""

@@ -22,7 +22,7 @@ from agent.core.series import Stateful
 from agent.expressions import Expression
 from agent.windows import sorted_block as block
 from agent.windows.assigners import HoppingAssigner, WindowAssigner
-from agent.windows.block_view import BlockView, MaskedColumn, columns, event_time, slice_of
+from agent.windows.block_view import BlockView, columns, event_time, slice_of
 from agent.windows.closed_windows import (
     ClosedWindows,
     PaneTable,
@@ -36,14 +36,13 @@ from agent.windows.current import current_rows, current_rows_in_order
 from agent.windows.lateness import Lateness
 from agent.windows.padding import before_each
 from agent.windows.panes import PaneRing
-from agent.windows.partials import Partials, Readings
+from agent.windows.partials import MaskedColumn, Partials, Readings
 from agent.windows.search import spread
 from agent.windows.watermark import Watermark
 from sensors.batch import Floats, Ints
-from sensors.units import SECOND
 
 _NOTHING = np.zeros(0)
-_CELLS = 1 << 20
+_CELLS = 1 << 20  # slots of a ring whose windows are combined at once
 
 
 @dataclass(kw_only=True)
@@ -88,13 +87,7 @@ class PaneOperator(Stateful):
         some = (after > before) & (self.assigner.newest(self.ring.newest[keys]) > before)
         if some.any():
             keys, before, after = keys[some], before[some], after[some]
-            key, pane, partial = self.ring.live(keys, self.assigner.first(before + 1))
-            if len(key) == 0:
-                return
-            table = PaneTable(key, pane, self.layout.load(partial), self.layout.neutral)
-            yield final_rows(
-                table, self.assigner, self.layout, Triggers(keys, before, after, np.full(len(keys), -1))
-            )
+            yield from self._over_ring(Triggers(keys, before, after, np.full(len(keys), -1)), keys, before)
 
     def advance(self, rows: Rows, start: int, stop: int) -> Iterator[tuple[ClosedWindows, int]]:
         """What readings `start` to `stop` lead to, with the position that positions count from."""
@@ -288,36 +281,38 @@ class PaneOperator(Stateful):
             since = np.repeat(triggers.before, len(keys))
         else:
             keys, since = triggers.series, triggers.before
-        if segments is None and len(keys) * ring.slots > _CELLS:
-            yield self._finals_in_parts(triggers, keys, since)
+        if segments is None or partial is None:
+            yield from self._over_ring(triggers, keys, since)
             return
         key, pane, carried = ring.live(keys, assigner.first(since + 1))
         self.layout.load(carried)
         versions = None
-        if segments is not None and partial is not None:
-            mine = np.arange(len(segments.key))
-            if running is None and triggers.series is not None:
-                before, after = triggers.bounds(segments.key)
-                mine = np.flatnonzero(after > before)
-            elif running is not None:
-                versions = versions_of(segments, running, carried)
-            key = np.concatenate((segments.key[mine], key))
-            pane = np.concatenate((segments.panes[mine], pane))
-            carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
+        mine = np.arange(len(segments.key))
+        if running is not None:
+            versions = versions_of(segments, running, carried)
+        elif triggers.series is not None:
+            before, after = triggers.bounds(segments.key)
+            mine = np.flatnonzero(after > before)
+        key = np.concatenate((segments.key[mine], key))
+        pane = np.concatenate((segments.panes[mine], pane))
+        carried = np.concatenate((self.layout.load(partial.take(mine, axis=1)), carried), axis=1)
         if len(key):
             table = PaneTable(key, pane, carried, self.layout.neutral, versions)
             yield final_rows(table, assigner, self.layout, triggers)
 
-    def _finals_in_parts(self, triggers: Triggers, keys: Ints, since: Ints) -> ClosedWindows:
-        """Windows that close over panes of the ring, of so many series at a time as memory should hold."""
+    def _over_ring(self, triggers: Triggers, keys: Ints, since: Ints) -> list[ClosedWindows]:
+        """Windows that close over the panes of these series in the ring; of so many series at a time as fit memory."""
         emitted = []
-        for part in np.array_split(np.arange(len(keys)), -(-len(keys) * self.ring.slots // _CELLS)):
+        number = -(-len(keys) * self.ring.slots // _CELLS)
+        for part in np.array_split(np.arange(len(keys)), number) if number > 1 else [slice(None)]:
             key, pane, partial = self.ring.live(keys[part], self.assigner.first(since[part] + 1))
             if len(key):
                 table = PaneTable(key, pane, self.layout.load(partial), self.layout.neutral)
                 emitted.append(final_rows(table, self.assigner, self.layout, triggers))
-        found = concatenated(*emitted, size=self.layout.size)
-        return found.take(np.lexsort((found.key, found.window, found.position)))
+        if len(emitted) < 2:
+            return emitted
+        found = concatenated(*emitted)
+        return [found.take(np.lexsort((found.key, found.window, found.position)))]
 
     def _currents(
         self,
@@ -345,7 +340,7 @@ class PaneOperator(Stateful):
         return current_rows(table, versions, self.assigner, self.layout, segments, running.position, closed)
 
     def _readings(
-        self, values: dict[str, MaskedColumn], time: Ints, position: Ints | None, segments: block.Segments
+        self, columns: dict[str, MaskedColumn], time: Ints, position: Ints | None, segments: block.Segments
     ) -> Readings:
         """The columns the aggregates need, in segments."""
         order = offset = pane = _NOTHING
@@ -355,8 +350,7 @@ class PaneOperator(Stateful):
             offset = (time - self.shift - segments.pane * self.pane).astype(np.float64)
             pane = segments.panes.astype(np.float64)
         return Readings(
-            {name: column.value for name, column in values.items()},
-            {name: column.valid for name, column in values.items()},
+            columns,
             segments.number,
             segments.first,
             segments.length,
@@ -376,8 +370,8 @@ class PaneOperator(Stateful):
         reading = late[owner]
         start = self.assigner.first(window) * self.pane + self.shift
         end = self.assigner.end(window) * self.pane + self.shift
-        by = {"late_by": (s.before[reading] - s.time[reading]) / SECOND}
-        self.lateness.rows.append(Rows(s.key[reading], start, end, rows.at[part][position[reading]], by, rows.now))
+        at, by = rows.at[part][position[reading]], s.before[reading] - s.time[reading]
+        self.lateness.refuse(s.key[reading], start, end, at, by, rows.now)
 
     def closed(self, watermark: Ints) -> Ints:
         """Number of the newest window closed at each watermark, at least -1."""

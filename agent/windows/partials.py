@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +29,29 @@ _LEAST, _MOST = np.inf, -np.inf
 ENDS = ("first", "last", "earliest", "latest")
 
 
+class MaskedColumn(NamedTuple):
+    """Numbers `(n,)`, invalid ones 0, and which are valid (None: all)."""
+
+    value: Floats
+    valid: Any
+
+    def take(self, rows: Any) -> MaskedColumn:
+        """Those at `rows`."""
+        return MaskedColumn(self.value[rows], None if self.valid is None else self.valid[rows])
+
+
+def masked(value: Floats) -> MaskedColumn:
+    """A column of which NaN and infinities are invalid."""
+    finite = np.isfinite(value)
+    return MaskedColumn(value, None) if finite.all() else MaskedColumn(np.where(finite, value, 0.0), finite)
+
+
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Readings in segments: each segment is a run of rows of one series and pane, in order of arrival.
 
     Attributes:
-        values: column -> `(n,)` numbers; invalid ones are 0.
-        valid: column -> `(n,)` bool, or None where all are valid.
+        columns: the numbers by name.
         segment: `(n,)` segment of each row, ascending from 0.
         first: `(g,)` first row of each segment; `length` is its number of rows.
         key: `(g,)` series of each segment.
@@ -46,8 +62,7 @@ class Readings:
         backwards: rows of a segment run from the last to the first.
     """
 
-    values: dict[str, Floats]
-    valid: dict[str, Any]
+    columns: dict[str, MaskedColumn]
     segment: Ints
     first: Ints
     length: Ints
@@ -145,7 +160,7 @@ class PartialLayout(Stateful):
         carry[0] += r.length
         segment = r.segment
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             count = self.count[column]
             moment = self.moment.get(column)
             if moment is not None:
@@ -170,14 +185,14 @@ class PartialLayout(Stateful):
             if row is not None:
                 np.minimum(carry[row], -np.maximum.reduceat(_masked(value, valid, _MOST), r.first), out=carry[row])
         for (kind, column), row in self.end.items():
-            valid = r.valid[column]
+            value, valid = r.columns[column]
             which = _end_row(kind, r, valid)
             order = r.order if kind in ("first", "last") else r.offset
             new = _at(order, which, _LEAST if kind in ("first", "earliest") else _MOST)
             better = _better(kind, r)(new, carry[row]) & (which >= 0)
             carry[row] = np.where(better, new, carry[row])
             carry[row + 1] = np.where(better, r.pane, carry[row + 1])
-            carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
+            carry[row + 2] = np.where(better, _at(value, which, np.nan), carry[row + 2])
         return carry
 
     def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None:
@@ -186,7 +201,7 @@ class PartialLayout(Stateful):
         data[0][slot] += number
         place = slot.take(r.segment) if len(slot) > 1 else np.broadcast_to(slot, r.segment.shape)
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             if valid is None:
                 data[self.count[column]][slot] += number
             else:
@@ -209,7 +224,7 @@ class PartialLayout(Stateful):
         at = Padding(r.segment, r.length, place)
         out[0] = carry[0][r.segment] + (place + 1)
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             count, moment = self.count[column], self.moment.get(column)
             if valid is None:
                 out[count] = carry[count][r.segment] + (place + 1)
@@ -242,16 +257,17 @@ class PartialLayout(Stateful):
     ) -> None:
         least = kind in ("first", "earliest")
         order = r.order if kind in ("first", "last") else r.offset
-        order = _masked(order, r.valid[column], _LEAST if least else _MOST)
+        value, valid = r.columns[column]
+        order = _masked(order, valid, _LEAST if least else _MOST)
         best = at.accumulate(np.minimum if least else np.maximum, carry[row], order)
         taken = _better(kind, r)(order, before_each(best, r.first, carry[row]))
-        if r.valid[column] is not None:
-            taken &= r.valid[column]
+        if valid is not None:
+            taken &= valid
         source = np.maximum.accumulate(np.where(taken, np.arange(len(taken)), -1))
         own = source >= r.first[r.segment]
         out[row] = best
         out[row + 1] = np.where(own, r.pane[r.segment], carry[row + 1][r.segment])
-        out[row + 2] = np.where(own, r.values[column][source], carry[row + 2][r.segment])
+        out[row + 2] = np.where(own, value[source], carry[row + 2][r.segment])
 
     def joined(self, newer: Floats, older: Floats) -> Floats:
         """Partials `(C, m)`, not loaded, of readings of two stretches of time; `newer` is changed and returned."""

@@ -22,13 +22,14 @@ from agent.windows.base import Window
 from agent.windows.block_view import columns, event_time
 from agent.windows.closed_windows import ClosedWindows, concatenated
 from agent.windows.lateness import Lateness
+from agent.windows.partials import Readings
 from agent.windows.results import results
 from agent.windows.search import first_at_least
 from agent.windows.series_buffer import SeriesBuffer
 from agent.windows.session_set import SessionSet, passes
 from agent.windows.watermark import NEVER, Closing, Watermark
 from sensors.batch import Ints
-from sensors.units import MILLISECOND, SECOND, Duration
+from sensors.units import MILLISECOND, Duration
 
 _BLOCK = 1 << 15
 _END = 1 << 62
@@ -193,20 +194,19 @@ class Session(Window):
         found = columns(rows, part, self.layout.columns, position)
         order = (position + (self._arrived + 1)).astype(np.float64)
         offset = (s.time - epoch[s.key]).astype(np.float64)
+        each = np.arange(len(s.key))
+        r = Readings(found, each, each, np.ones_like(each), each, order, offset, np.zeros(len(each)))
         late = np.zeros(len(s.key), np.bool_)
         for row, out_of_order in passes(s, sessions):
             add = sessions.add_out_of_order if out_of_order else sessions.add_in_order
-            late[row] = add(
-                self.gap, s.key[row], s.time[row], s.before[row], sessions.readings(found, order, offset, row)
-            )
+            late[row] = add(self.gap, s, row, r)
         refused = np.flatnonzero(late)
         self.lateness.late += len(refused)
         if self.emit_late and len(refused):
             refused = refused[np.argsort(position[refused], kind="stable")]
             time = s.time[refused]
-            by = {"late_by": (s.before[refused] - time) / SECOND}
             at = rows.at[part][position[refused]]
-            self.late.append(Rows(s.key[refused], time, time + self.gap, at, by, rows.now))
+            self.lateness.refuse(s.key[refused], time, time + self.gap, at, s.before[refused] - time, rows.now)
 
     def _emitted(self, sessions: SessionSet, which: Ints, cause: Ints) -> ClosedWindows:
         """Sessions in order of what closed them, start and series; `window` is their number in the order made here."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from agent.windows import sorted_block as block
-from agent.windows.block_view import MaskedColumn
 from agent.windows.padding import before_each
 from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least
@@ -56,24 +55,9 @@ class SessionSet:
         there = (found >= 0) & (self.key[found] == key) if len(self.key) else np.zeros(len(key), np.bool_)
         return np.where(there, found, -1)
 
-    def readings(self, columns: dict[str, MaskedColumn], order: Floats, offset: Floats, row: Ints) -> Readings:
-        """Readings at these rows, each a segment of its own."""
-        n = len(row)
-        each = np.arange(n)
-        return Readings(
-            values={name: column.value[row] for name, column in columns.items()},
-            valid={name: None if column.valid is None else column.valid[row] for name, column in columns.items()},
-            segment=each,
-            first=each,
-            length=np.ones(n, np.int64),
-            key=each,
-            order=order[row],
-            offset=offset[row],
-            pane=np.zeros(n),
-        )
-
-    def add_in_order(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
-        """Add readings in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
+    def add_in_order(self, gap: int, s: block.SortedBlock, row: Ints, r: Readings) -> Any:
+        """Add rows of a block, in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
+        key, time, before = s.key[row], s.time[row], s.before[row]
         heads = block.starts_of(key)
         newest = self.newest(key[heads])
         carried = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
@@ -94,14 +78,15 @@ class SessionSet:
         carry[:, joins] = self.partial[:, old]
         start = time[head]
         start[joins] = self.start[old]
-        partial = self.layout.reduce(carry, _segments(r, kept, first, length))
+        partial = self.layout.reduce(carry, _segments(r, row[kept], first, length))
         self._replace(old, key[head], start, time[kept[first + length - 1]], partial)
         return late
 
-    def add_out_of_order(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
-        """Add one reading to each of these series, behind others; which were too late, `(n,)` bool."""
+    def add_out_of_order(self, gap: int, s: block.SortedBlock, row: Ints, r: Readings) -> Any:
+        """Add rows of a block, one a series, behind others of it; which were too late, `(n,)` bool."""
         if len(self.key) == 0:
-            return self.add_in_order(gap, key, time, before, r)
+            return self.add_in_order(gap, s, row, r)
+        key, time, before = s.key[row], s.time[row], s.before[row]
         begin, end = np.searchsorted(self.key, key), np.searchsorted(self.key, key, side="right")
         begin = first_at_least(self.last, begin, end, before - gap + 1)  # those before it are closed
         right = first_at_least(self.start, begin, end, time + 1)
@@ -124,7 +109,7 @@ class SessionSet:
         stop = np.where(a, np.maximum(stop, self.last[least]), stop)
         ones = np.ones(len(kept), np.int64)
         partial = self.layout.reduce(
-            self.layout.joined(newer, older), _segments(r, kept, np.arange(len(kept)), ones)
+            self.layout.joined(newer, older), _segments(r, row[kept], np.arange(len(kept)), ones)
         )
         self._replace(np.concatenate((least[a], most[b])), key[kept], start, stop, partial)
         return late
@@ -171,8 +156,7 @@ def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, b
 def _segments(r: Readings, rows: Ints, first: Ints, length: Ints) -> Readings:
     """Some of the readings, cut into segments."""
     return Readings(
-        values={name: value[rows] for name, value in r.values.items()},
-        valid={name: None if valid is None else valid[rows] for name, valid in r.valid.items()},
+        columns={name: column.take(rows) for name, column in r.columns.items()},
         segment=np.repeat(np.arange(len(first)), length),
         first=first,
         length=length,

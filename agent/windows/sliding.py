@@ -28,7 +28,7 @@ from agent.windows.search import first_at_least
 from agent.windows.series_buffer import SeriesBuffer
 from agent.windows.watermark import NEVER, Watermark
 from sensors.batch import Ints
-from sensors.units import SECOND, Duration
+from sensors.units import Duration
 
 _END = 1 << 62
 _BLOCK = 1 << 15
@@ -241,9 +241,9 @@ class Sliding(Window):
     ) -> None:
         if self.emit_late:
             late = late[np.argsort(position[late], kind="stable")]
-            by = {"late_by": (watermark[late] - time[late]) / SECOND}
-            begin = np.maximum(time[late] - self.size, 0)
-            self.late.append(Rows(key[late], begin, time[late], rows.at[start + position[late]], by, rows.now))
+            end, at = time[late], rows.at[start + position[late]]
+            begin = np.maximum(end - self.size, 0)
+            self.lateness.refuse(key[late], begin, end, at, watermark[late] - end, rows.now)
 
     def _rows(self, emitted: list[ClosedWindows], rows: Rows, arrived: int) -> Rows:
         """Windows as rows; so many readings had come before these."""
