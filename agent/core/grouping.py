@@ -58,6 +58,11 @@ class Grouping:
         return np.arange(len(self.key)) if self._order is None else self._order
 
     @property
+    def permutation(self) -> Ints | None:
+        """As `order`; None where the rows came sorted."""
+        return self._order
+
+    @property
     def owner(self) -> Ints:
         """The series there are, `(s,)`, ascending."""
         return self.key.take(self.begin)

@@ -28,7 +28,7 @@ class Counter(NamedTuple):
 
 _GRACE = (
     "raise `grace` (or `delay`) above how late readings come, or set the machines' clocks right; "
-    "`tell_late` hands them out"
+    "`emit_late` hands them out"
 )
 _ROOM = "it is a bound on memory: shorten the window or `within`, or narrow it with `where`"
 

@@ -10,6 +10,7 @@ import numpy as np
 from agent.core.rows import Rows
 from agent.core.series import Stateful
 from sensors.batch import Ints
+from sensors.units import SECOND
 
 
 @dataclass
@@ -17,21 +18,21 @@ class Lateness(Stateful):
     """What was refused.
 
     Attributes:
-        tell: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
+        emit: keep the windows refused in the last call in `rows`, for a side stream: their series, bounds and
             `late_by`, how far time had gone beyond the reading, s.
         late: readings all of whose windows were closed.
-        partly: readings some of whose windows were closed.
+        partially_late: readings some of whose windows were closed.
     """
 
-    shared: ClassVar = {"late": ("late", max), "late_partly": ("partly", max)}
+    shared: ClassVar = {"late": ("late", max), "late_partly": ("partially_late", max)}
 
-    tell: bool = False
+    emit: bool = False
     late: int = 0
-    partly: int = 0
+    partially_late: int = 0
     rows: list[Rows] = field(default_factory=list)
 
     def count(self, refused: Ints, taken: Any) -> bool:
-        """Count late readings; tell whether some were late in part.
+        """Count late readings; whether some were late in part.
 
         Args:
             refused: `(n,)` windows refused to each reading, 0 or less for none.
@@ -40,11 +41,15 @@ class Lateness(Stateful):
         late = refused > 0
         if not late.any():
             return False
-        partly = int(np.count_nonzero(late & taken))
-        self.partly += partly
-        self.late += int(np.count_nonzero(late)) - partly
-        return partly > 0
+        in_part = int(np.count_nonzero(late & taken))
+        self.partially_late += in_part
+        self.late += int(np.count_nonzero(late)) - in_part
+        return in_part > 0
+
+    def refuse(self, key: Ints, start: Ints, end: Ints, at: Ints, late_by: Ints, now: int) -> None:
+        """Keep windows `[start, end)` that were refused, `late_by` in ns."""
+        self.rows.append(Rows(key, start, end, at, {"late_by": late_by / SECOND}, now))
 
     def stats(self) -> dict[str, int]:
         """Late readings so far."""
-        return {"late": self.late, "partially_late": self.partly}
+        return {"late": self.late, "partially_late": self.partially_late}

@@ -1,8 +1,8 @@
-"""What a window refuses, drops or cannot tell is counted, and everybody can see it: `stats`."""
+"""What a window refuses, drops or cannot compute is counted, and everybody can see it: `stats`."""
 
 import pytest
 
-from agent.settings.registry import REGISTRY, build
+from agent.settings.registry import REGISTRY, Registry, build
 from tests.windows.streams import MS, rows_of
 
 SIZES = {
@@ -77,7 +77,7 @@ def test_results_whose_sum_is_beyond_all_numbers(kind):
 
 
 def test_late_windows_of_a_sliding_window_are_a_side_stream_in_order():
-    window = build("window", "window.w", {"type": "sliding", "metric": "x", "size": "3s", "tell_late": True})
+    window = build("window", "window.w", {"type": "sliding", "metric": "x", "size": "3s", "emit_late": True})
     times = [1000, 9000, 8000, 2000, 7000]
     window.process(rows_of([(0, ms * MS, 1.0) for ms in times]))
     (late,) = window.late
@@ -87,3 +87,12 @@ def test_late_windows_of_a_sliding_window_are_a_side_stream_in_order():
     window.process(rows_of([], now=1))
     assert window.late == []
     assert window.stats() == NOTHING | {"late": 1, "partially_late": 2}
+
+
+def test_the_former_name_of_emit_late_is_taken_with_a_warning():
+    registry = Registry()
+    table = {"type": "session", "metric": "x", "gap": "1s", "tell_late": True}
+    assert registry.build("window", "window.w", table).emit_late
+    assert registry.warnings == [
+        "window.w.tell_late: is now called emit_late; the next release will refuse the former name"
+    ]

@@ -21,14 +21,15 @@ from agent.detectors.histograms.divergence import Direction, Divergence, measure
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
 from agent.detectors.histograms.training_buffer import Lessons
 from agent.expressions import Expression
-from agent.windows.block_driver import Windows, block_length
-from agent.windows.closed_windows import Told
+from agent.windows.assigners import HoppingAssigner, pane_length
+from agent.windows.block_driver import BlockDriver, block_length
+from agent.windows.closed_windows import ClosedWindows
 from agent.windows.histogram import Histograms
 from agent.windows.lateness import Lateness
-from agent.windows.pane_operator import PaneWindows
-from agent.windows.panes import Hops, PaneRing, pane_length
+from agent.windows.pane_operator import PaneOperator
+from agent.windows.panes import PaneRing
 from agent.windows.uneven_histogram import UnevenHistograms
-from agent.windows.watermark import Closing, Horizon
+from agent.windows.watermark import Closing, Watermark
 from sensors.batch import Floats, Ints, Text
 from sensors.units import MILLISECOND, Duration
 
@@ -65,7 +66,7 @@ class Kl(Operator):
         grace: how late a reading may be.
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
-        where: readings for which this does not hold are left out; they still move a common horizon.
+        where: readings for which this does not hold are left out; they still move a common watermark.
         on: name of the window, detector or source it reads; empty for all readings.
         by: what makes a series.
         resolution: of time stamps; a watermark closes a window at its end less this.
@@ -96,7 +97,7 @@ class Kl(Operator):
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
-    remembers: ClassVar = {"horizon": "horizon", "panes": "panes", "lessons": "_lessons", "": "_reference"}
+    remembers: ClassVar = {"horizon": "watermark", "panes": "panes", "lessons": "_lessons", "": "_reference"}
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -110,17 +111,17 @@ class Kl(Operator):
                 f"the reference has {len(self.reference.counts) - 2} bins between its edges, not {self.bins}"
             )
         pane = pane_length(self.size, self.step)
-        shape = Hops(self.size // pane, self.step // pane)
+        shape = HoppingAssigner(self.size // pane, self.step // pane)
         given = self.reference is not None and len(self.reference.edges) > 0
         kind = UnevenHistograms if given or (self.edges == "quantile" and self.reference is None) else Histograms
         self.histograms = kind(self.metric, self.bins)
         self._distance = measure(self.divergence, self.direction)
-        self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        self.watermark = Watermark(self.closing, self.grace, self.resolution, self.idle)
         slots = -(-(self.size + self.grace) // pane) + 2
-        self.panes = PaneWindows(
-            geometry=shape,
+        self.panes = PaneOperator(
+            assigner=shape,
             layout=self.histograms,
-            horizon=self.horizon,
+            watermark=self.watermark,
             ring=PaneRing(slots, self.histograms.neutral, np.int32),
             pane=pane,
             shift=0,
@@ -129,7 +130,7 @@ class Kl(Operator):
             resolution=self.resolution,
             lateness=Lateness(),
         )
-        self.windows = Windows(self.panes, block_length(shape.wide, False))
+        self.driver = BlockDriver(self.panes, block_length(shape.width, False))
         self._learnt = SeriesState(shares=Field(np.float64, np.nan, (self.bins + 2,)))
         self._reference: tuple[Stateful, ...] = (self.histograms, self._learnt) if self.reference is None else ()
         self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
@@ -147,34 +148,34 @@ class Kl(Operator):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.reference is None and len(rows):
                 rows = self._learning(rows)
-            return self._scored(self.windows.process(rows), rows)
+            return self._scored(self.driver.process(rows), rows)
 
     def finish(self, now: int) -> Rows:
         """End of input: every window that is open closes."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             empty = np.zeros(0, np.int64)
-            return self._scored(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+            return self._scored(self.driver.finish(), Rows(empty, empty, empty, empty, {}, now))
 
-    def _scored(self, told: Told, rows: Rows) -> Rows:
-        if len(told.key) == 0:
-            none = Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
+    def _scored(self, emitted: ClosedWindows, rows: Rows) -> Rows:
+        if len(emitted.key) == 0:
+            none = Rows(emitted.key, emitted.key, emitted.key, emitted.key, self._no_values, rows.now)
             return replace(none, texts={"reason": Text(REASONS, np.zeros(0, np.int32))}, lists={"evidence": []})
-        counts = told.partial[1:]
-        n = told.partial[1:].sum(axis=0)  # whole numbers: any order will do
-        share = self._shares(told.key)
+        counts = emitted.partial[1:]
+        n = emitted.partial[1:].sum(axis=0)  # whole numbers: any order will do
+        share = self._shares(emitted.key)
         score = np.where(n > 0, self._distance(share, smoothed(counts, self.prior)), np.nan)
         values = {
             "score": score,
             "count": n,
-            "missing": told.partial[0] - n,
+            "missing": emitted.partial[0] - n,
             "outside": (counts[0] + counts[-1]) / np.where(n > 0, n, np.nan),
         }
-        found = self.panes.rows(told, rows, values)
+        found = self.panes.rows(emitted, rows, values)
         reason = np.where(n > 0, -1, 0)
         if self.reference is None:
-            partly = (n > 0) & (found.start < self._lessons.since[told.key])
+            partly = (n > 0) & (found.start < self._lessons.since[emitted.key])
             score[partly], reason[partly] = np.nan, 1
-        evidence = Evidence(share, counts, self._edges(told.key), self.prior, score)
+        evidence = Evidence(share, counts, self._edges(emitted.key), self.prior, score)
         return replace(
             found,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
@@ -241,10 +242,10 @@ class Kl(Operator):
         super().restore(_upgrade(state))
 
     def on_clock_step(self, to: int) -> None:
-        keys = self.horizon.on_clock_step(to, self.panes.ring.series)
+        keys = self.watermark.on_clock_step(to, self.panes.ring.series)
         self.touch(keys)
         self.panes.ring.evict(keys)
-        self.horizon.evict(keys)
+        self.watermark.evict(keys)
 
     def stats(self) -> dict[str, int]:
         return self.panes.lateness.stats()

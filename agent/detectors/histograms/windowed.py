@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100
@@ -40,10 +40,10 @@ def uneven_times(
 
 
 def judge_windows(
-    rings: Rings,
+    rings: SampleWindows,
     rows: Rows,
     metric: str,
-    judge: Callable[[Cut], tuple[Floats, Codes]],
+    judge: Callable[[WindowBatch], tuple[Floats, Codes]],
     columns: tuple[str, ...],
     texts: Mapping[str, tuple[str, ...]],
     absent: int,

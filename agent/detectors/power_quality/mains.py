@@ -23,7 +23,7 @@ from agent.detectors.power_quality.measures import MEASURES, harmonics, measure
 from agent.detectors.power_quality.model import BLOCK, SAG, WaveModel
 from agent.detectors.power_quality.power import COLUMNS, power_figures
 from agent.detectors.power_quality.sine import follow
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND
 
@@ -79,7 +79,7 @@ class Mains(Operator):
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    _rings: Rings = field(init=False, repr=False)
+    _rings: SampleWindows = field(init=False, repr=False)
     _shared: WaveModel | None = field(init=False, repr=False, default=None)
     _learning: Learning = field(init=False, repr=False)
     _events: Events = field(init=False, repr=False)
@@ -105,7 +105,7 @@ class Mains(Operator):
         if self.learn < 2:
             raise ValueError(f"learn must be at least 2 windows, not {self.learn}")
         hop = self.hop or max(1, round(period))
-        self._rings = Rings(size, hop)
+        self._rings = SampleWindows(size, hop)
         self._events = Events(near=round(SECOND / self.nominal))
         self._learning = Learning(
             self.nominal / self.sampling_rate,
@@ -177,17 +177,17 @@ class Mains(Operator):
             told[i] = _window(row, name) | {"event": event}
         return told
 
-    def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
+    def _judge(self, cut: WindowBatch) -> tuple[Floats, Codes]:
         scored = [self._score(block) for block in self._blocks(cut)]
         values, reason, name = (np.concatenate(part) for part in zip(*scored, strict=True))
         return values, np.stack([reason, name], axis=1)
 
-    def _blocks(self, cut: Cut) -> list[Cut]:
+    def _blocks(self, cut: WindowBatch) -> list[WindowBatch]:
         many = max(1, BLOCK // self.size)
         parts = [slice(first, first + many) for first in range(0, len(cut), many)]
-        return [Cut(cut.key[p], cut.at[p], cut.samples[p], cut.times[p]) for p in parts]
+        return [WindowBatch(cut.key[p], cut.at[p], cut.samples[p], cut.times[p]) for p in parts]
 
-    def _score(self, cut: Cut) -> tuple[Floats, Codes, Codes]:
+    def _score(self, cut: WindowBatch) -> tuple[Floats, Codes, Codes]:
         """Values `(k, len(_VALUES))`, code of the reason and of the disturbance `(k,)`, -1 = none."""
         k = len(cut)
         values = np.full((k, len(_VALUES)), np.nan)
@@ -223,7 +223,7 @@ class Mains(Operator):
             values[whole[loud], 5] = found.component * self.sampling_rate
         return values, reason, name
 
-    def _unfit(self, cut: Cut) -> Codes:
+    def _unfit(self, cut: WindowBatch) -> Codes:
         """Code of the reason why a window cannot be measured, -1 = it can."""
         reason = np.full(len(cut), -1, np.int32)
         if self.rate_tolerance:

@@ -17,7 +17,7 @@ from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints
 
 REASONS = (
@@ -86,7 +86,7 @@ class Spectral(Operator):
     by: tuple[str, ...] = ("machine",)
     explains: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
 
-    _rings: Rings = field(init=False, repr=False)
+    _rings: SampleWindows = field(init=False, repr=False)
     _band: Ints = field(init=False, repr=False)
 
     remembers: ClassVar = {"rings": "_rings", "": "_state"}
@@ -107,7 +107,7 @@ class Spectral(Operator):
                 f"{self.bands} bands from {self.low:g} to {high:g} Hz are narrower than the resolution of "
                 f"{self.sampling_rate / self.window:g} Hz; take a longer window or fewer bands"
             )
-        self._rings = Rings(self.window, self.hop or self.window // 2)
+        self._rings = SampleWindows(self.window, self.hop or self.window // 2)
         self._state = SeriesState(sum=Field(np.float64, 0, (self.bands,)), seen=Field(np.int64))
 
     def fit(self, rows: Rows) -> None:
@@ -121,7 +121,7 @@ class Spectral(Operator):
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""
         return judge_windows(self._rings, rows, self.metric, self._score, COLUMNS, {"reason": REASONS}, MISSING)
 
-    def _score(self, cut: Cut) -> tuple[Floats, Codes]:
+    def _score(self, cut: WindowBatch) -> tuple[Floats, Codes]:
         """Values `(k, len(COLUMNS))` and code of the reason `(k, 1)`, -1 = none."""
         values = np.full((len(cut), len(COLUMNS)), np.nan)
         why = np.full(len(cut), -1, np.int32)

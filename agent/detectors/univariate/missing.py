@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.explanations import Finding
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
 from agent.detectors.base.series_blocks import rounds
 from agent.detectors.base.streaming import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
-from agent.windows.sorted_block import by_key, starts_of
 from sensors.batch import Floats, Ints, Text
 
 BLOCKS = 5
@@ -174,13 +174,11 @@ class Missing(Operator):
             last[position], usual[position] = before[line, cell], learnt[line, cell]
             newest[position], then[position] = before[line, cell + 1], learnt[line, cell + 1]
         if not here.all() and here.any():  # of a row without a value: what its last value of this call left
-            order = by_key(key)
-            order = np.arange(len(key)) if order is None else order
+            series = Grouping(key)
+            order = series.order
             some = here[order]
             number = np.maximum.accumulate(np.where(some, np.arange(len(key)), -1))
-            first = starts_of(key[order])
-            begin = np.repeat(first, np.diff(first, append=len(key)))
-            follows = ~some & (number >= begin)
+            follows = ~some & (number >= series.spread(series.begin))
             row, source = order[follows], order[number[follows]]
             last[row], usual[row] = newest[source], then[source]
         return last, usual
