@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from agent.alerts.alert import Change, Identity, Kind, Message, Severity
 from agent.core.changes import Changes
-from agent.core.explanations import Finding as Explanation
+from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows

@@ -34,7 +34,7 @@ LEAST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Explanation:
     """What a large value of a detector's column means: `pressure 5.31` *is unusual*, *is usual again*.
 
     Attributes:
@@ -48,6 +48,9 @@ class Finding:
     resolved: str = "is usual again"
     subject: str = ""
     share: bool = False
+
+
+Finding = Explanation  # the name of before; detectors still import it
 
 
 def reason(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:

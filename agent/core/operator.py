@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.rows import Rows, no_rows
 from agent.core.series import Stateful
 from agent.core.series_counter import SeriesCounter
@@ -55,7 +55,7 @@ class Operator(EnginePart):
     default_limit: ClassVar[float | None] = None
     """Of a detector: the score from which a rule without `when` raises; None = there is no usual one."""
 
-    explains: ClassVar[Mapping[str, Finding]] = MappingProxyType({})
+    explains: ClassVar[Mapping[str, Explanation]] = MappingProxyType({})
     """What a large value of a column means, in words that complete a sentence about the metric."""
 
     texts: ClassVar[tuple[str, ...]] = ()
