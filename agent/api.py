@@ -29,11 +29,12 @@ Errors have one class for each way of going on; any other exception is a bug, an
 from __future__ import annotations
 
 from agent.alerts.alert import Change, Identity, Kind, Message, Severity
-from agent.core.explanations import Finding as Explanation
+from agent.core.changes import Changes
+from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows
-from agent.core.series import Arrays, Changes, Field, SeriesRecords, SeriesState, State, Stateful
+from agent.core.series import Arrays, Field, SeriesRecords, SeriesState, State, Stateful
 from agent.detectors.base.streaming import StreamingDetector
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule, Transition, Verdict

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from agent.alerts.alert import Message
-from agent.core.operator import Operator
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats
 from agent.ops.observers import ObserverCounters, Observers
@@ -107,14 +106,14 @@ def stats(
 def worst_series(engine: Engine) -> Worst:
     """Of each counter that is known by series, those that it concerns most."""
     found: dict[str, dict[str, dict[str, int]]] = {}
-    for name, step in engine.steps.items():
-        if not isinstance(step, Operator):
-            continue
-        for counter, counts in step.stats_by_series().items():
+    parts = {name: (step.kind, step.stats_by_series()) for name, step in engine.steps.items()}
+    parts |= {name: ("rule", rule.stats_by_series()) for name, rule in engine.rules.items()}
+    for name, (kind, counters) in parts.items():
+        for counter, counts in counters.items():
             worst = counts.worst(MOST_SERIES)
             if worst:
                 names = {" ".join(engine.series(name).name(key)): count for key, count in worst.items()}
-                found.setdefault(f"{step.kind}.{name}", {})[counter] = names
+                found.setdefault(f"{kind}.{name}", {})[counter] = names
     return found
 
 

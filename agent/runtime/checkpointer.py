@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.engine.engine import Engine
+from agent.engine.state import UNFIT
 from agent.outbox import Outbox
-from agent.runtime.incident_journal import UNFIT, IncidentJournal
+from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.source_loop import positions
 from agent.runtime.state_store import SavedState, Saving, StateStore
@@ -187,7 +188,7 @@ class Checkpointer:
     def _salvage(self, state: SavedState) -> Mapping[str, Any]:
         """Of a state that cannot be gone on from, number and time: no id is given twice; and the positions."""
         with contextlib.suppress(*UNFIT):
-            self.engine.go_on(state.sequence, int(state.common["now"]))
+            self.engine.advance_to(state.sequence, int(state.common["now"]))
         return state.positions if isinstance(state.positions, Mapping) else {}
 
     def _seek(self, where: Mapping[str, Any]) -> None:

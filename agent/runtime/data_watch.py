@@ -96,7 +96,7 @@ class DataWatch:
     def _columns(self, names: Iterable[str]) -> None:
         settings = self._parts.settings
         for on in names:
-            for name, column, there in self._engine.unseen.columns(on):
+            for name, column, there in self._engine.awaited.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
                 said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'

@@ -51,7 +51,7 @@ class Parts:
     def engine(self) -> Engine:
         """The engine of the steps and rules."""
         agent = self.settings.agent
-        limits = Limits(series=agent.series, ahead=agent.ahead, idle=agent.idle)
+        limits = Limits(series=agent.series, max_future=agent.ahead, idle=agent.idle)
         return Engine(self.steps, self.rules, self.identity, limits, sources=self.sources)
 
 

@@ -86,7 +86,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "having": "agent.rules.having:Having",
         "pattern": "agent.rules.pattern.pattern:Pattern",
         "rate": "agent.rules.rate:Rate",
-        "stuck": "agent.rules.stuck:Stuck",
+        "stuck": "agent.rules.stuck:Unchanged",
         "threshold": "agent.rules.threshold:Threshold",
     },
     "sink": {

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.changes import Changes
 from agent.core.rows import Rows, no_rows
-from agent.core.series import Changes, State, Stateful
+from agent.core.series import State, Stateful
 from agent.rules import Verdict
 from agent.testing.streams import content, cut, exact, part, readings, renamed
 from agent.testing.subject import Check, bound, holds, is_documented, keeps_the_protocol

@@ -9,6 +9,7 @@ from typing import ClassVar
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
+from agent.core.series_counter import SeriesCounter
 from agent.expressions import Expression
 from agent.windows.aggregates import SAMPLED, Aggregate
 from agent.windows.lateness import Lateness
@@ -81,6 +82,10 @@ class Window(Operator):
     def stats(self) -> dict[str, int]:
         """Late readings, what was dropped, and windows whose sum was beyond all numbers."""
         return {**self.lateness.stats(), "dropped": self.dropped, "overflows": self.layout.overflows}
+
+    def stats_by_series(self) -> dict[str, SeriesCounter]:
+        """Whose readings were late."""
+        return self.lateness.by_series
 
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""

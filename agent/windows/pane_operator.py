@@ -221,7 +221,7 @@ class PaneOperator(Stateful):
             if not taken.all():
                 accepted = taken
             refused = np.minimum(newest, closed) - np.maximum(self.assigner.oldest(pane), 0) + 1
-            partially_late = self.lateness.count(refused, taken)
+            partially_late = self.lateness.count(s.key, refused, taken)
             if self.lateness.emit:
                 self._emit_late(rows, part, s, position, pane, refused)
         segments = block.segments(s.key, pane, accepted, s.in_order)

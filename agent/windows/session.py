@@ -201,7 +201,7 @@ class Session(Window):
             add = sessions.add_out_of_order if out_of_order else sessions.add_in_order
             late[row] = add(self.gap, s, row, r)
         refused = np.flatnonzero(late)
-        self.lateness.late += len(refused)
+        self.lateness.count_late(s.key[refused])
         if self.emit_late and len(refused):
             refused = refused[np.argsort(position[refused], kind="stable")]
             time = s.time[refused]

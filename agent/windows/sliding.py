@@ -148,7 +148,7 @@ class Sliding(Window):
         accepted = time >= watermark - size
         fits = np.maximum(time - size, 0) >= watermark - size
         if not fits.all():
-            self.lateness.count(1 - fits, accepted)
+            self.lateness.count(key, 1 - fits, accepted)
             self._refuse(rows, start, position, key, time, watermark, np.flatnonzero(~fits))
         chosen = np.flatnonzero(accepted)
         kept_key, kept = self.buffer.read(owner)

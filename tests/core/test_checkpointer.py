@@ -57,7 +57,7 @@ class MemoryStore:
 
     def begin(self, engine, fingerprints, positions):
         self.events.append("begin")
-        return MemorySaving(self, engine.desk.sequence)
+        return MemorySaving(self, engine.incidents.sequence)
 
     def load(self):
         return None
@@ -340,6 +340,9 @@ async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_d
         ('names ["machine"]', {"names": np.frombuffer(b"[" * 50_000, np.uint8)}),
         ('names ["machine"]', {"names": np.frombuffer(b"[" + b'[["m","n"]],' * 9 + b"[0]]", np.uint8)}),
         ('names ["machine"]', 3),
+        ('names ["machine"]', {"names": ["m"]}),
+        ('names ["machine"]', np.zeros((3, 3))),
+        ('seen ["machine"]', np.zeros((3, 3))),
         ('seen ["machine"]', {"seen": np.zeros(9)}),
     ],
 )
@@ -352,6 +355,14 @@ async def test_key_tables_that_say_nonsense_are_put_aside(tmp_path, part, state)
 async def test_a_part_with_a_series_too_many_is_named_and_starts_without_memory(tmp_path, caplog):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", parts={"rule.hot": {}})
+    resumes_and_goes_on(tmp_path, False)
+    assert "hot: what was saved of it does not fit" in caplog.text
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2], {"x": {}}, {"life": []}, np.zeros((3, 3))])
+async def test_a_part_whose_state_is_of_something_else_is_named_and_starts_without_memory(tmp_path, caplog, value):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", parts={"rule.hot": value})
     resumes_and_goes_on(tmp_path, False)
     assert "hot: what was saved of it does not fit" in caplog.text
 

@@ -108,7 +108,7 @@ def test_how_commands_are_batched_changes_nothing():
     assert at_once.alerts == [alert for decisions in one_by_one for alert in decisions.alerts]
     assert at_once.replies == [reply for decisions in one_by_one for reply in decisions.replies]
     assert at_once.silences == one_by_one[-1].silences == {"silences": []}
-    assert together.desk.snapshot() == apart.desk.snapshot()
+    assert together.incidents.snapshot() == apart.incidents.snapshot()
 
 
 def test_an_open_incident_is_not_forgotten_with_its_idle_series():

@@ -15,7 +15,7 @@ TABLES = {
 
 
 def waiting(engine, on=""):
-    return {(name, column) for name, column, _ in engine.unseen.columns(on)}
+    return {(name, column) for name, column, _ in engine.awaited.columns(on)}
 
 
 def test_a_column_is_waited_for_until_it_has_a_value():

@@ -96,7 +96,7 @@ async def test_what_means_the_same_goes_on_and_only_the_rest_starts_anew(started
     assert {record.args[0] for record in caplog.records if "is new or changed" in record.message} == NEW
     assert not list(tmp_path.glob("*.corrupt-*"))
     assert app.parts.sources["line"].at == {"0": 4711}
-    assert app.engine.desk.sequence == 1
+    assert app.engine.incidents.sequence == 1
     always = compose(app.parts.settings).engine()
     for batch in readings(range(400)):
         always.process(batch)
@@ -158,7 +158,7 @@ async def test_positions_and_numbers_outlast_an_engine_that_does_not_fit(started
     app = await resumed(started(broken))
     assert list(tmp_path.glob("engine.checkpoint.corrupt-*"))
     assert app.parts.sources["line"].at == {"0": 4711}
-    assert app.engine.desk.sequence == 1
+    assert app.engine.incidents.sequence == 1
 
 
 KINDS = [

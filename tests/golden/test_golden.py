@@ -93,7 +93,7 @@ def test_the_old_checkpoint_holds_what_is_hard_to_go_on_from(tmp_path):
     parts = parts_of("old")
     engine = parts.engine()
     resume(engine, parts, unpacked("old.checkpoint", tmp_path))
-    assert set(engine.desk.silences.by_id) == {"s1"}
+    assert set(engine.incidents.silences.by_id) == {"s1"}
     machines = engine.series("auto")
     assert machines.names == [("a",), ("b",), ("c",), ("d",), ("e",), ("f",)], "g is forgotten, and f has its row"
     firing = {name for name, rule in engine.rules.items() if rule.life is not None and len(rule.life.firing())}

@@ -1,5 +1,6 @@
 """What a window refuses, drops or cannot compute is counted, and everybody can see it: `stats`."""
 
+import numpy as np
 import pytest
 
 from agent.settings.registry import REGISTRY, Registry, build
@@ -24,6 +25,8 @@ def counted(kind, readings, **options):
     again = build("window", "window.w", {"type": kind, "metric": "x"} | SIZES[kind] | options)
     again.restore(window.snapshot())
     assert again.stats() == window.stats()
+    for name, counts in window.stats_by_series().items():
+        assert sum(counts.worst(9).values()) == window.stats()[name]
     return window.stats()
 
 
@@ -49,6 +52,16 @@ def test_late_readings(kind, late, partially):
     if kind == "cumulate":  # of [8, 9) and [8, 10), one is still open
         readings = [(0, 1000, 1.0), (0, 9500, 1.0), (1, 2000, 1.0), (0, 4000, 1.0), (0, 8500, 1.0)]
     assert counted(kind, readings) == nothing(kind) | {"late": late, "partially_late": partially}
+
+
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", "cumulate", "session", "sliding"])
+def test_whose_readings_were_late_is_known_until_the_series_is_evicted(kind):
+    window = build("window", "window.w", {"type": kind, "metric": "x"} | SIZES[kind])
+    window.process(rows_of([(key, ms * MS, 1.0) for key, ms in [(0, 1000), (3, 90_000), (0, 90_000), (3, 2000)]]))
+    late = window.stats_by_series()["late"]
+    assert late.worst(9) == {3: 1}
+    window.evict(np.array([3]))
+    assert late.worst(9) == {}
 
 
 @pytest.mark.parametrize(
