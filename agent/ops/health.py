@@ -69,7 +69,7 @@ def report(
             name: {
                 "connected": delivery.connected,
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
                 "last_error": delivery.last_error,
             }
@@ -95,7 +95,7 @@ def stats(
         **{
             f"sink.{name}": {
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
             }
             for name, delivery in deliveries.items()

@@ -200,14 +200,14 @@ class App:
         lost = sorted(losses(self.stats()), key=lambda loss: -loss[2])
         return (
             {name: confirmed[name] for name in self.deliveries}
-            | {f"{name} waiting": self.outbox.behind(name) for name in self.deliveries}
+            | {f"{name} waiting": self.outbox.lag(name) for name in self.deliveries}
             | {f"{part} {name}": count for part, name, count in lost[:MOST_SHOWN]}
         )
 
     def status(self) -> str:
         """One line for `systemctl status`."""
         counts = self.engine.counts
-        waiting = max((self.outbox.behind(name) for name in self.deliveries), default=0)
+        waiting = max((self.outbox.lag(name) for name in self.deliveries), default=0)
         return f"{counts.readings} readings, {counts.alerts} alerts, {waiting} messages waiting"
 
 

@@ -40,7 +40,7 @@ class Sink(ABC):
     kinds: frozenset[Kind]
     identity: Identity = Identity()
 
-    portion: ClassVar[int] = 500
+    batch_size: ClassVar[int] = 500
     """Most messages it is handed at once; they are confirmed together."""
 
     def signed(self, identity: Identity) -> Self:

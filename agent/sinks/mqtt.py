@@ -233,19 +233,18 @@ class MqttSink(Sink):
     def _encode(self, message: Message) -> Publish:
         route = ROUTES[message.kind]
         topic = topic_of(message, self.base, topic_name(self.identity.agent), self.discovery)
-        late = message.body.endswith(b'"replayed":true}')
-        key = (message.kind, late)
+        key = (message.kind, message.replayed)
         if key not in self._properties:
-            self._properties[key] = self._properties_of(message.kind, route.expiry, late)
+            self._properties[key] = self._properties_of(message.kind, route.expiry, message.replayed)
         return Publish(topic, message.body, route.qos, route.retain, self._properties[key])
 
-    def _properties_of(self, kind: Kind, expiry: int, late: bool) -> Properties | None:
+    def _properties_of(self, kind: Kind, expiry: int, replayed: bool) -> Properties | None:
         if self._connection is None or self._connection.protocol != V5:
             return None
         values: dict[str, Any] = {"ContentType": _CONTENT.get(kind, "application/json")}
         if expiry:
             values["MessageExpiryInterval"] = expiry
-        values["UserProperty"] = [("schema", "v1"), *([("replayed", "true")] if late else [])]
+        values["UserProperty"] = [("schema", "v1"), *([("replayed", "true")] if replayed else [])]
         return properties_of(PacketTypes.PUBLISH, **values)
 
     def _status(self, state: str, reason: str = "") -> Publish:

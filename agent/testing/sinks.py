@@ -58,7 +58,7 @@ async def making_one_has_no_effect(subject: Subject) -> None:
     holds(
         sink.kinds <= {*get_args(Kind)}, f"kinds has {sorted(sink.kinds - {*get_args(Kind)})}, which are no kinds"
     )
-    holds(sink.portion > 0, "it takes no message at once")
+    holds(sink.batch_size > 0, "it takes no message at once")
 
 
 async def it_is_signed(subject: Subject) -> None:

@@ -318,9 +318,9 @@ async def machine_ids(directory: Path, count: int = 100_000) -> Tally:
             messages = encode(decisions, engine, parts.identity)
             await box.append(messages)
             safe += [message.id for message in messages if message.kind == "alert"]
-            while (portion := await box.next("broker")) is not None:
-                arrived += [message.id for message in portion.messages]
-                box.confirm("broker", portion)
+            while (batch := await box.next("broker")) is not None:
+                arrived += [message.id for message in batch.messages]
+                box.confirm("broker", batch)
     refused = sum(table.refused for table in engine.tables.values())
     note = f"{2 * count} machines, {refused} refused"
     return Tally.of("100,000 machine ids", safe, arrived, time.monotonic() - began, note=note)

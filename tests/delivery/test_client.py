@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.alerts.alert import Identity, Message
-from agent.outbox.cursor import mark
+from agent.alerts.cloudevents import as_replayed
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
 from agent.subscriber import Event, Ledger, MqttEvents, subscribe
@@ -58,7 +58,7 @@ def test_an_event_says_what_the_message_says() -> None:
     assert (event.rule, event.severity, event.value, event.sequence) == ("hot", "critical", 91.5, 7)
     assert event.time.isoformat() == "2026-11-22T01:02:03+00:00"
     assert not event.replayed
-    assert Event.parse(mark(message(7)).body).replayed
+    assert Event.parse(as_replayed(message(7)).body).replayed
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_each_event_comes_once_and_gaps_are_those_of_a_plain_count(arrivals: lis
     taken = [
         event
         for agent, number in arrivals
-        if (event := ledger.take(mark(Message("", "alert", "", "", body(number, agent=agent), 0)).body))
+        if (event := ledger.take(as_replayed(Message("", "alert", "", "", body(number, agent=agent), 0)).body))
     ]
     assert [(e.agent[-1], e.sequence) for e in taken] == list(once)
     for agent in "ab":
@@ -105,7 +105,7 @@ def test_a_gap_is_told_with_the_event_after_it_and_may_be_filled_by_a_replay() -
     ledger = Ledger()
     assert [ledger.take(body(n)).missed for n in (1, 2, 5)] == [0, 0, 2]
     assert ledger.open_gaps("plant-1/gateway-1") == [3, 4]
-    ledger.take(mark(message(3)).body)
+    ledger.take(as_replayed(message(3)).body)
     assert ledger.open_gaps("plant-1/gateway-1") == [4]
     assert (ledger.counters.missed, ledger.counters.filled) == (2, 1)
 

@@ -76,7 +76,7 @@ async def test_stop_sends_what_is_left(tmp_path: Path) -> None:
     async with Outbox(tmp_path / "o.db", {"a": ALL}) as box:
         async with delivering(box, receiver):
             await receiver.tried.wait()
-            await box.append([message(n) for n in range(1200)])  # three portions
+            await box.append([message(n) for n in range(1200)])  # three batches
         assert len(receiver.got) == 1200
 
 

@@ -11,7 +11,7 @@ from agent.alerts.alert import Kind, Message
 _id = itemgetter(0)
 
 
-class Known:
+class SeenIds:
     """The newest ids of each kind, as hashes; at least as many as `bound` was told last, at most twice as many."""
 
     def __init__(self) -> None:
