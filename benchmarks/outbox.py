@@ -156,8 +156,8 @@ async def wear(directory: Path, options: argparse.Namespace) -> None:
         async with Outbox(directory / f"wear-{batch}.db", {"sink": ALERT}, confirm_seconds=1.0) as box:
             for start in range(0, count, batch):
                 await box.append(messages(start, batch))
-                if (batch := await box.next("sink")) is not None:
-                    box.confirm("sink", batch)
+                if (sent := await box.next("sink")) is not None:
+                    box.confirm("sink", sent)
         emit(
             "outbox", f"written, appends of {batch}", (_written() - before) / count, "bytes/message", body=len(BODY)
         )
@@ -167,8 +167,8 @@ async def wear(directory: Path, options: argparse.Namespace) -> None:
         for number in range(600):  # an hour at ten a minute
             clock["now"] += 6.0
             await box.append(messages(number, 1))
-            if (batch := await box.next("sink")) is not None:
-                box.confirm("sink", batch)
+            if (sent := await box.next("sink")) is not None:
+                box.confirm("sink", sent)
     emit("outbox", "written in a day at 10 alerts/min", 24 * (_written() - before) / 1e6, "MB")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.settings.build import Parts, compose
+from agent.settings.build import Pipeline, build_pipeline
 from agent.settings.settings import load
 
 Commands = Any
@@ -44,9 +44,9 @@ def add_config(command: Any, required: bool = True) -> None:
     )
 
 
-def parts_of(arguments: argparse.Namespace) -> Parts:
+def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
     """The objects of the configuration that the arguments name."""
-    return compose(load(arguments.config, arguments.overrides))
+    return build_pipeline(load(arguments.config, arguments.overrides))
 
 
 def number_or_max(text: str) -> float:

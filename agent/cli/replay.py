@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from agent.cli import Commands, add_command, add_config, number_or_max, parts_of
+from agent.cli import Commands, add_command, add_config, number_or_max, pipeline_of
 from agent.runtime.messages import encode
 from sensors.source import SourceError
 
@@ -39,13 +39,13 @@ def replay(arguments: argparse.Namespace) -> int:
 async def _replay(arguments: argparse.Namespace) -> None:
     from sensors.drivers.recording import RecordingSource
 
-    parts = parts_of(arguments)
-    engine = parts.engine()
+    pipeline = pipeline_of(arguments)
+    engine = pipeline.engine()
     out = sys.stdout.buffer
     async with RecordingSource(arguments.recording, speed=arguments.speed) as source:
         async for batch in source:
             decisions = engine.process(dataclasses.replace(batch))
-            for message in encode(decisions, engine, parts.identity, metrics=False):
+            for message in encode(decisions, engine, pipeline.identity, metrics=False):
                 if message.kind in ("alert", "raw"):
                     out.write(message.body + b"\n")
             out.flush()

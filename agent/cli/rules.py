@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agent.cli import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, pipeline_of
 from agent.offline.flink.script import to_flink
 
 _EXAMPLES = """  agent rules to-flink -c config/orders-kafka.toml > rules.sql
@@ -26,5 +26,5 @@ def register(commands: Commands) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the SQL."""
-    print(to_flink(parts_of(arguments)), end="")  # noqa: T201
+    print(to_flink(pipeline_of(arguments)), end="")  # noqa: T201
     return 0

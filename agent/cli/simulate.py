@@ -19,7 +19,7 @@ from agent.ops.memory import tune_garbage_collector
 from agent.ops.observers import Observation, WhenFull
 from agent.runtime.app import App
 from agent.runtime.demo_broker import embedded_broker
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings, load
 from sensors.units import Duration
 
@@ -63,7 +63,7 @@ async def _simulate(arguments: argparse.Namespace, live: bool) -> None:
             port = await stack.enter_async_context(embedded_broker())
             settings.sink["broker"] = {"type": "mqtt", "url": f"mqtt://127.0.0.1:{port}", "protocol": "3.1.1"}
         settings.agent.state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-")))
-        app = App(compose(settings))
+        app = App(build_pipeline(settings))
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -32,7 +32,7 @@ class Decisions:
         raw: rule name -> rows above the limit, of rules in raw mode (one message a row).
         results: name of a window or detector -> its rows, for whoever looks on.
         incidents: (rule, series) -> what is remembered of an incident that changed; plain JSON. Kept beside the
-            alerts until the next check-point, it is what `Engine.adopt` takes after a crash.
+            alerts until the next checkpoint, it is what `Engine.adopt` takes after a crash.
         silences: all silences in force, if they changed; plain JSON, kept likewise.
         replies: what came of commands.
     """

@@ -163,7 +163,7 @@ def _columns(rows: Rows, row: int) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-    """Of dicts, lists, numbers and texts only, for check-points and JSON."""
+    """Of dicts, lists, numbers and texts only, for checkpoints and JSON."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -12,31 +12,31 @@ from pathlib import Path
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats, about, losses
 from agent.ops.health import worst_series
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.settings.registry import nearest
 
 log = logging.getLogger(__name__)
 
 
-def config_warnings(parts: Parts) -> list[str]:
+def config_warnings(pipeline: Pipeline) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
-    settings = parts.settings
+    settings = pipeline.settings
     read = {
         str(table.get("on", ""))
         for tables in (settings.window, settings.detector, settings.rule)
         for table in tables.values()
     }
-    found = [*parts.warnings]
+    found = [*pipeline.warnings]
     found += [
         f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
         for name in settings.detector
         if name not in read
     ]
-    if settings.rule and not parts.sinks:
+    if settings.rule and not pipeline.sinks:
         found.append('there are rules but no sink; alerts reach nobody. Add [sink.console] with type = "lines"')
-    if not parts.sources:
+    if not pipeline.sources:
         found.append("there is no source; nothing is read")
-    for name, source in parts.sources.items():
+    for name, source in pipeline.sources.items():
         for path in source.files():
             if not path.exists():
                 beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
@@ -48,20 +48,20 @@ class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:
-        parts: of the configuration.
+        pipeline: of the configuration.
         engine: notes which columns have not come.
         stats: what each part has counted.
     """
 
-    def __init__(self, parts: Parts, engine: Engine, stats: Callable[[], Stats]) -> None:
-        self._parts, self._engine, self._stats = parts, engine, stats
-        self._running = set(parts.sources)
+    def __init__(self, pipeline: Pipeline, engine: Engine, stats: Callable[[], Stats]) -> None:
+        self._pipeline, self._engine, self._stats = pipeline, engine, stats
+        self._running = set(pipeline.sources)
         self._said: set[tuple[str, ...]] = set()
 
     def look(self) -> None:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.frames_bad or counters.values_bad:
                 self._say(("faults", name), f"source {name}: {counters.faults()}")
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
@@ -76,13 +76,13 @@ class DataWatch:
     def _is_news(self, part: str, name: str, count: int) -> bool:
         """Whether it has not been said, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
+        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
         return ("lost", part, name) not in self._said and not faults and kind != "observer"
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""
         for name in self._running:
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.rows == 0:
                 what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
                 self._say(("rows", name), f"source {name}: no reading yet; {what}")
@@ -94,7 +94,7 @@ class DataWatch:
         self._columns((source,) if self._running else (source, ""))
 
     def _columns(self, names: Iterable[str]) -> None:
-        settings = self._parts.settings
+        settings = self._pipeline.settings
         for on in names:
             for name, column, there in self._engine.unseen.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"

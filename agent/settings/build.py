@@ -22,8 +22,8 @@ from sensors.source import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """All that a configuration describes; made anew at each call of `compose`.
+class Pipeline:
+    """All that a configuration describes; made anew at each call of `build_pipeline`.
 
     Attributes:
         fingerprints: name of a step or rule -> hash of its configuration and of all it stands on; a saved state
@@ -55,7 +55,7 @@ class Parts:
         return Engine(self.steps, self.rules, self.identity, limits, sources=self.sources)
 
 
-def compose(settings: Settings) -> Parts:
+def build_pipeline(settings: Settings) -> Pipeline:
     """The objects of a configuration.
 
     Raises:
@@ -88,15 +88,15 @@ def compose(settings: Settings) -> Parts:
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
     outside, warnings = tuple(registry.made), tuple(registry.warnings)
-    parts = Parts(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
+    pipeline = Pipeline(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
     if not problems:
         try:
-            parts.engine()
+            pipeline.engine()
         except ValueError as error:
             problems.append(str(error))
     if problems:
         raise ConfigError(problems)
-    return parts
+    return pipeline
 
 
 def _rules(settings: Settings) -> dict[str, Table]:

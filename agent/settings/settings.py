@@ -46,7 +46,7 @@ class AgentSettings(BaseModel):
         description="Name of this agent; part of every topic. Default: the host name.",
     )
     state: Path = Field(
-        default_factory=lambda: Path(_state_directory()), description="Directory of outbox and check-point."
+        default_factory=lambda: Path(_state_directory()), description="Directory of outbox and checkpoint."
     )
     checkpoint_every: Duration = Field(
         Duration("10s"), description="How often what changed of the engine's state is saved, at most."
@@ -120,7 +120,7 @@ class PluginSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """A whole configuration. Tables of components are keyed by name; `components.Registry` makes the objects."""
+    """A whole configuration. Tables of components are keyed by name; `registry.Registry` makes the objects."""
 
     model_config = SettingsConfigDict(extra="forbid", env_prefix="AGENT_", env_nested_delimiter="__")
 

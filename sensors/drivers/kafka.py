@@ -44,7 +44,7 @@ class KafkaSource(Positioned):
         codec: how a message is written.
         partitions: which ones to read; all if none is given. Agents that share a topic divide them.
         group: name under which positions are committed; empty = not at all.
-        start: where to begin without check-point and commit.
+        start: where to begin without checkpoint and commit.
         block: most messages read at once.
         sasl, user, password_file, tls, secure: as in the Kafka sink.
         timeout: bound of each wait for the broker; also how long it may be silent before it is asked for a sign.
@@ -194,7 +194,7 @@ class KafkaSource(Positioned):
         self._next = {int(partition): int(offset) for partition, offset in position.items()}
 
     async def commit(self, position: Mapping[str, Any]) -> None:
-        """Tell the cluster; that it does not listen now is no loss, since the check-point knows."""
+        """Tell the cluster; that it does not listen now is no loss, since the checkpoint knows."""
         if not self.group or self._consumer is None:
             return
         offsets = {

@@ -4,7 +4,7 @@ import json
 
 from agent.runtime.machine_state import MachineState
 from sensors.batch import tick
-from tests.core.streams import parts
+from tests.core.streams import pipeline
 from tests.core.test_control import SECOND, START, reading
 
 TABLES = {
@@ -20,7 +20,7 @@ def told(summary, decisions):
 
 
 def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
-    found = parts(TABLES)
+    found = pipeline(TABLES)
     engine, summary = found.engine(), MachineState(found.identity)
     assert told(summary, engine.process(reading(95, 0))) == [("m", "critical")]
     assert told(summary, engine.process(reading(85, 1))) == [("m", "warning")]
@@ -30,11 +30,11 @@ def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
 
 def test_a_silent_machine_is_offline_and_a_restart_knows_it():
     tables = {"rule": {**TABLES["rule"], "quiet": {"type": "deadman", "after": "10s"}}}
-    found = parts(tables)
+    found = pipeline(tables)
     engine, summary = found.engine(), MachineState(found.identity)
     told(summary, engine.process(reading(95, 0)))
     assert told(summary, engine.process(tick(START + 20 * SECOND))) == [("m", "offline")]
-    after = parts(tables)
+    after = pipeline(tables)
     resumed, other = after.engine(), MachineState(after.identity)
     resumed.restore(engine.snapshot())
     other.resume(resumed)

@@ -77,7 +77,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 50), cut=st.integers(1, 5))
     def restart_and_repeat(self, index: int, cut: int) -> None:
-        """As the engine does that goes on from a check-point."""
+        """As the engine does that goes on from a checkpoint."""
         self.restart()
         since = self.appended[index:]
         for start in range(0, len(since), cut):

@@ -15,7 +15,7 @@ from agent.rules.having import Having
 from agent.rules.pattern.pattern import Pattern
 from agent.rules.pattern.steps import parse_steps
 from agent.rules.threshold import Threshold
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.windows import aggregates as spelling
 from sensors.codecs.explode import Path
 
@@ -57,7 +57,7 @@ class Script:
 
 
 def to_flink(
-    parts: Parts,
+    pipeline: Pipeline,
     connector: Mapping[str, str] | None = None,
     insert: bool = True,
     sink: Mapping[str, str] | None = None,
@@ -65,17 +65,17 @@ def to_flink(
     """The rule set as Flink SQL.
 
     Args:
-        parts: a composed configuration.
+        pipeline: of the configuration.
         connector: options of source tables, in place of Kafka; for tests.
         insert: write results to Kafka; else only select them.
         sink: options of result tables, in place of Kafka.
     """
-    return _Writer(parts, connector, insert, sink).script()
+    return _Writer(pipeline, connector, insert, sink).script()
 
 
 @dataclass(slots=True)
 class _Writer:
-    parts: Parts
+    pipeline: Pipeline
     connector: Mapping[str, str] | None
     insert: bool
     sink: Mapping[str, str] | None
@@ -86,15 +86,15 @@ class _Writer:
         self.out.add("SET 'table.local-time-zone' = 'UTC'")
         kinds = self._kinds()
         delay = self._delay()
-        for name, source in self.parts.sources.items():
+        for name, source in self.pipeline.sources.items():
             self.relations[name] = self._source(name, source, kinds, delay)
-        if len(self.parts.sources) == 1:
-            self.relations[""] = self.relations[next(iter(self.parts.sources))]
-        elif self.parts.sources:
+        if len(self.pipeline.sources) == 1:
+            self.relations[""] = self.relations[next(iter(self.pipeline.sources))]
+        elif self.pipeline.sources:
             self.relations[""] = self._union()
-        for name, step in self.parts.steps.items():
+        for name, step in self.pipeline.steps.items():
             self._step(name, step)
-        for name, rule in self.parts.rules.items():
+        for name, rule in self.pipeline.rules.items():
             if rule.on != SELF:  # Flink does not watch our disk
                 self._rule(name, rule)
         return self.out
@@ -104,9 +104,9 @@ class _Writer:
     def _kinds(self) -> dict[str, str]:
         """Columns of readings that steps and rules use -> type; numbers unless compared with a text."""
         kinds: dict[str, str] = {}
-        everything: list[Any] = [*self.parts.steps.values(), *self.parts.rules.values()]
+        everything: list[Any] = [*self.pipeline.steps.values(), *self.pipeline.rules.values()]
         for part in everything:
-            if part.on in self.parts.steps or part.on == SELF:
+            if part.on in self.pipeline.steps or part.on == SELF:
                 continue
             needed: tuple[str, ...] = getattr(part, "inputs", tuple)()
             kinds |= {name: kinds.get(name, "DOUBLE") for name in needed}
@@ -118,8 +118,8 @@ class _Writer:
 
     def _delay(self) -> int:
         """The watermark of a Flink table serves all its readers: the longest grace that any of ours has."""
-        steps = [int(getattr(step, "grace", 0)) for step in self.parts.steps.values()]
-        delays = [int(getattr(rule, "delay", None) or 0) for rule in self.parts.rules.values()]
+        steps = [int(getattr(step, "grace", 0)) for step in self.pipeline.steps.values()]
+        delays = [int(getattr(rule, "delay", None) or 0) for rule in self.pipeline.rules.values()]
         return max([*steps, *delays, 0])
 
     def _source(self, name: str, source: Any, kinds: dict[str, str], delay: int) -> Relation:
@@ -172,7 +172,7 @@ class _Writer:
             "connector": "kafka",
             "topic": getattr(source, "topic", name),
             "properties.bootstrap.servers": getattr(source, "servers", "127.0.0.1:9092"),
-            "properties.group.id": f"edge-agent-{self.parts.identity.agent}",
+            "properties.group.id": f"edge-agent-{self.pipeline.identity.agent}",
             "scan.startup.mode": "group-offsets",
             "properties.auto.offset.reset": "earliest",
             "format": "json",
