@@ -106,6 +106,8 @@ class Rule(Stateful, ABC):
 
     life: Life | None = None
     inhibits: bool = False
+    means_offline: ClassVar[bool] = False
+    """Whether a machine of which it fires counts as offline, not as in alarm."""
     every: int = 0
     payload: Literal["event", "value"] = "event"
 

@@ -13,6 +13,7 @@ import pkgutil
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ class BrokenPartError(Exception):
     """What a part does wrong; continues a sentence that names it."""
 
 
+@cache
 def base_of(kind: str) -> type[Any]:
     """The class that all parts of a kind inherit."""
     found: type[Any] = pkgutil.resolve_name(BASES[kind])

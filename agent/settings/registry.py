@@ -24,7 +24,7 @@ from typing import Any
 from agent.core.files import ColumnsFile, FromFile
 from agent.settings import part_checks as checks
 from agent.settings.files import read_columns, read_text
-from agent.settings.former_keys import RENAMED, RETIRED, advice
+from agent.settings.former_keys import RENAMED, RETIRED, advice, both
 from agent.settings.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -96,8 +96,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec", "Operator": "detector"}
-"""Class -> kind of the table that a field annotated with it, or with one below it, holds."""
+_NESTED = ("codec", "detector")
+"""Kinds whose base, or a class below it, annotates a field that holds a table of that kind."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
 }  # what the component around a nested table says
@@ -175,7 +175,10 @@ class Registry:
             if key == "type":
                 continue
             now = RENAMED.get(kind, {}).get(key, key)
-            if now != key and now in fields and key not in fields and now not in table:
+            if now != key and now in fields and key not in fields:
+                if now in table:
+                    problems.append(both(path, key, now))
+                    continue
                 self.warnings.append(advice(path, key, now))
                 key = now
             if key not in fields:
@@ -232,12 +235,8 @@ class Registry:
             outside.append(self._files[kind][name])
         if name in REGISTRY[kind]:
             if outside:
-                raise ConfigError(
-                    [
-                        f'{path}: {outside[0].origin} is a {kind} "{name}", too; built-ins cannot be shadowed, '
-                        "give it another name"
-                    ]
-                )
+                taken = f'{outside[0].origin} is a {kind} "{name}", too; built-ins cannot be shadowed'
+                raise ConfigError([f"{path}: {taken}, give it another name"])
             return _load(REGISTRY[kind][name], path, name), None
         if not outside:
             raise ConfigError([f'{path}: unknown {kind} "{name}"{nearest(name, self.names(kind))}'])
@@ -376,11 +375,8 @@ def _nested_item(hint: Any) -> str | None:
 
 def _nested(hint: Any) -> str | None:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        for base in option.__mro__ if isinstance(option, type) else ():
-            if base.__name__ in _NESTED:
-                return _NESTED[base.__name__]
-    return None
+    classes = [option for option in options if isinstance(option, type)]
+    return next((kind for kind in _NESTED for cls in classes if issubclass(cls, checks.base_of(kind))), None)
 
 
 def _file(hint: Any) -> type[FromFile] | None:

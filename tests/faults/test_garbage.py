@@ -144,7 +144,7 @@ def test_no_garbage_ends_the_engine_and_all_it_says_is_json(seed):
         codec.counters.last_error.encode()
         decided = engine.process(batch)
         notes.of(decided, "line", {})
-        for message in encode(decided, engine, IDENTITY, metrics=True) + summary.update(decided.alerts):
+        for message in encode(decided, engine, IDENTITY, metrics=True) + summary.update(decided.alerts, engine):
             said += 1
             f"{message.id} {message.machine}".encode()
             if message.body:
