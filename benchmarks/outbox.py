@@ -131,7 +131,7 @@ async def drain(directory: Path, options: argparse.Namespace) -> None:
         stop = asyncio.Event()
         before, peak = _rss(), 0.0
         opening = time.perf_counter()
-        async with Outbox(path, {"sink": ALERT}, late_seconds=0.0) as box, asyncio.TaskGroup() as tasks:
+        async with Outbox(path, {"sink": ALERT}, replay_after_seconds=0.0) as box, asyncio.TaskGroup() as tasks:
             emit("outbox", f"opening with {options.backlog} held", time.perf_counter() - opening, "s")
             opened = _rss()
             tasks.create_task(Delivery(box, "sink", _mqtt(port), replay_per_second=1e9).run(stop))

@@ -157,7 +157,7 @@ def readings(events: int, keys: int = 1000, seed: int = 0) -> Iterator[list[byte
 
 def measure(case: Case, events: int) -> tuple[float, float, int]:
     """CPU seconds in all, CPU seconds of the engine alone, and rows told."""
-    settings = Settings(**{"agent": {"series": 2_000_000, "idle": False, "ahead": False}, **case.tables})
+    settings = Settings(**{"agent": {"series": 2_000_000, "idle": False, "max_future": False}, **case.tables})
     engine = build_pipeline(settings).engine()
     codec = build("codec", "codec", {"type": "json", "time": "ts", "time_unit": "ms", **CODECS[case.lines]})
     made = readings(events) if case.lines == "readings" else toppings(events)

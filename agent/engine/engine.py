@@ -51,13 +51,13 @@ class Limits:
 
     Attributes:
         series: most series a grouping keeps; further ones are refused and counted.
-        ahead: readings whose time is further than this ahead of the host clock are refused and counted, so that
+        max_future: readings whose time is further than this ahead of the host clock are refused and counted, so that
             one wild time stamp cannot silence a machine; None trusts every time.
         idle: series not seen for so long are forgotten, unless an incident of theirs is open; None keeps them.
     """
 
     series: int = 100_000
-    ahead: int | None = None
+    max_future: int | None = None
     idle: int | None = None
 
 
@@ -223,7 +223,7 @@ class Engine(EngineState):
         """The batch without rows before the epoch or too far in the future."""
         if len(batch) == 0:
             return batch
-        latest = 2**62 if self.limits.ahead is None else batch.read_at + self.limits.ahead
+        latest = 2**62 if self.limits.max_future is None else batch.read_at + self.limits.max_future
         if int(batch.time.max()) <= latest and int(batch.time.min()) >= 0:
             return batch
         future, negative = batch.time > latest, batch.time < 0

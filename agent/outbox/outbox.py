@@ -55,7 +55,7 @@ class Outbox:
             may also take the room of the metrics.
         alert_seconds, metric_seconds: how long they are kept for a receiver that is away.
         ring_bytes: what is kept in memory while the disk fails.
-        late_seconds: what has waited longer when a sink connects is replayed and marked.
+        replay_after_seconds: what has waited longer when a sink connects is replayed and marked.
         replay_metrics: send metrics that are late; otherwise they are passed over.
         linger_seconds: how long metrics may wait for a commit.
         confirm_seconds: how long a confirmation may wait for a commit of its own; they mostly ride on another.
@@ -71,7 +71,7 @@ class Outbox:
     alert_seconds: float = 7 * 86400.0
     metric_seconds: float = 3600.0
     ring_bytes: int = 8 * MIB
-    late_seconds: float = 10.0
+    replay_after_seconds: float = 10.0
     replay_metrics: bool = False
     linger_seconds: float = 1.0
     confirm_seconds: float = 10.0
@@ -201,7 +201,7 @@ class Outbox:
         kinds = self._late_kinds(cursor) - PRESENT
         try:
             first, _ = await self._log.rows(after, end_offset, cursor.kinds, 1)
-            if first and first[0].stored <= self._time() - int(self.late_seconds * SECOND):
+            if first and first[0].stored <= self._time() - int(self.replay_after_seconds * SECOND):
                 machines = await self._database.run(lambda c: backlog(c, after, end_offset, kinds, ahead))
                 for row in self._log.fresh:
                     machines.update(m.machine for m in row.messages if m.kind in kinds)

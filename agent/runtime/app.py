@@ -106,7 +106,7 @@ class App:
         async with asyncio.TaskGroup() as tasks:
             for name, sink in self.pipeline.sinks.items():
                 replay = float(self.pipeline.settings.outbox.replay_per_second)
-                drain = self._agent.drain.seconds
+                drain = self._agent.drain_timeout.seconds
                 delivery = Delivery(self.outbox, name, sink, replay_per_second=replay, drain_seconds=drain)
                 self.deliveries[name] = delivery
                 tasks.create_task(delivery.run(stop))
@@ -221,7 +221,7 @@ def _outbox(pipeline: Pipeline) -> Outbox:
         alert_seconds=chosen.alert_age.seconds,
         metric_seconds=chosen.metric_age.seconds,
         ring_bytes=chosen.ring_bytes,
-        late_seconds=chosen.late.seconds,
+        replay_after_seconds=chosen.replay_after.seconds,
         replay_metrics=chosen.replay_metrics,
         confirm_seconds=chosen.confirm_every.seconds,
     )

@@ -51,7 +51,7 @@ class Pipeline:
     def engine(self) -> Engine:
         """The engine of the steps and rules."""
         agent = self.settings.agent
-        limits = Limits(series=agent.series, ahead=agent.ahead, idle=agent.idle)
+        limits = Limits(series=agent.series, max_future=agent.max_future, idle=agent.idle)
         return Engine(self.steps, self.rules, self.identity, limits, sources=self.sources)
 
 
@@ -87,7 +87,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
     sinks = {name: sink.signed(identity) for name, sink in sinks.items()}
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
-    outside, warnings = tuple(registry.made), tuple(registry.warnings)
+    outside, warnings = tuple(registry.made), (*settings.warnings, *registry.warnings)
     pipeline = Pipeline(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
     if not problems:
         try:

@@ -112,7 +112,7 @@ class MqttSink(Sink):
             session=Duration("0s"),
             protocol=self.protocol,
             keepalive=self.keepalive,
-            waiting=100,
+            max_queued=100,
         )
 
     async def __aenter__(self) -> Self:

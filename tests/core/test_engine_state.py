@@ -48,7 +48,7 @@ def engine(name=""):
     if name:
         limit = f"score >= {CASES[name].options.get('limit', 0.5)}"
         rules = {"r": build("rule", "r", {"type": "threshold", "on": "d", "when": limit, "metric": "score"})}
-        return Engine({"d": make(name)}, rules, IDENTITY, Limits(ahead=None))
+        return Engine({"d": make(name)}, rules, IDENTITY, Limits(max_future=None))
     steps = {
         kind: build("window", kind, table | {"type": kind, "metric": "x", **_mean(kind)})
         for kind, table in WINDOWS.items()

@@ -40,7 +40,7 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_catches_up(
     }
     try:
         async with (
-            Outbox(tmp_path / "o.db", dict.fromkeys(sinks, ALERT), late_seconds=0.0) as box,
+            Outbox(tmp_path / "o.db", dict.fromkeys(sinks, ALERT), replay_after_seconds=0.0) as box,
             asyncio.TaskGroup() as tasks,
             listening(mosquitto.port, "edge/#") as one,
         ):

@@ -27,7 +27,7 @@ FILES = ("outbox.db", "outbox.db-wal", NEW, OLD)
 def pipeline(state, out):
     return build_pipeline(
         Settings(
-            agent={"site": "s", "name": "a", "state": state, "drain": "2s"},
+            agent={"site": "s", "name": "a", "state": state, "drain_timeout": "2s"},
             window={"w": {"type": "hopping", "metric": "x", "size": "5s", "step": "1s", "aggregates": ["mean"]}},
             rule={
                 "hot": {"when": "x >= 90", "clear": "x < 80"},
