@@ -28,7 +28,7 @@ REPLY_SECONDS = 5.0
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "alerts", run, "Show open alerts; acknowledge or silence them.", _EXAMPLES)
+    command = add_command(commands, "alerts", run, _EXAMPLES)
     command.add_argument(
         "verb", nargs="?", default="list", choices=["list", "ack", "silence", "unsilence"], help="default: list"
     )

@@ -19,13 +19,7 @@ _EXAMPLES = """  agent check -c config/serial.toml
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands,
-        "check",
-        check,
-        "Check a configuration; exit code 78 and one line a problem if it is wrong.",
-        _EXAMPLES,
-    )
+    command = add_command(commands, "check", check, _EXAMPLES)
     add_config(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
 

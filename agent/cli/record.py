@@ -21,9 +21,7 @@ _EXAMPLES = """  agent record -c config/serial.toml -o monday.rec
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands, "record", record, "Read the sources of a configuration and keep it all in a file.", _EXAMPLES
-    )
+    command = add_command(commands, "record", record, _EXAMPLES)
     add_config(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="RECORDING")
     command.add_argument("--duration", type=Duration, metavar="TIME", help="stop by itself, e.g. 10m")

@@ -18,9 +18,7 @@ _EXAMPLES = """  agent replay monday.rec -c config/temperature.toml            a
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands, "replay", replay, "Run a recording through the rules; print the alerts as JSON lines.", _EXAMPLES
-    )
+    command = add_command(commands, "replay", replay, _EXAMPLES)
     command.add_argument("recording", type=Path, metavar="RECORDING")
     command.add_argument("--speed", type=number_or_max, default=float("inf"), metavar="N|max", help="default: max")
     add_config(command)

@@ -13,13 +13,7 @@ _EXAMPLES = """  agent rules to-flink -c config/orders-kafka.toml > rules.sql
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands,
-        "rules",
-        show,
-        "Write the rule set for another system: to-flink prints Flink SQL and says what has no equivalent there.",
-        _EXAMPLES,
-    )
+    command = add_command(commands, "rules", show, _EXAMPLES)
     command.add_argument("action", choices=["to-flink"], help="to-flink: print Flink SQL")
     add_config(command)
 

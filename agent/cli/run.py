@@ -32,7 +32,7 @@ _EXAMPLES = """  agent run -c /etc/edge-agent/agent.toml
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "run", run, "Run the agent as a service until SIGTERM or SIGINT.", _EXAMPLES)
+    command = add_command(commands, "run", run, _EXAMPLES)
     add_config(command)
     command.add_argument("--record", type=Path, metavar="FILE", help="record all that is read, for `agent replay`")
 

@@ -10,18 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.cli import add_config, number_or_max
-from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
-from agent.ops.observers import Observation, WhenFull
-from agent.runtime.app import App
-from agent.runtime.demo_broker import embedded_broker
-from agent.settings.build import build_pipeline
-from agent.settings.settings import Settings, load
 from sensors.units import Duration
+
+if TYPE_CHECKING:  # slow to import, and every command has these options
+    from agent.ops.observers import Observation
+    from agent.runtime.app import App
+    from agent.settings.settings import Settings
 
 PRESET = Path(__file__).parent.parent / "presets" / "simulate.toml"
 
@@ -57,6 +57,10 @@ def simulate(arguments: argparse.Namespace) -> int:
 
 
 async def _simulate(arguments: argparse.Namespace, live: bool) -> None:
+    from agent.runtime.app import App
+    from agent.runtime.demo_broker import embedded_broker
+    from agent.settings.build import build_pipeline
+
     settings = _settings(arguments)
     async with AsyncExitStack() as stack:
         if not settings.sink:
@@ -87,6 +91,9 @@ async def _run_with_view(app: App, stop: asyncio.Event, subscribe: str) -> None:
 
 
 async def _run_with_lines(app: App, stop: asyncio.Event, subscribe: str, as_json: bool) -> None:
+    from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
+    from agent.ops.observers import WhenFull
+
     def people(observation: Observation) -> Iterator[str]:
         return (line.line(colour) for line in alert_lines(observation))
 
@@ -113,6 +120,8 @@ def _subscribe_line(settings: Settings) -> str:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The configuration with the options put into each simulated source."""
+    from agent.settings.settings import load
+
     settings = load(arguments.config or PRESET, arguments.overrides)
     if arguments.config is None:
         settings.agent.site, settings.agent.name = "demo", "simulator"

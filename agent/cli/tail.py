@@ -23,7 +23,7 @@ _REMEMBERED = 10_000  # ids of the last events, to drop what comes twice
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "tail", tail, "Subscribe to a broker and show alerts as they come.", _EXAMPLES)
+    command = add_command(commands, "tail", tail, _EXAMPLES)
     command.add_argument(
         "--broker", type=_broker, default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s"
     )

@@ -11,7 +11,7 @@ import numpy as np
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.detectors.histograms.tutorial_kl import TutorialKL
 from agent.detectors.power_quality.mains import Mains
-from agent.offline.help_text import progress
+from agent.offline.progress import progress
 from agent.offline.verdicts import Flags
 from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints

@@ -23,6 +23,7 @@ from typing import Any
 
 from agent.core.files import ColumnsFile, FromFile
 from agent.settings import part_checks as checks
+from agent.settings.errors import ConfigError as ConfigError
 from agent.settings.files import read_columns, read_text
 from agent.settings.former_keys import RENAMED, RETIRED, advice, both
 from agent.settings.plugins import Found, Outside, installed
@@ -101,14 +102,6 @@ _NESTED = ("codec", "detector")
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
 }  # what the component around a nested table says
-
-
-class ConfigError(Exception):
-    """What is wrong with a configuration, one sentence a problem, each with its key path."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True, slots=True)
