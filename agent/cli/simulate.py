@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # slow to import, and every command has these options
     from agent.runtime.app import App
     from agent.settings.settings import Settings
 
-PRESET = Path(__file__).parent.parent / "presets" / "simulate.toml"
+PRESET = Path(__file__).parents[1] / "settings" / "presets" / "simulate.toml"
 
 
 def add_arguments(top: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from agent.offline.calibration_data import (
     calibration_data,
 )
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
-from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
+from agent.offline.quantile import FittedThreshold, HeldOutResult, examine, threshold_for
 from agent.offline.verdicts import Verdicts
 from agent.offline.waves import Wave, load_wave
 
@@ -135,7 +135,7 @@ def _configuration(data: CalibrationData, value: float) -> str:
     return snippet(data.table, f"score > {value!r}", data.name)
 
 
-def _lines(limit: Threshold, value: float, test: Outcome, data: CalibrationData) -> list[str]:
+def _lines(limit: FittedThreshold, value: float, test: HeldOutResult, data: CalibrationData) -> list[str]:
     what, a_day = data.what, data.a_day
     high = f"{limit.high:.6g}" if limit.enough else "unknown"
     lines = [
@@ -172,7 +172,7 @@ def _lines(limit: Threshold, value: float, test: Outcome, data: CalibrationData)
     return lines
 
 
-def _needed(limit: Threshold) -> int:
+def _needed(limit: FittedThreshold) -> int:
     """Windows that do not overlap from which the largest score bounds the threshold, with 97.5 % certainty."""
     return int(np.ceil(np.log(0.025) / np.log(1 - limit.rate)))
 

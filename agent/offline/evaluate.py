@@ -16,7 +16,7 @@ from agent.alerts.alert import Identity
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.engine.engine import Engine
-from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
+from agent.offline.labelled import ColumnNames, Labelled, of_windows, read_nab, read_npz, read_table
 from agent.settings.registry import Registry, build
 from sensors.batch import Batch, Floats
 
@@ -145,16 +145,16 @@ def recordings(options: EvaluationOptions) -> Iterator[Labelled]:
         if not options.windows:
             raise ValueError("--nab needs --windows")
         yield from read_nab(options.nab, options.windows)
-    layout = _layout(options)
+    named = _column_names(options)
     for path in options.files:
         if not path.exists():
             raise ValueError(f"cannot read {path}: No such file or directory")
         found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
         for file in found:
-            yield from [read_npz(file, layout)] if file.suffix == ".npz" else read_table(file, layout)
+            yield from [read_npz(file, named)] if file.suffix == ".npz" else read_table(file, named)
 
 
-def _layout(options: EvaluationOptions) -> Layout:
+def _column_names(options: EvaluationOptions) -> ColumnNames:
     """The columns as the command line, or else the codec of the configuration, names them."""
     codecs = (
         [source.get("codec", {}) for source in _tables(options.config).get("source", {}).values()]
@@ -163,7 +163,7 @@ def _layout(options: EvaluationOptions) -> Layout:
     )
     codec: dict[str, Any] = next((one for one in codecs if one.get("time")), next(iter(codecs), {}))
     unit = "s" if options.time or "time" not in codec else codec.get("time_unit", "ns")
-    return Layout(
+    return ColumnNames(
         label=options.label, time=options.time or codec.get("time", ""), time_unit=unit,
         machine=options.machine or codec.get("machine", ""),
         required=(options.time, options.machine),

@@ -102,7 +102,7 @@ class Event:
 
 
 @dataclass
-class Counters:
+class SubscriberCounters:
     """What came: events handed over, repeats dropped, messages refused; gaps that are open and that were filled."""
 
     events: int = 0
@@ -114,7 +114,7 @@ class Counters:
 
 
 @dataclass
-class Ledger:
+class Deduplicator:
     """Remembers what came: drops what comes again, counts what is missing.
 
     Attributes:
@@ -126,7 +126,7 @@ class Ledger:
     remember: int = 100_000
     most_open: int = 10_000
     gaps: bool = True
-    counters: Counters = field(default_factory=Counters, init=False)
+    counters: SubscriberCounters = field(default_factory=SubscriberCounters, init=False)
 
     def __post_init__(self) -> None:
         self._ids: dict[str, None] = {}
