@@ -108,3 +108,9 @@ def test_patterns_keep_their_quantifiers_and_bounds():
     assert "`up`.`rt` AS `at`" in script
     assert "LISTAGG(CAST(`t` AS STRING), ',') AS `all`" in script
     assert "COUNT(*) AS `rows`" in script
+
+
+def test_readings_of_a_codec_without_fields_are_expected_as_json():
+    script = str(to_flink(build_pipeline(load(CONFIG / "serial-waveform.toml"))))
+    assert "does not read JSON; the same readings are expected as JSON in Kafka." in script
+    assert "`machine` STRING" in script
