@@ -16,7 +16,7 @@ The map, in the direction of the data:
     cursor, delivery     where each sink stands in it, and the loop that keeps a sink supplied
     sinks/               MQTT, Kafka, lines: `send` returns when the receiver has confirmed
     storage/             the engine's state on disk: what changed, in segments, whole or moved aside
-    settings/            configuration -> objects; `files` reads those that it names
+    components, settings, compose   configuration -> objects; `files` reads those that it names
     api                  all that a part of your own imports; plugins, checks, trials: where it is found, and its faults
     testing/             the contract of each kind of part, shipped
     runtime/             the life of the agent: source loops, decisions -> messages, saving and resuming

@@ -46,7 +46,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that `words` names, or of all commands."""
     top = argparse.ArgumentParser(
         prog="agent",
-        description="Finds anomalies in what machine sensors say, beside the machines, and tells subscribers.",
+        description="Finds anomalies in the readings of machine sensors, beside the machines, and alerts subscribers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

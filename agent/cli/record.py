@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
 
 
 def record(arguments: argparse.Namespace) -> int:
-    """Record until told to stop."""
+    """Record until stopped."""
     from sensors.drivers.recording import RecordingError
 
     log_to_stderr("INFO")
@@ -66,13 +66,11 @@ async def _record(arguments: argparse.Namespace) -> str:
             rows += len(batch)
             recorder.write(batch)
 
-        reading = asyncio.create_task(
-            SourceLoop(pipeline.sources, keep, pipeline.settings.agent.tick.seconds).run()
-        )
+        loop = asyncio.create_task(SourceLoop(pipeline.sources, keep, pipeline.settings.agent.tick.seconds).run())
         stopping = asyncio.create_task(stop.wait())
         limit = None if arguments.duration is None else arguments.duration.seconds
-        await asyncio.wait([reading, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        for task in (reading, stopping):
+        await asyncio.wait([loop, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        for task in (loop, stopping):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -1,4 +1,4 @@
-"""`agent replay`: what would have been said about a recording."""
+"""`agent replay`: the alerts that a recording raises."""
 
 from __future__ import annotations
 

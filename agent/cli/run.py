@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until told to stop."""
+    """Run until stopped."""
     pipeline = pipeline_of(arguments)
     log_to_stderr(pipeline.settings.agent.log.upper())
     faulthandler.enable()

@@ -21,7 +21,6 @@ from agent.offline.calibration_data import (
 )
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import FittedThreshold, HeldOutResult, examine, threshold_for
-from agent.offline.verdicts import Verdicts
 from agent.offline.waves import Wave, load_wave
 
 
@@ -42,10 +41,6 @@ def _picture(options: CalibrationOptions) -> Path:
     return path
 
 
-def _scores_of(verdict: Verdicts) -> dict[str, float]:
-    return {name: getattr(verdict, name) for name in ("accuracy", "precision", "recall", "f1")}
-
-
 def _tutorial(options: CalibrationOptions) -> dict[str, Any]:
     if len(options.files) > 1:
         raise ValueError("the method tutorial takes one file")
@@ -62,7 +57,7 @@ def _tutorial(options: CalibrationOptions) -> dict[str, Any]:
     lines += [
         f"{label}: {value:.4f}"
         for label, value in zip(
-            ("Accuracy", "Precision", "Recall", "F1-Score"), _scores_of(found.verdict).values(), strict=True
+            ("Accuracy", "Precision", "Recall", "F1-Score"), found.verdict.figures().values(), strict=True
         )
     ]
     try:
@@ -75,7 +70,7 @@ def _tutorial(options: CalibrationOptions) -> dict[str, Any]:
     detector = {"type": "tutorial_kl", "metric": wave.name, "window": window, "hop": window, "bins": options.bins,
                 "threshold": found.threshold, "reference": str(file.resolve())}  # fmt: skip
     return {
-        "method": "tutorial", "threshold": found.threshold, **_scores_of(found.verdict),
+        "method": "tutorial", "threshold": found.threshold, **found.verdict.figures(),
         "confusion": found.verdict.confusion(), "kl": found.score.tolist(), "truth": found.truth.astype(int).tolist(),
         "toml": snippet(detector, "anomaly == 1"), "lines": lines,
     }  # fmt: skip
@@ -112,7 +107,7 @@ def _quantile(options: CalibrationOptions, data: CalibrationData) -> dict[str, A
         "method": "quantile", "detector": options.detector, "metrics": list(data.watched),
         "threshold": value, "quantile": limit.value,
         "interval": [limit.low, limit.high if limit.enough else None], "wanted_rate": limit.rate,
-        "normal_windows": limit.windows, "independent_windows": limit.independent, **_scores_of(test.verdict),
+        "normal_windows": limit.windows, "independent_windows": limit.independent, **test.verdict.figures(),
         "confusion": test.verdict.confusion(), "false_alarm_rate": test.verdict.false_alarm_rate,
         "false_alarm_interval": [test.rate_low, test.rate_high], "roc_area": _known(test.area),
         "average_precision": _known(test.average), "unscored": test.unscored,
@@ -148,7 +143,7 @@ def _lines(limit: FittedThreshold, value: float, test: HeldOutResult, data: Cali
     verdict = test.verdict
     lines += [
         f"On {what} kept apart:",
-        *(f"  {name.capitalize()}: {number:.4f}" for name, number in _scores_of(verdict).items()),
+        *(f"  {name.capitalize()}: {number:.4f}" for name, number in verdict.figures().items()),
         f"  False alarms: {verdict.false_alarm_rate:.4%} of normal {what} "
         f"(95 % interval {test.rate_low:.3%} to {test.rate_high:.3%})",
         f"  ROC area {test.area:.4f}, average precision {test.average:.4f}",

@@ -75,7 +75,7 @@ class CalibrationOptions(EvaluationOptions):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationData:
-    """Windows (or rows) with what a detector says of them.
+    """Windows (or rows) with a detector's scores.
 
     Attributes:
         score: `(k,)`.

@@ -83,9 +83,9 @@ def judge(scores: Sequence[Floats], labels: Sequence[Floats], threshold: float) 
     """Row-wise and event-wise figures over several recordings."""
     score, label = np.concatenate(scores), np.concatenate(labels) > 0.0
     known = ~np.isnan(score)
-    said = np.nan_to_num(score, nan=-np.inf) >= threshold
-    hit, false = int((said & label).sum()), int((said & ~label).sum())
-    missed, quiet = int((~said & label & known).sum()), int((~said & ~label & known).sum())
+    alarm = np.nan_to_num(score, nan=-np.inf) >= threshold
+    hit, false = int((alarm & label).sum()), int((alarm & ~label).sum())
+    missed, quiet = int((~alarm & label & known).sum()), int((~alarm & ~label & known).sum())
     events = found = alarms = wrong = 0
     for one, truth in zip(scores, labels, strict=True):
         on = np.nan_to_num(one, nan=-np.inf) >= threshold
@@ -186,9 +186,9 @@ def _tables(config: Path | None) -> dict[str, Any]:
 def scored(
     options: EvaluationOptions, item: Labelled, warn: Callable[[str], None]
 ) -> tuple[Labelled, Floats, Rows]:
-    """Scores with what they are of, the recording, or its windows if the detector judges windows; and all it says."""
+    """Scores with what they are of, the recording, or its windows if it judges windows; and all its results."""
     found = _configured(options, item) if options.config else _named(options, item)
-    # What the clock tells stands before the rows of its call and is about none of them.
+    # What the clock emits stands before the rows of its call and is about none of them.
     found = found.take(found.at >= 0)
     score = np.asarray(found.values["score"])
     if not len(score):
@@ -216,7 +216,7 @@ def watched(options: EvaluationOptions, item: Labelled) -> list[str]:
 
 
 def _named(options: EvaluationOptions, item: Labelled) -> Rows:
-    """What a detector with the keys of the command line says of a recording."""
+    """Results of a detector with the keys of the command line for a recording."""
     columns = list(item.rows.values)
     wanted = [name for name in [options.metric, *options.metrics.split(",")] if name]
     unknown = [name for name in wanted if name not in columns]
@@ -239,7 +239,7 @@ def keys_given(options: EvaluationOptions, columns: Sequence[str]) -> dict[str, 
 
 
 def _configured(options: EvaluationOptions, item: Labelled) -> Rows:
-    """What the table `[detector.NAME]` of a configuration says, with the windows and detectors that it reads."""
+    """What the table `[detector.NAME]` of a configuration gives, with the windows and detectors that it reads."""
     tables = _tables(options.config)
     known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
     steps: dict[str, Operator] = {}

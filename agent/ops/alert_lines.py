@@ -23,7 +23,7 @@ _SEVERITY_OF_TEXT = {"INFO": "info", "WARN": "warning", "ERROR": "critical", "FA
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
-    """What a line says of one transition. Times are ns since the epoch, UTC.
+    """What a line shows of one transition. Times are ns since the epoch, UTC.
 
     Attributes:
         change: raised, escalated, resolved, ...; "raw" for a reading or window above the limit of a raw rule.

@@ -5,7 +5,7 @@ what was stored meanwhile (the backlog) waits in front of it, and new messages m
 are three lanes, in this order:
 
     live      messages newer than the backlog, unless their machine still has some in it: order per machine holds
-    present   messages of the backlog that tell the present state (retained topics); only the last of each name
+    present   messages of the backlog that hold the present state (retained topics); only the last of each name
     replay    the backlog, oldest first, marked as replayed, as fast as the delivery loop allows
 
 Invariants: `offset` never goes back and nothing at or before it is sent again; a message is skipped only if it is
@@ -26,7 +26,7 @@ from agent.alerts.cloudevents import as_replayed
 from agent.outbox.table import LogRow
 
 PRESENT: frozenset[Kind] = frozenset({"state", "status", "health", "discovery", "reply"})
-"""Kinds that tell how things are now; a newer one does not have to wait for an older event."""
+"""Kinds that hold how things are now; a newer one does not have to wait for an older event."""
 
 Lane = Literal["follow", "live", "present", "replay"]
 

@@ -25,7 +25,7 @@ class Delivery:
         replay_per_second: how fast a backlog is sent; what is new does not wait for it.
         drain_seconds: after `stop`, how long to go on sending what is left, if the sink is connected.
         connected: is the sink connected now.
-        last_error: what the sink said last; empty after it took something.
+        last_error: the sink's last error; empty after it took something.
     """
 
     outbox: Outbox

@@ -8,7 +8,7 @@ Promises:
 2. Each sink gets every message of its kinds at least once, per machine in order of append, with the same id always.
 3. A second message of the same kind and id is dropped while the first is held and for some time after; a restart
    forgets the ids of what is not held. Who repeats after it repeats all that followed, in order, as the engine does:
-   then the newest state is told last. An old state repeated alone would be taken for the newest.
+   then the newest state is sent last. An old state repeated alone would be taken for the newest.
 4. What is held is bounded in bytes and age. Room is made by dropping the oldest metrics first, then the oldest
    alerts; everything dropped is counted with its reason.
 5. Notes (small named values, such as the open alerts) change in the same transaction as the messages beside them.

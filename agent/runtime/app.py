@@ -74,7 +74,7 @@ class App:
         """
         try:
             self._agent.state.mkdir(parents=True, exist_ok=True)
-        except OSError as error:  # the outbox goes on in memory, and says so
+        except OSError as error:  # the outbox goes on in memory, and reports it
             log.error("state directory %s: %s", self._agent.state, error)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self.observers.close)
@@ -118,9 +118,9 @@ class App:
     async def _watch(self) -> None:
         """Read all sources, and do what is to be done beside them, until every source has ended."""
         tick = self._agent.tick.seconds
-        reading = SourceLoop(self.pipeline.sources, self.decide, tick, self.progress, self.clock)
-        reading.replayed, reading.opened = self.checkpointer.replayed, self.checkpointer.opened
-        reading.ended = self._data_watch.ended
+        loop = SourceLoop(self.pipeline.sources, self.decide, tick, self.progress, self.clock)
+        loop.replayed, loop.opened = self.checkpointer.replayed, self.checkpointer.opened
+        loop.ended = self._data_watch.ended
         self._commands = command_sources(self.pipeline.sinks)
         commands = SourceLoop(self._commands, self._apply, 0, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:
@@ -130,7 +130,7 @@ class App:
                 tasks.create_task(commands.run()),
                 tasks.create_task(self.monitor()),
             ]
-            await reading.run()
+            await loop.run()
             for task in beside:
                 task.cancel()
 

@@ -1,7 +1,7 @@
 """When the state is saved, what must be safe before that, and how the agent goes on from it.
 
 The order is what makes it right. A state that is saved covers alerts that were decided; so they are safe in the
-outbox first. What is covered is then removed from the incident journal, and sources are told that they need not keep
+outbox first. What is covered is then removed from the incident journal, and sources are notified that they need not keep
 it; so the state is safe before that. While alerts are in memory only, nothing is saved: after a crash they are
 decided again.
 
@@ -37,7 +37,7 @@ class Checkpointer:
         pipeline: of the configuration.
         engine: whose state it is.
         publisher: appends what the engine decides.
-        outbox: says whether appended means safe, and keeps the incident journal.
+        outbox: reports whether appended means safe, and keeps the incident journal.
         journal: of the incidents.
         store: where the state goes.
         bytes_per_day: that may be written.
@@ -94,7 +94,7 @@ class Checkpointer:
             await self.save()
 
     async def save(self) -> None:
-        """Save the engine's state and where the sources stand, then tell the sources that it is safe."""
+        """Save the engine's state and where the sources stand, then notify the sources that it is safe."""
         async with self._one:
             if self._writing:  # one that was cancelled still writes
                 await asyncio.wait(self._writing)
@@ -179,7 +179,7 @@ class Checkpointer:
         for name, why in unfit.items():
             log.warning("%s: what was saved of it does not fit (%s); it starts without memory", name, why)
         for name in sorted(state.parts - same.keys()):
-            log.warning("%s: the checkpoint knows it, the configuration does not; the next save drops it", name)
+            log.warning("%s: it is in the checkpoint, not in the configuration; the next save drops it", name)
         self._seek(state.positions)
         log.info("resumed from the checkpoint, after alert %d", state.sequence)
         return set(unfit)

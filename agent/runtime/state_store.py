@@ -43,7 +43,7 @@ class SavedState:
 
     @property
     def sequence(self) -> int:
-        """Number of the last alert that it knows."""
+        """Number of the last alert in it."""
         return int(self.common["desk"]["sequence"])
 
 

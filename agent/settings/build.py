@@ -108,7 +108,7 @@ def _with_default_limits(
 ) -> dict[str, Table]:
     """The rules, those that only say which detector they look at completed by its default limit.
 
-    What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
+    What is wrong with a detector, or its name, is reported there; of its rule any limit will do (`known`: names of what
     could be made).
     """
     completed = dict(rules)

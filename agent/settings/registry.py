@@ -101,7 +101,7 @@ _NESTED = ("codec", "detector")
 """Kinds whose base, or a class below it, annotates a field that holds a table of that kind."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
-}  # what the component around a nested table says
+}  # what the component around a nested table sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Registry:
             kind: "source", "codec", "window", "detector", "rule" or "sink".
             path: where the table stands, such as `source.line`, for messages.
             table: the table as read.
-            around: values of fields that another component says, where it has them.
+            around: values of fields that another component sets, where it has them.
 
         Raises:
             ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
@@ -249,7 +249,7 @@ class Registry:
         except ModuleNotFoundError as error:
             raise ConfigError([f"{word} needs the Python package {error.name}, which is not installed"]) from error
         except Exception as error:
-            raise ConfigError([f"{word} cannot be imported: {checks.said(error)}"]) from error
+            raise ConfigError([f"{word} cannot be imported: {checks.describe(error)}"]) from error
         problems = checks.problems_of(kind, cls) or _unreadable(cls)
         if problems:
             raise ConfigError([f"{word} {problem}" for problem in problems])
@@ -288,7 +288,7 @@ class Registry:
             ) from error
 
     def _inside(self, kind: str, path: str, table: Mapping[str, Any]) -> Any:
-        """A component inside another, which says for both what they watch."""
+        """A component inside another, which sets for both what they watch."""
         around = _AROUND.get(kind, {})
         problems = [f"{path}.{key}: the {kind} around it says that; leave it out" for key in table if key in around]
         if problems:
@@ -380,9 +380,9 @@ def _file(hint: Any) -> type[FromFile] | None:
 
 def _plain(item: Any) -> str:
     """What is wrong with a value; of a word that is none of some, the nearest of them."""
-    said = str(item["msg"]).removeprefix("Value error, ")
+    text = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "literal_error":
         words = [word.strip("'") for word in re.split(r", | or ", item["ctx"]["expected"])]
         near = difflib.get_close_matches(str(item["input"]), words, n=1, cutoff=0.6)
-        said += f'; did you mean "{near[0]}"?' if near else ""
-    return said
+        text += f'; did you mean "{near[0]}"?' if near else ""
+    return text

@@ -44,7 +44,7 @@ class Sink(ABC):
     """Most messages it is handed at once; they are confirmed together."""
 
     def signed(self, identity: Identity) -> Self:
-        """This sink, as that of this agent; told once, before it is opened."""
+        """This sink, as that of this agent; called once, before it is opened."""
         self.identity = identity
         return self
 

@@ -244,7 +244,7 @@ class KafkaSink(Sink):
 
 
 def _stamp(time: int, now: int) -> int:
-    """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long.
+    """Time stamp of a body that does not carry its time, ms; others get the broker's, so that they are kept long.
 
     Never ahead of our clock: a broker refuses records an hour ahead, and one wild time would block the sink.
     """

@@ -49,11 +49,11 @@ class MqttSink(Sink):
         protocol: "auto" = MQTT 5, and 3.1.1 where the broker does not speak it.
         keepalive: silence after which the connection is taken for dead.
         timeout: bound of each wait for the broker.
-        will_delay: how long the broker waits before it tells that we are gone (MQTT 5).
+        will_delay: how long the broker waits before it publishes that we are gone (MQTT 5).
         home_assistant: announce each alert to Home Assistant, as a binary sensor of its machine.
         discovery: first level of Home Assistant's own topics.
         max_body: longest body, bytes; longer ones are dead-lettered.
-        commands: obey what is published under `cmd/` (acknowledge, silence); who may publish there is the
+        commands: apply what is published under `cmd/` (acknowledge, silence); who may publish there is the
             broker's business.
         kinds: the classes of message it takes.
     """

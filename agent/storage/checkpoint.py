@@ -41,7 +41,7 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, M
 """What reading raises where bytes are not what was written."""
 
 MOST_SERIES = 1 << 22
-"""Rows that the first part restored may have; it then says how many there are."""
+"""Rows that the first part restored may have; its table then holds how many there are."""
 
 
 class CheckpointStore:
@@ -267,7 +267,7 @@ class Checkpoint:
                     opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
                 saved = records.unpack(opened[place.segment].record(place))
                 keys = keys_of(saved["keys"], most)
-                if live.knows(keys):
+                if live.contains(keys):
                     part.evict(keys)
                 part.merge(keys, saved["state"])
                 live.add(place, keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -154,7 +154,7 @@ class Deduplicator:
         missed = self._missed(event) if self.gaps and event.change != "raw" else 0
         if not missed:
             return event
-        return Event(**{name: getattr(event, name) for name in Event.__slots__} | {"missed": missed})
+        return replace(event, missed=missed)
 
     def open_gaps(self, agent: str) -> list[int]:
         """Numbers of the agent's alerts that have not come (yet: a replay may bring them)."""

@@ -31,7 +31,7 @@ class KafkaEvents:
         topics: to read.
         start: where to begin without a committed place.
         commit_every: events after which the place is committed; also on leaving.
-        trouble: told when the cluster is away, and why.
+        trouble: called when the cluster is away, and why.
     """
 
     servers: str

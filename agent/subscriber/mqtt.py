@@ -37,7 +37,7 @@ class MqttEvents:
         raw: raw events too.
         present: first the alerts that are open now, from the retained topics.
         keep: with `client_id`, seconds for which the broker keeps what comes while we are away.
-        trouble: told when the broker is away, and why.
+        trouble: called when the broker is away, and why.
     """
 
     url: str

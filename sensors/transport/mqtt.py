@@ -2,7 +2,7 @@
 
 What it adds: many publishes under way at once without paho ever queueing for us, the broker's verdict on each of
 them, a fall-back from MQTT 5 to 3.1.1, a connection closed by force where the other side does not answer, and
-acknowledgement of received messages only when told. It reaches into aiomqtt 2.5 (`_client`, `_on_...`), which is
+acknowledgement of received messages only on demand. It reaches into aiomqtt 2.5 (`_client`, `_on_...`), which is
 pinned below 3.
 """
 
@@ -157,7 +157,7 @@ class Connection(aiomqtt.Client):
             self._arrival.set_result(None)
 
     def acknowledge(self, packet: int, qos: int) -> None:
-        """Tell the broker that a received message is safe."""
+        """Acknowledge a received message: it is safe."""
         self._client.ack(packet, qos)
 
     def lost(self) -> str:

@@ -289,17 +289,17 @@ async def saved(folder):
     return first
 
 
-def resumes_and_goes_on(folder, put_aside):
+def resumes_and_goes_on(folder, quarantined):
     again = Agent(StateDirectory(folder))
     engine = again.checkpointer.resume()
     assert engine is again.checkpointer.engine
-    assert bool(list(folder.glob("*.corrupt-*"))) == put_aside
+    assert bool(list(folder.glob("*.corrupt-*"))) == quarantined
     engine.process(reading(95, START + SECOND))
 
 
 @DAMAGE
 @NONSENSE
-async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path, damage, value):
+async def test_a_state_with_nonsense_in_it_is_quarantined_or_does_without(tmp_path, damage, value):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", lambda document: {**document, damage: value})
     usable = isinstance(value, dict) and damage != "engine"
@@ -307,7 +307,7 @@ async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2]])
-async def test_a_state_that_is_none_is_put_aside(tmp_path, value):
+async def test_a_state_that_is_none_is_quarantined(tmp_path, value):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", lambda document: value)
     resumes_and_goes_on(tmp_path, True)
@@ -315,7 +315,7 @@ async def test_a_state_that_is_none_is_put_aside(tmp_path, value):
 
 @DAMAGE
 @NONSENSE
-async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_does_without(
+async def test_a_state_of_the_first_format_with_nonsense_in_it_is_quarantined_or_does_without(
     tmp_path, damage, value
 ):
     agent = Agent()
@@ -347,7 +347,7 @@ async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_d
         ('seen ["machine"]', {"seen": np.zeros(9)}),
     ],
 )
-async def test_key_tables_that_say_nonsense_are_put_aside(tmp_path, part, state):
+async def test_key_tables_that_say_nonsense_are_quarantined(tmp_path, part, state):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", parts={part: state})
     resumes_and_goes_on(tmp_path, True)
@@ -364,7 +364,7 @@ async def test_a_part_that_the_configuration_does_not_know_is_named(tmp_path, ca
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", parts={"rule.gone": {}})
     resumes_and_goes_on(tmp_path, False)
-    assert "gone: the checkpoint knows it, the configuration does not" in caplog.text
+    assert "gone: it is in the checkpoint, not in the configuration" in caplog.text
 
 
 async def test_a_state_of_the_first_format_is_gone_on_from_and_then_replaced(tmp_path):

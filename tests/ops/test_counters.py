@@ -118,7 +118,7 @@ async def test_the_series_that_lose_most_are_named_and_only_so_many(tmp_path, ca
 
 
 async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):
-    app = App(build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path, "ahead": "1m"})))
+    app = App(build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path, "max_future": "1m"})))
     future = np.array([START, START + 3600 * SECOND])
     batch = Batch(("a", "b"), np.array([0, 0], np.int32), future, {"x": np.zeros(2)}, START)
     async with app.outbox:
@@ -127,7 +127,7 @@ async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):
             app._data_watch.look()
     assert list(losses(app.stats())) == [("engine", "refused_future", 3)]
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "engine: refused_future 1 (readings refused, their time being more than `agent.ahead` ahead of the host's "
-        "clock); set the clocks right (NTP) or raise `agent.ahead`"
+        "engine: refused_future 1 (readings refused, their time being more than `agent.max_future` ahead of the host's "
+        "clock); set the clocks right (NTP) or raise `agent.max_future`"
     ]
     assert app.counters()["engine refused_future"] == 3
