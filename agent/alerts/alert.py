@@ -95,6 +95,7 @@ class Message(NamedTuple):
             the machine's summary), the verb of a reply, else empty.
         body: the payload; empty clears a retained topic.
         time: event time, ns.
+        replayed: it is sent late, from the backlog of an outage; its body says so, see `cloudevents.as_replayed`.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Message(NamedTuple):
     name: str
     body: bytes
     time: int
+    replayed: bool = False
 
 
 _NAMESPACE = uuid.UUID("6d0c8f6e-6f0b-5b57-9a55-2f6a1f0c9e11")

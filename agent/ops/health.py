@@ -18,7 +18,7 @@ from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
 from agent.outbox.counters import OutboxCounters
 from agent.outbox.delivery import Delivery
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from sensors.source import Counters, Source
 
 MOST_SERIES = 10
@@ -36,7 +36,7 @@ def version_of_agent() -> str:
 
 
 def report(
-    parts: Parts,
+    pipeline: Pipeline,
     sources: Mapping[str, Source],
     engine: Engine,
     outbox: Outbox,
@@ -49,7 +49,7 @@ def report(
     return {
         "uptime_s": round(uptime, 1),
         "version": version_of_agent(),
-        "configuration": configuration_mark(parts.fingerprints),
+        "configuration": configuration_mark(pipeline.fingerprints),
         "clock_steps": clock_steps,
         "readings": engine.counts.readings,
         "refused": {"future": engine.counts.refused_future, "before_1970": engine.counts.refused_negative},
@@ -68,7 +68,7 @@ def report(
             name: {
                 "connected": delivery.connected,
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
                 "last_error": delivery.last_error,
             }
@@ -94,7 +94,7 @@ def stats(
         **{
             f"sink.{name}": {
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
             }
             for name, delivery in deliveries.items()

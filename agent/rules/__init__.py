@@ -38,6 +38,8 @@ class Rule(EnginePart):
 
     life: Lifecycle | None = None
     inhibits: bool = False
+    means_offline: ClassVar[bool] = False
+    """Whether a machine of which it fires counts as offline, not as in alarm."""
     every: int = 0
     payload: Literal["event", "value"] = "event"
 

@@ -46,6 +46,7 @@ class Deadman(Rule):
     flap_within: Duration = NEVER
 
     type = "deadman"
+    means_offline = True
     unit = "s"
     clear_limit = "a row comes"
     remembers: ClassVar = {"life": "life", "": "_state"}

@@ -1,6 +1,6 @@
 """What is right but does nothing: a configuration of which nothing can come, and sources and columns that never do.
 
-It only looks on, and says each thing once.
+It only looks on, and warns of each thing once.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from pathlib import Path
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats, about, losses
 from agent.ops.health import worst_series
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.settings.registry import nearest
 
 log = logging.getLogger(__name__)
 
 
-def config_warnings(parts: Parts) -> list[str]:
+def config_warnings(pipeline: Pipeline) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
-    settings = parts.settings
+    settings = pipeline.settings
     read = {
         str(table.get("on", ""))
         for tables in (settings.window, settings.detector, settings.rule)
         for table in tables.values()
     }
-    found = [*parts.warnings]
+    found = [*pipeline.warnings]
     found += [
         f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
         for name in settings.detector
         if name not in read
     ]
-    if settings.rule and not parts.sinks:
+    if settings.rule and not pipeline.sinks:
         found.append('there are rules but no sink; alerts reach nobody. Add [sink.console] with type = "lines"')
-    if not parts.sources:
+    if not pipeline.sources:
         found.append("there is no source; nothing is read")
-    for name, source in parts.sources.items():
+    for name, source in pipeline.sources.items():
         for path in source.files():
             if not path.exists():
                 beside = "" if path.is_absolute() else f" (relative to {Path.cwd()})"
@@ -48,44 +48,46 @@ class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:
-        parts: of the configuration.
+        pipeline: of the configuration.
         engine: notes which columns have not come.
         stats: what each part has counted.
     """
 
-    def __init__(self, parts: Parts, engine: Engine, stats: Callable[[], Stats]) -> None:
-        self._parts, self._engine, self._stats = parts, engine, stats
-        self._running = set(parts.sources)
-        self._said: set[tuple[str, ...]] = set()
+    def __init__(self, pipeline: Pipeline, engine: Engine, stats: Callable[[], Stats]) -> None:
+        self._pipeline, self._engine, self._stats = pipeline, engine, stats
+        self._running = set(pipeline.sources)
+        self._warned: set[tuple[str, ...]] = set()
 
     def look(self) -> None:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.frames_bad or counters.values_bad:
-                self._say(("faults", name), f"source {name}: {counters.faults()}")
+                self._warn_once(("faults", name), f"source {name}: {counters.faults()}")
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
         worst = worst_series(self._engine) if fresh else {}
         for part, name, count in fresh:
             kind, _, rest = part.partition(".")
             counter = about(part, name)
             which = next(iter(worst.get(part, {}).get(name, ())), "")
-            said = f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
-            self._say(("lost", part, name), f"{said} ({counter.counts}); {counter.advice}")
+            sentence = (
+                f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
+            )
+            self._warn_once(("lost", part, name), f"{sentence} ({counter.counts}); {counter.advice}")
 
     def _is_news(self, part: str, name: str, count: int) -> bool:
-        """Whether it has not been said, neither here nor, with more to it, by the part itself."""
+        """Whether it has not been reported, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
-        return ("lost", part, name) not in self._said and not faults and kind != "observer"
+        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
+        return ("lost", part, name) not in self._warned and not faults and kind != "observer"
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""
         for name in self._running:
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.rows == 0:
                 what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
-                self._say(("rows", name), f"source {name}: no reading yet; {what}")
+                self._warn_once(("rows", name), f"source {name}: no reading yet; {what}")
         self._columns(("", *self._running))
 
     def ended(self, source: str) -> None:
@@ -94,15 +96,15 @@ class DataWatch:
         self._columns((source,) if self._running else (source, ""))
 
     def _columns(self, names: Iterable[str]) -> None:
-        settings = self._parts.settings
+        settings = self._pipeline.settings
         for on in names:
             for name, column, there in self._engine.awaited.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
-                said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
-                self._say((kind, name, column), said)
+                sentence = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
+                self._warn_once((kind, name, column), sentence)
 
-    def _say(self, what: tuple[str, ...], sentence: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _warn_once(self, what: tuple[str, ...], sentence: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             log.warning("%s", sentence)

@@ -85,7 +85,7 @@ class IncidentJournal:
         Args:
             kept: notes of the outbox.
             engine: as restored from the checkpoint.
-            sequence: of the last alert that the checkpoint knows; None if there is no checkpoint.
+            sequence: of the last alert in the checkpoint; None if there is no checkpoint.
             replayed: sources that will be read again from where the checkpoint was.
             unfit: rules that the checkpoint has, but did not fit.
 

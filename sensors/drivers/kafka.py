@@ -2,7 +2,7 @@
 
 The partitions are assigned by hand: no group protocol, so a restart reads on at once and a rebalance never happens.
 Where to read on is kept by whoever saves the state that the readings led to (`position`, `seek`); that is what makes
-their effect on the state exactly once. Committing tells the cluster too, for monitoring and as a fall-back.
+their effect on the state exactly once. Offsets are committed to the cluster, too, for monitoring and as a fall-back.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class KafkaSource(Positioned):
         codec: how a message is written.
         partitions: which ones to read; all if none is given. Agents that share a topic divide them.
         group: name under which positions are committed; empty = not at all.
-        start: where to begin without check-point and commit.
+        start: where to begin without checkpoint and commit.
         block: most messages read at once.
         sasl, user, password_file, tls, secure: as in the Kafka sink.
-        timeout: bound of each wait for the broker; also how long it may be silent before it is asked for a sign.
+        timeout: bound of each wait for the broker; also how long it may be silent before it is pinged.
     """
 
     servers: str
@@ -177,7 +177,7 @@ class KafkaSource(Positioned):
 
     def _decode(self, records: list[Any]) -> Batch | None:
         frames = [record.value for record in records]
-        if None in frames:  # a tombstone says nothing
+        if None in frames:  # a tombstone holds nothing
             records = [record for record in records if record.value is not None]
             frames = [record.value for record in records]
         keys = [record.key for record in records]
@@ -194,7 +194,7 @@ class KafkaSource(Positioned):
         self._next = {int(partition): int(offset) for partition, offset in position.items()}
 
     async def commit(self, position: Mapping[str, Any]) -> None:
-        """Tell the cluster; that it does not listen now is no loss, since the check-point knows."""
+        """Commit to the cluster; that it does not answer now is no loss, since the checkpoint has them."""
         if not self.group or self._consumer is None:
             return
         offsets = {

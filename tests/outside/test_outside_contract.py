@@ -1,4 +1,4 @@
-"""Parts of others pass the contract that is shipped."""
+"""Pipeline of others pass the contract that is shipped."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.detectors.histograms.kl import Kl
 from agent.detectors.histograms.reference import Reference, fit
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import REGISTRY
 from agent.settings.settings import Settings
 from agent.windows.aggregates import STREAMED
@@ -43,7 +43,7 @@ LEVELS = {
 
 
 def engine(**tables):
-    return compose(Settings(agent={"idle": False}, **tables)).engine()
+    return build_pipeline(Settings(agent={"idle": False}, **tables)).engine()
 
 
 def batches(values, cut):

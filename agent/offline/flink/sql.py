@@ -153,7 +153,7 @@ def match_recognize(rule: Pattern, source: str, times: dict[str, str], measures:
     """
     steps = parse_steps(rule.steps)
     writer = _Steps(rule, steps, times)
-    told = [f"{writer.measure(node)} AS {quoted(name)}" for name, node in measures]
+    measured = [f"{writer.measure(node)} AS {quoted(name)}" for name, node in measures]
     defined = [
         f"{quoted(step.name)} AS {writer.condition(step)}"
         for step in steps
@@ -163,7 +163,7 @@ def match_recognize(rule: Pattern, source: str, times: dict[str, str], measures:
         f"{source} MATCH_RECOGNIZE (",
         f"  PARTITION BY {', '.join(quoted(column) for column in rule.by)}",
         f"  ORDER BY {quoted(times['time'])}",
-        "  MEASURES\n    " + ",\n    ".join(told),
+        "  MEASURES\n    " + ",\n    ".join(measured),
         "  ONE ROW PER MATCH",
         f"  AFTER MATCH SKIP {_after(rule.after_match)}",
         f"  PATTERN ({' '.join(_variable(step) for step in steps)})"
