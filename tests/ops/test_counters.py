@@ -119,7 +119,7 @@ async def test_the_series_that_lose_most_are_named_and_only_so_many(tmp_path, ca
 
 async def test_the_series_whose_rows_come_too_late_for_a_pattern_are_named(tmp_path):
     tables = {"rule": {"falls": {"type": "pattern", "steps": ["a", "b: < a"], "metric": "x", "delay": "1s"}}}
-    app = App(compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path}, **tables)))
+    app = App(build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path}, **tables)))
     times = START + SECOND * np.array([9, 1, 9, 2])
     batch = Batch(("m", "late"), np.array([0, 1, 0, 1], np.int32), times, {"x": np.zeros(4)}, START + 9 * SECOND)
     async with app.outbox:

@@ -213,10 +213,10 @@ class StreamingDetector(Operator):
             state[COUNT] += valid_length
             if not view:
                 self._table.put(keys, state)
-        silent = np.isnan(found.score)
-        reason = np.full(len(silent), -1, np.int32)
-        if silent.any():
-            reason[silent] = np.where(found.warming_up[silent], TOO_FEW_ROWS, self.nan_reason)
+        unscored = np.isnan(found.score)
+        reason = np.full(len(unscored), -1, np.int32)
+        if unscored.any():
+            reason[unscored] = np.where(found.warming_up[unscored], TOO_FEW_ROWS, self.nan_reason)
         more = {name: grid.unordered(values) for name, values in found.columns.items()}
         return self._output(rows, column, grid.unordered(found.score), more, grid.unordered(reason))
 
