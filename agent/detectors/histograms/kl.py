@@ -13,13 +13,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from agent.core.explanations import Finding
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
-from agent.detectors.histograms.bin_shift import Evidence
+from agent.detectors.histograms.bin_shift import BinEvidence
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
-from agent.detectors.histograms.training_buffer import Lessons
+from agent.detectors.histograms.training_buffer import TrainingBuffer
 from agent.expressions import Expression
 from agent.windows.assigners import HoppingAssigner, pane_length
 from agent.windows.block_driver import BlockDriver, block_length
@@ -44,7 +45,7 @@ class Kl(Operator):
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
     Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; `reason` where the
-    score is NaN; the evidence of an alert tells the bins that moved most. Scale and offset of the metric do not
+    score is NaN; the evidence of an alert names the bins that moved most. Scale and offset of the metric do not
     matter if the reference has them, too; a change of either is what it finds.
 
     Attributes:
@@ -97,7 +98,7 @@ class Kl(Operator):
         "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
-    remembers: ClassVar = {"horizon": "watermark", "panes": "panes", "lessons": "_lessons", "": "_reference"}
+    remembers: ClassVar = {"horizon": "watermark", "panes": "panes", "lessons": "_training", "": "_reference"}
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -133,7 +134,7 @@ class Kl(Operator):
         self.driver = BlockDriver(self.panes, block_length(shape.width, False))
         self._learnt = SeriesState(shares=Field(np.float64, np.nan, (self.bins + 2,)))
         self._reference: tuple[Stateful, ...] = (self.histograms, self._learnt) if self.reference is None else ()
-        self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
+        self._training = TrainingBuffer(self.learn, self.learn_most, min(self.bins, self.learn_most))
         self._given: Floats | None = None  # shares of the reference that is for all series
         if self.reference is not None:
             self._set_edges(1, np.array([self.reference.edges or (self.reference.low, self.reference.high)]), None)
@@ -173,9 +174,9 @@ class Kl(Operator):
         found = self.panes.rows(emitted, rows, values)
         reason = np.where(n > 0, -1, 0)
         if self.reference is None:
-            partly = (n > 0) & (found.start < self._lessons.since[emitted.key])
+            partly = (n > 0) & (found.start < self._training.trained_at[emitted.key])
             score[partly], reason[partly] = np.nan, 1
-        evidence = Evidence(share, counts, self._edges(emitted.key), self.prior, score)
+        evidence = BinEvidence(share, counts, self._edges(emitted.key), self.prior, score)
         return replace(
             found,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
@@ -199,15 +200,15 @@ class Kl(Operator):
 
     def _learning(self, rows: Rows) -> Rows:
         """Learn from the first readings of each series; they are not scored and lose their series here."""
-        if self._lessons.over(rows.key):
+        if self._training.trained(rows.key):
             return rows
         values = rows.values.get(self.metric)
         value = np.full(len(rows), np.nan) if values is None else values
         if self.where is not None:
             value = np.where(self.where.holds(rows), value, np.nan)
-        taken, ended = self._lessons.learn(rows.key, rows.end, value)
+        taken, ended = self._training.collect(rows.key, rows.end, value)
         if len(ended):
-            self._conclude(*self._lessons.take(ended))
+            self._learn_references(*self._training.pop(ended))
         for part in self._reference:
             part.grow(int(rows.key.max()) + 1)
         if not taken.any():
@@ -216,10 +217,10 @@ class Kl(Operator):
         columns = {**rows.values, self.metric: np.where(taken < 0, np.nan, value)}
         return replace(rows, key=np.where(taken > 0, -1, rows.key), values=columns)
 
-    def _conclude(self, key: Ints, value: Floats) -> None:
+    def _learn_references(self, key: Ints, value: Floats) -> None:
         """Make the references of series from their readings, both ordered by series."""
-        first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        owner, number = key[first], np.diff(first, append=len(key))
+        series = Grouping(key)
+        owner, first, number = series.owner, series.begin, series.length
         if isinstance(self.histograms, UnevenHistograms):
             edges = quantile_edges(value[np.lexsort((value, key))], first, number, self.bins)
         else:

@@ -97,15 +97,15 @@ class TutorialKL(Operator):
         """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""
         reasons = {"reason": tuple(WORDS.values())}
         found = judge_windows(self._rings, rows, self.metric, self._judge, _COLUMNS, reasons, _MISSING)
-        told: list[dict[str, float] | None] = [None] * len(found)
+        evidence: list[dict[str, float] | None] = [None] * len(found)
         for i in np.flatnonzero(found.values["anomaly"] == 1).tolist():
-            told[i] = {name: float(found.values[name][i]) for name in ("bin", "change")}
-        return replace(found, lists={"evidence": told})
+            evidence[i] = {name: float(found.values[name][i]) for name in ("bin", "change")}
+        return replace(found, lists={"evidence": evidence})
 
     def _judge(self, cut: WindowBatch) -> tuple[Floats, Codes]:
-        score, reason, moved, change = self._score(cut.key, cut.samples)
+        score, reason, most_moved, change = self._score(cut.key, cut.samples)
         anomaly = np.where(np.isnan(score), np.nan, score > self.threshold)
-        return np.stack([score, anomaly, moved, change], axis=1), _CODES[reason][:, None]
+        return np.stack([score, anomaly, most_moved, change], axis=1), _CODES[reason][:, None]
 
     def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints, Floats, Floats]:
         if self._shared is not None:

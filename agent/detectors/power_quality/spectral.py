@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.explanations import Finding
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
@@ -27,7 +28,7 @@ REASONS = (
     "samples are missing",
     "not the sampling rate",
 )
-LEARNING, INFINITE, SILENT, MISSING, RATE = range(5)
+LEARNING, INFINITE, NO_POWER, MISSING, RATE = range(5)
 FLOOR = 1e-6
 """Share of the power added to each band, so that an empty one divides and rounding does not count."""
 
@@ -111,7 +112,7 @@ class Spectral(Operator):
         self._state = SeriesState(sum=Field(np.float64, 0, (self.bands,)), seen=Field(np.int64))
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
@@ -134,9 +135,9 @@ class Spectral(Operator):
         power = np.ascontiguousarray(power[:, inside[0] : inside[-1] + 1])  # a sum's order follows the layout
         share = np.add.reduceat(power, np.flatnonzero(np.diff(self._band[inside], prepend=-1)), axis=1)
         total = share.sum(axis=1)
-        loud = total > 1e-24 * np.square(np.abs(cut.samples[whole]).max(axis=1, initial=0.0))
-        why[whole[~loud]] = SILENT
-        whole, power, share, total = whole[loud], power[loud], share[loud], total[loud]
+        powered = total > 1e-24 * np.square(np.abs(cut.samples[whole]).max(axis=1, initial=0.0))
+        why[whole[~powered]] = NO_POWER
+        whole, power, share, total = whole[powered], power[powered], share[powered], total[powered]
         if not len(whole):
             return values, why[:, None]
         share = share / total[:, None]
@@ -159,13 +160,9 @@ class Spectral(Operator):
         """Mean shares of the first `learn` windows of each series, and whether there were so many before."""
         self._state.grow(int(key.max()) + 1)
         total, seen = self._state["sum"], self._state["seen"]
-        order = np.argsort(key, kind="stable")
-        opens = np.append(True, key[order][1:] != key[order][:-1])
-        place = np.arange(len(key))
-        number = np.empty(len(key), np.int64)
-        number[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number += seen[key]
+        series = Grouping(key)
+        number = seen[key] + series.unsorted(series.number)
         seen += np.bincount(key, minlength=len(seen))
-        early = order[number[order] < self.learn]
+        early = series.order[number[series.order] < self.learn]
         np.add.at(total, key[early], share[early])  # in order of the windows, so a cut changes no bit
         return total[key] / self.learn, number >= self.learn
