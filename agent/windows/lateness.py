@@ -64,10 +64,6 @@ class Lateness(Stateful):
         """Keep windows `[start, end)` that were refused, `late_by` in ns."""
         self.rows.append(Rows(key, start, end, at, {"late_by": late_by / SECOND}, now))
 
-    def refuse(self, key: Ints, start: Ints, end: Ints, at: Ints, late_by: Ints, now: int) -> None:
-        """Keep windows `[start, end)` that were refused, `late_by` in ns."""
-        self.rows.append(Rows(key, start, end, at, {"late_by": late_by / SECOND}, now))
-
     def stats(self) -> dict[str, int]:
         """Late readings so far."""
         return {"late": self.late, "partially_late": self.partially_late}
