@@ -34,7 +34,8 @@ from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows
-from agent.core.series import Arrays, Field, SeriesRecords, SeriesState, State, Stateful
+from agent.core.series import Arrays, Field, SeriesState, State, Stateful
+from agent.core.series_records import SeriesRecords
 from agent.detectors.base.streaming import StreamingDetector
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule, Transition, Verdict

@@ -50,9 +50,6 @@ class Explanation:
     share: bool = False
 
 
-Finding = Explanation  # the name of before; detectors still import it
-
-
 def reason(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
     """Why, as far as the detector explains it: `: far from every value seen`; else empty.
 

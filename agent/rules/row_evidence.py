@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.core.series import Field, SeriesState, State, Stateful, entries, records_at
+from agent.core.series import Field, SeriesState, State, Stateful, entries
+from agent.core.series_records import records_at
 from sensors.batch import Ints
 
 Evidence = dict[str, Any]

@@ -10,7 +10,8 @@ import numpy as np
 
 from agent.core.operator import Operator
 from agent.core.rows import Rows
-from agent.core.series import SeriesRecords, State
+from agent.core.series import State
+from agent.core.series_records import SeriesRecords
 from agent.expressions import Expression
 from agent.windows import aggregates as spelling
 from agent.windows.hopping import Tumbling

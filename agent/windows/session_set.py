@@ -56,7 +56,7 @@ class SessionSet:
         return np.where(there, found, -1)
 
     def add_in_order(self, gap: int, s: block.SortedBlock, row: Ints, r: Readings) -> Any:
-        """Add rows of a block, in order, none before its series' last session; which were late, `(n,)` bool."""
+        """Add rows of a block, in order, none before the last of its series' sessions; which were late, `(n,)` bool."""
         key, time, before = s.key[row], s.time[row], s.before[row]
         heads = block.starts_of(key)
         newest = self.newest(key[heads])

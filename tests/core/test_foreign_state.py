@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from agent.alerts.commands import Command, command_batch
-from agent.core.series import Field, SeriesRecords, SeriesState
+from agent.core.series import Field, SeriesState
+from agent.core.series_records import SeriesRecords
 from agent.engine.state import UNFIT
 from agent.rules.row_evidence import RowEvidence
 from agent.settings.build import compose

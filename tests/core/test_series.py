@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.changes import Changes
-from agent.core.series import Field, SeriesRecords, SeriesState, Stateful
+from agent.core.series import Field, SeriesState, Stateful
+from agent.core.series_records import SeriesRecords
 
 
 @dataclass

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from agent.core.changes import Changes
-from agent.core.series import Field, SeriesRecords, SeriesState, Stateful, Tracked
+from agent.core.series import Field, SeriesState, Stateful, Tracked
+from agent.core.series_records import SeriesRecords
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -109,7 +109,7 @@ class StreamingDetector(Operator):
     _table: SeriesState = field(init=False, repr=False, compare=False)
 
     remembers: ClassVar = {"": "_table"}
-    explains: ClassVar[Mapping[str, Finding]] = MappingProxyType({"score": Finding()})
+    explains: ClassVar[Mapping[str, Explanation]] = MappingProxyType({"score": Explanation()})
     texts: ClassVar[tuple[str, ...]] = ("reason",)
 
     max_cells: ClassVar[int] = MAX_CELLS

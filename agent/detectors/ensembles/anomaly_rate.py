@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -52,7 +52,9 @@ class AnomalyRate(Operator):
     texts: ClassVar = ("reason",)
     default_limit: ClassVar[float] = 0.5
     explains: ClassVar = {
-        "score": Finding("are unusual at the same time", "are usual again", "several of its sensors", share=True)
+        "score": Explanation(
+            "are unusual at the same time", "are usual again", "several of its sensors", share=True
+        )
     }
 
     def __post_init__(self) -> None:

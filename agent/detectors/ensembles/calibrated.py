@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import Baseline, in_spreads
 from agent.detectors.base.decay import Decay, decay_factor
@@ -68,7 +68,7 @@ class Calibrated(StreamingDetector):
     refractory: int = 0
     warmup: int = 30
     state_version: ClassVar[int] = 2
-    explains: ClassVar = {"score": Finding("is unusually high")}
+    explains: ClassVar = {"score": Explanation("is unusually high")}
     _decay: Decay = field(init=False, repr=False, compare=False)
     _baseline: Baseline = field(init=False, repr=False, compare=False)
     _smooth: Decay | None = field(init=False, repr=False, compare=False)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field
 from agent.detectors.base.streaming import REASONS, TOO_FEW_ROWS, StreamingDetector
@@ -46,7 +46,7 @@ class Combined(StreamingDetector):
 
     remembers: ClassVar = {"parts": "_inner", "rest": "_refractory"}
     default_limit: ClassVar[float] = 0.9
-    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it is 0 after an alarm
+    explains: ClassVar = {"score": Explanation(resolved="shows nothing new")}  # it is 0 after an alarm
 
     def validate(self) -> None:
         if not self.parts or (self.weights and len(self.weights) != len(self.parts)):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -94,8 +94,8 @@ class Kl(Operator):
 
     state_version: ClassVar[int] = 2
     explains: ClassVar = {
-        "score": Finding("is distributed unlike before", "is distributed as usual again"),
-        "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
+        "score": Explanation("is distributed unlike before", "is distributed as usual again"),
+        "outside": Explanation("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
     remembers: ClassVar = {"horizon": "watermark", "panes": "panes", "lessons": "_training", "": "_reference"}

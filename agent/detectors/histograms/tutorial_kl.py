@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -57,7 +57,7 @@ class TutorialKL(Operator):
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     explains: ClassVar = dict.fromkeys(
-        ("score", "anomaly"), Finding("is distributed unlike the normal wave", "is distributed as usual again")
+        ("score", "anomaly"), Explanation("is distributed unlike the normal wave", "is distributed as usual again")
     )
 
     _rings: SampleWindows = field(init=False, repr=False)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -88,7 +88,7 @@ class Pca(Operator):
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
     explains: ClassVar = {
-        "score": Finding("do not move together as usual", "move together as usual again", "its sensors")
+        "score": Explanation("do not move together as usual", "move together as usual again", "its sensors")
     }
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.series import SeriesRecords
+from agent.core.series_records import SeriesRecords
 from agent.detectors.power_quality.names import NAMES, UNITS
 from sensors.units import SECOND
 

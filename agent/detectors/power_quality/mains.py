@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.files import TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -89,7 +89,7 @@ class Mains(Operator):
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
     explains: ClassVar = dict.fromkeys(
-        ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")
+        ("score", "anomaly"), Explanation("is not its usual wave", "is its usual wave again")
     )
 
     def __post_init__(self) -> None:

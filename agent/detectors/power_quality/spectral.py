@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -85,7 +85,7 @@ class Spectral(Operator):
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    explains: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
+    explains: ClassVar = {"score": Explanation("has unusual frequencies", "has its usual frequencies again")}
 
     _rings: SampleWindows = field(init=False, repr=False)
     _band: Ints = field(init=False, repr=False)

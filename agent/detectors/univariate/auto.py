@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.decay import decay_factor
 from agent.detectors.base.refractory import LEAST, apply_refractory
@@ -100,7 +100,7 @@ class Auto(StreamingDetector):
     text_columns: ClassVar = {"view": (*VIEWS, "context")}
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it is 0 after an alarm
+    explains: ClassVar = {"score": Explanation(resolved="shows nothing new")}  # it is 0 after an alarm
     max_cells: ClassVar[int] = 1024
 
     def validate(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.refractory import LEAST, apply_refractory
 from agent.detectors.base.streaming import COUNT, StreamingDetector
@@ -42,7 +42,7 @@ class Contexts(StreamingDetector):
     refractory: int = 50
 
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding("comes in an order never seen", "shows nothing new")}
+    explains: ClassVar = {"score": Explanation("comes in an order never seen", "shows nothing new")}
     max_cells: ClassVar[int] = 1024
 
     def validate(self) -> None:

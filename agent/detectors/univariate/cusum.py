@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import CLIP, Baseline, in_spreads, learnt_steps
 from agent.detectors.base.scan import cummin, cumsum, last
@@ -43,7 +43,7 @@ class Cusum(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 8.0
-    explains: ClassVar = {"score": Finding("has left its usual mean")}
+    explains: ClassVar = {"score": Explanation("has left its usual mean")}
     alarm_columns: ClassVar = ("usual",)
 
     def validate(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.base.decay import Decay
@@ -39,7 +39,7 @@ class Ewma(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 4.0
-    explains: ClassVar = {"score": Finding("has left its usual mean")}
+    explains: ClassVar = {"score": Explanation("has left its usual mean")}
     alarm_columns: ClassVar = ("usual",)
 
     def validate(self) -> None:

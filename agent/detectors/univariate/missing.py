@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
@@ -59,7 +59,7 @@ class Missing(Operator):
     shared: ClassVar = {"now": ("_now", max)}
     texts: ClassVar = ("reason",)
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding("is missing", "comes again")}
+    explains: ClassVar = {"score": Explanation("is missing", "comes again")}
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.factor < np.inf or self.rows < 2:

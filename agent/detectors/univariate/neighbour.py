@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.decay import Decay, decay_factor
 from agent.detectors.base.streaming import COUNT, StreamingDetector, ratio
@@ -45,7 +45,7 @@ class Neighbour(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 5.0
-    explains: ClassVar = {"score": Finding("runs unlike anything before")}
+    explains: ClassVar = {"score": Explanation("runs unlike anything before")}
 
     def validate(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or self.memory < self.window or self.half_life <= 0.0:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.decay import Decay, decay_factor
 from agent.detectors.base.scan import with_history
@@ -35,7 +35,7 @@ class NoiseBurst(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 3.0
-    explains: ClassVar = {"score": Finding("is more restless than usual")}
+    explains: ClassVar = {"score": Explanation("is more restless than usual")}
 
     def validate(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or not self.half_life > 0.0:

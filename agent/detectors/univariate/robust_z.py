@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import ROUNDING
 from agent.detectors.base.scan import row_numbers
@@ -38,7 +38,7 @@ class RobustZ(StreamingDetector):
     warmup: int = 20
 
     default_limit: ClassVar[float] = 4.0
-    explains: ClassVar = {"score": Finding("is far from the values just before")}
+    explains: ClassVar = {"score": Explanation("is far from the values just before")}
     alarm_columns: ClassVar = ("usual",)
 
     def validate(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.decay import Decay, decay_factor
 from agent.detectors.base.streaming import COUNT, StreamingDetector, ratio
@@ -59,7 +59,7 @@ class Seasonal(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 8.0
-    explains: ClassVar = {"score": Finding("is not usual for this time of its period")}
+    explains: ClassVar = {"score": Explanation("is not usual for this time of its period")}
     numeric_columns: ClassVar = ("usual", "period")
 
     def validate(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.scan import cummax, cummin
 from agent.detectors.base.streaming import StreamingDetector, ratio, where_alarm
@@ -28,7 +28,7 @@ class Spatial(StreamingDetector):
     warmup: int = 30
 
     default_limit: ClassVar[float] = 0.1
-    explains: ClassVar = {"score": Finding("is outside the range of all values before")}
+    explains: ClassVar = {"score": Explanation("is outside the range of all values before")}
     alarm_columns: ClassVar = ("low", "high")
 
     def state_fields(self) -> dict[str, Field]:

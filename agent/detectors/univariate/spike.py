@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import ROUNDING
 from agent.detectors.base.decay import Decay, decay_factor
@@ -34,7 +34,7 @@ class Spike(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 12.0
-    explains: ClassVar = {"score": Finding("is far from the values just before")}
+    explains: ClassVar = {"score": Explanation("is far from the values just before")}
     alarm_columns: ClassVar = ("usual",)
 
     def validate(self) -> None:

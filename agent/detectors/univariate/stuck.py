@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.scan import cummax, last, row_numbers, with_history
 from agent.detectors.base.streaming import COUNT, StreamingDetector
@@ -31,7 +31,7 @@ class Stuck(StreamingDetector):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding("does not move any more", "moves again")}
+    explains: ClassVar = {"score": Explanation("does not move any more", "moves again")}
 
     def validate(self) -> None:
         if self.rows < 1 or not self.tolerance >= 0.0:

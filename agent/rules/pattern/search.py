@@ -16,7 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from agent.core.grouping import Grouping
-from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
+from agent.core.series import Field, SeriesState, State, Stateful
+from agent.core.series_records import SeriesRecords
 from agent.expressions.syntax import Node
 from agent.rules.pattern.mapped_rows import Function, MappedRows
 from agent.rules.pattern.matcher import Matcher, Thread
