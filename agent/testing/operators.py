@@ -386,14 +386,11 @@ def _check(
     make: Callable[[], Any],
     rows: Callable[[int], Rows] | None = None,
 ) -> list[Check]:
-    """The checks of an operator or rule.
+    """The checks of an operator or rule of this kind.
 
     Args:
-        kind: of the part.
-        more: checks of this kind alone.
         make: makes one, always of the same configuration.
-        rows: makes, from a seed, a stream of the series 0 to 2 that shows what it does; left out: `readings` of the
-            columns it needs.
+        rows: makes, from a seed, a stream of the series 0 to 2 that shows what it does; else `readings` is taken.
     """
     return bound(_ALL + more, _subject(kind, make, rows))
 

@@ -14,7 +14,7 @@ from agent.core.series import Field, SeriesState
 from agent.core.series_records import SeriesRecords
 from agent.engine.state import UNFIT
 from agent.rules.row_evidence import RowEvidence
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 from tests.rules.test_rule_series import CASES, SECOND, SERIES, make, stream
@@ -91,7 +91,7 @@ def test_a_rule_goes_on_from_what_it_did_not_refuse(name):
 
 def engine_of_a_machine():
     tables = {"rule": {"hot": {"when": "x >= 90"}, "gone": {"type": "deadman", "after": "1m"}}}
-    return compose(Settings(agent={"site": "s", "name": "a"}, **tables)).engine()
+    return build_pipeline(Settings(agent={"site": "s", "name": "a"}, **tables)).engine()
 
 
 def test_an_engine_goes_on_from_what_it_did_not_refuse():
