@@ -386,12 +386,7 @@ def _check(
     make: Callable[[], Any],
     rows: Callable[[int], Rows] | None = None,
 ) -> list[Check]:
-    """The checks of an operator or rule of this kind.
-
-    Args:
-        make: makes one, always of the same configuration.
-        rows: makes, from a seed, a stream of the series 0 to 2 that shows what it does; else `readings` is taken.
-    """
+    """The checks of a part that `make` makes anew; `rows` makes, from a seed, a stream that shows what it does."""
     return bound(_ALL + more, _subject(kind, make, rows))
 
 
