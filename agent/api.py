@@ -7,7 +7,7 @@ and makes what it remembers. The base has every hook with a default; only what i
     source     Source, Positioned                __aenter__, __aexit__, __anext__; position, seek
     codec      Codec; LineCodec for text lines   feed, decode; records
     window     Operator, with kind = "window"    process
-    detector   StreamingDetector, Operator       _shapes, _scores; process
+    detector   StreamingDetector, Operator       state_fields, score; process
     rule       Rule                              raise_limit, process
     sink       Sink                              __aenter__, __aexit__, send
 
@@ -29,12 +29,14 @@ Errors have one class for each way of going on; any other exception is a bug, an
 from __future__ import annotations
 
 from agent.alerts.alert import Change, Identity, Kind, Message, Severity
-from agent.core.explanations import Finding as Explanation
+from agent.core.changes import Changes
+from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile, TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows
-from agent.core.series import Arrays, Changes, Field, SeriesRecords, SeriesState, State, Stateful
-from agent.detectors.base.streaming import Streaming as StreamingDetector
+from agent.core.series import Arrays, Field, SeriesState, State, Stateful
+from agent.core.series_records import SeriesRecords
+from agent.detectors.base.streaming import StreamingDetector
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule, Transition, Verdict
 from agent.rules.lifecycle import Lifecycle

@@ -24,7 +24,7 @@ import numpy as np
 
 from agent.engine.engine import Engine
 from agent.ops.memory import tune_garbage_collector
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from agent.storage.checkpoint import CheckpointStore
 from benchmarks.figures import emit
@@ -48,7 +48,7 @@ DEFAULT = Settings().agent
 
 def engine(tables: dict[str, Any], series: int) -> Engine:
     """An engine with room for so many series."""
-    return compose(Settings(agent={"idle": False, "series": series}, **tables)).engine()
+    return build_pipeline(Settings(agent={"idle": False, "series": series}, **tables)).engine()
 
 
 class Stream:

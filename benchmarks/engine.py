@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from agent.engine.engine import Engine
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from benchmarks.figures import emit
 from sensors.batch import Batch
@@ -33,7 +33,7 @@ TABLES: dict[str, Any] = {
 
 def engine() -> Engine:
     """The engine under test."""
-    return compose(Settings(**TABLES)).engine()
+    return build_pipeline(Settings(**TABLES)).engine()
 
 
 class Stream:

@@ -26,7 +26,7 @@ CONFIGURATION = """
 [agent]
 site = "plant"
 name = "bench"
-ahead = false
+max_future = false
 
 [source.readings]
 type = "kafka"

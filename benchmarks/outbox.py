@@ -105,11 +105,11 @@ async def _through(path: Path, sink: Sink, count: int, name: str = "mosquitto") 
         tasks.create_task(Delivery(box, "sink", sink).run(stop))
         began = time.perf_counter()
         for start in range(0, count, 100):
-            await _until(lambda: box.behind("sink") <= 5_000)
+            await _until(lambda: box.lag("sink") <= 5_000)
             before = time.perf_counter()
             await box.append(messages(start, 100))
             taken.append(time.perf_counter() - before)
-        await _until(lambda: not box.behind("sink"))
+        await _until(lambda: not box.lag("sink"))
         seconds = time.perf_counter() - began
         stop.set()
     emit("outbox", f"durable and delivered to {name}", count / seconds, "alerts/s")
@@ -131,12 +131,12 @@ async def drain(directory: Path, options: argparse.Namespace) -> None:
         stop = asyncio.Event()
         before, peak = _rss(), 0.0
         opening = time.perf_counter()
-        async with Outbox(path, {"sink": ALERT}, late_seconds=0.0) as box, asyncio.TaskGroup() as tasks:
+        async with Outbox(path, {"sink": ALERT}, replay_after_seconds=0.0) as box, asyncio.TaskGroup() as tasks:
             emit("outbox", f"opening with {options.backlog} held", time.perf_counter() - opening, "s")
             opened = _rss()
             tasks.create_task(Delivery(box, "sink", _mqtt(port), replay_per_second=1e9).run(stop))
             began = time.perf_counter()
-            while box.behind("sink"):
+            while box.lag("sink"):
                 await asyncio.sleep(0.05)
                 peak = max(peak, _rss())
             seconds = time.perf_counter() - began
@@ -156,8 +156,8 @@ async def wear(directory: Path, options: argparse.Namespace) -> None:
         async with Outbox(directory / f"wear-{batch}.db", {"sink": ALERT}, confirm_seconds=1.0) as box:
             for start in range(0, count, batch):
                 await box.append(messages(start, batch))
-                if (portion := await box.next("sink")) is not None:
-                    box.confirm("sink", portion)
+                if (sent := await box.next("sink")) is not None:
+                    box.confirm("sink", sent)
         emit(
             "outbox", f"written, appends of {batch}", (_written() - before) / count, "bytes/message", body=len(BODY)
         )
@@ -167,8 +167,8 @@ async def wear(directory: Path, options: argparse.Namespace) -> None:
         for number in range(600):  # an hour at ten a minute
             clock["now"] += 6.0
             await box.append(messages(number, 1))
-            if (portion := await box.next("sink")) is not None:
-                box.confirm("sink", portion)
+            if (sent := await box.next("sink")) is not None:
+                box.confirm("sink", sent)
     emit("outbox", "written in a day at 10 alerts/min", 24 * (_written() - before) / 1e6, "MB")
 
 

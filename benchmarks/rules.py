@@ -23,7 +23,7 @@ import orjson
 
 from agent.offline.flink.script import to_flink
 from agent.ops.memory import tune_garbage_collector
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import build
 from agent.settings.settings import Settings
 from benchmarks.figures import emit
@@ -157,8 +157,8 @@ def readings(events: int, keys: int = 1000, seed: int = 0) -> Iterator[list[byte
 
 def measure(case: Case, events: int) -> tuple[float, float, int]:
     """CPU seconds in all, CPU seconds of the engine alone, and rows told."""
-    settings = Settings(**{"agent": {"series": 2_000_000, "idle": False, "ahead": False}, **case.tables})
-    engine = compose(settings).engine()
+    settings = Settings(**{"agent": {"series": 2_000_000, "idle": False, "max_future": False}, **case.tables})
+    engine = build_pipeline(settings).engine()
     codec = build("codec", "codec", {"type": "json", "time": "ts", "time_unit": "ms", **CODECS[case.lines]})
     made = readings(events) if case.lines == "readings" else toppings(events)
     total, inside, told = 0.0, 0.0, 0
@@ -181,14 +181,14 @@ def flink(case: Case, events: int) -> dict[str, float]:
     codec = {"type": "json", "time": "ts", "time_unit": "ms", **CODECS[case.lines]}
     source = {"type": "kafka", "servers": "none:1", "topic": "lines", "codec": codec}
     every = {"rule": {"r": {"type": "filter", "on": "w", "where": "true"}}}
-    parts = compose(Settings(**{**every, **case.tables, "source": {"lines": source}}))
+    pipeline = build_pipeline(Settings(**{**every, **case.tables, "source": {"lines": source}}))
     with tempfile.TemporaryDirectory() as scratch:
         path, script = Path(scratch, "lines.json"), Path(scratch, "script.json")
         with path.open("wb") as file:
             for lines in readings(events) if case.lines == "readings" else toppings(events):
                 file.write(b"\n".join(lines) + b"\n")
         connector = {"connector": "filesystem", "path": str(path), "format": "json"}
-        made = to_flink(parts, connector, sink={"connector": "blackhole"})
+        made = to_flink(pipeline, connector, sink={"connector": "blackhole"})
         statements = ["\n".join(line for line in text.splitlines() if line[:2] != "--") for text in made.statements]
         script.write_text(json.dumps([statement.rstrip(";") for statement in statements]))
         done = subprocess.run(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch, tick
 
@@ -78,7 +78,7 @@ def run(
     values: np.ndarray, tables: dict[str, Any]
 ) -> tuple[list[tuple[float, str]], list[tuple[float, float, bool]]]:
     """Changes of the incident (second, what) and raw events (from, to, taken back)."""
-    engine = compose(Settings(**{"agent": {"idle": False}, **tables})).engine()
+    engine = build_pipeline(Settings(**{"agent": {"idle": False}, **tables})).engine()
     changes, events = [], []
     for second, value in enumerate(values.tolist()):
         now = START + second * SECOND

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -41,7 +41,7 @@ def run(table: dict[str, Any]) -> list[tuple[float, float, int, float]]:
     """Start, end, readings and the time of the reading that told it, of each result."""
     window = {"metric": "x", "aggregates": ["count"], **table}
     tables: dict[str, Any] = {"agent": {"idle": False}, "window": {"w": window}}
-    engine = compose(Settings(**tables)).engine()
+    engine = build_pipeline(Settings(**tables)).engine()
     time = START + (np.array(READINGS) * SECOND).astype(np.int64)
     batch = Batch(("m",), np.zeros(len(time), np.int32), time, {"x": np.ones(len(time))}, int(time.max()))
     rows = engine.process(batch).results["w"]

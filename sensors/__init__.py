@@ -1,7 +1,12 @@
-"""Getting samples: bytes from serial lines, files, sockets and brokers become batches.
+"""Getting samples: bytes from serial lines, files, sockets and brokers become batches. Nothing here imports the agent.
 
-The map: `batch` and `source` are the two types everybody needs, `units` and `times` read durations and times,
-`codecs/` turns bytes into rows without I/O. `byte_queue` carries bytes from a descriptor to a codec, `pace` hands rows
-over when their time has come, `waveform` makes voltages and their faults. Every other module is one driver, and
-`simulated/` those that need no device. Nothing here imports the agent.
+The map:
+
+    batch          Batch, the columnar table that everybody hands on
+    source         the base of a driver, its counters, its error
+    units          durations as people write them
+    times          times as devices write them
+    codecs         bytes <-> rows, without I/O: frames found and checked, what is thrown away counted
+    transport      how bytes travel: MQTT, Kafka, TLS, back-off, bounded queues
+    drivers        one file or folder each: serial line, TCP, file, MQTT, Kafka, recording, simulated machines
 """

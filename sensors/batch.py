@@ -43,7 +43,7 @@ class Batch:
         values: column name -> `(n,)` numbers, NaN where missing.
         texts: column name -> strings.
         read_at: host time at which the batch was read, ns since the epoch. A batch without rows is how a source
-            (or the clock) says that time has passed.
+            (or the clock) moves time on.
         source: name of the source, as configured.
         clock_step: by how much the host clock was set since the batch before, ns; 0 unless it was.
     """

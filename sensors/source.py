@@ -1,4 +1,4 @@
-"""The base of every driver, with all that may be asked of one, and the one error it may raise."""
+"""The base of every driver, with all that may be required of one, and the one error it may raise."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Counters:
 
     def faults(self) -> str:
         """What could not be read, on one line; empty = all could."""
-        said = []
+        faults = []
         if self.frames_bad:
             last = f", last: {self.last_error}" if self.last_error else ""
-            said.append(f"{self.frames_bad} of {self.frames_bad + self.frames_ok} frames refused{last}")
+            faults.append(f"{self.frames_bad} of {self.frames_bad + self.frames_ok} frames refused{last}")
         if self.values_bad:
             first = f", first: {self.bad_value}" if self.bad_value else ""
-            said.append(f"{self.values_bad} values are no number{first}")
-        return "; ".join(said)
+            faults.append(f"{self.values_bad} values are no number{first}")
+        return "; ".join(faults)
 
 
 class Source(ABC):

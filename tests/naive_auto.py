@@ -38,8 +38,14 @@ def age(history, value, row):
 class Naive:
     """State: all rows so far."""
 
-    def __init__(self, warmup=128, memory=4096, rest=50, half_life=2000.0, alarm=1.05, burden=0.2):
-        self.warmup, self.memory, self.rest, self.alarm, self.burden = warmup, memory, rest, alarm, burden
+    def __init__(self, warmup=128, memory=4096, refractory=50, half_life=2000.0, alarm=1.05, burden=0.2):
+        self.warmup, self.memory, self.refractory, self.alarm, self.burden = (
+            warmup,
+            memory,
+            refractory,
+            alarm,
+            burden,
+        )
         self.w = 0.5 ** (4 / half_life)
         self.xs, self.times, self.ys, self.cells, self.parts = [], [], [], [], []
         self.scale = self.centre = 0.0
@@ -75,7 +81,7 @@ class Naive:
         )
         score = 0.0 if n < self.warmup else (total + 0.5 * context) / self.alarm
         score /= 1 + sum(self.burden * math.exp(-(n - a) / 1000) for a in self.alarms)
-        if self.alarms and n - self.alarms[-1] <= self.rest:
+        if self.alarms and n - self.alarms[-1] <= self.refractory:
             score = 0.0
         if score >= 1:
             self.alarms.append(n)

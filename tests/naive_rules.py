@@ -38,12 +38,12 @@ class NaiveLifecycle:
     series: dict = field(default_factory=dict)
     now: int = NEVER
 
-    def row(self, key, at, time, drive, level):
+    def row(self, key, at, time, direction, level):
         one = self.series.setdefault(key, NaiveSeries())
-        up = one.up if drive == 0 else drive > 0
+        up = one.up if direction == 0 else direction > 0
         if up != one.up:
             one.up, one.since = up, time
-        if drive <= 0:
+        if direction <= 0:
             level = 0
         if one.silent:
             one.silent = False

@@ -187,11 +187,11 @@ def context_sums(xs, memory, warmup):
     return [sum(max(row[a] for row in ages[max(0, t - 15) : t + 1]) for a in range(4)) for t in range(len(xs))]
 
 
-def contexts(xs, memory, warmup, rest):
+def contexts(xs, memory, warmup, refractory):
     scores, last = [], -math.inf
     for t, total in enumerate(context_sums(xs, memory, warmup)):
         score = total / 4 / 0.3
-        if t - last <= rest:
+        if t - last <= refractory:
             score = 0.0
         elif score >= 1:
             last = t

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.changes import Changes
 from agent.core.rows import Rows
-from agent.core.series import Changes, State, Stateful
+from agent.core.series import State, Stateful
 
 Make = Callable[[], Any]
 Pairs = list[tuple[int, Any]]

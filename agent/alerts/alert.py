@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 
 Severity = Literal["info", "warning", "critical", "fatal"]
 Kind = Literal["alert", "raw", "state", "status", "health", "metric", "reply", "discovery"]
@@ -95,6 +95,7 @@ class Message(NamedTuple):
             the machine's summary), the verb of a reply, else empty.
         body: the payload; empty clears a retained topic.
         time: event time, ns.
+        replayed: it is sent late, from the backlog of an outage; its body says so, see `cloudevents.as_replayed`.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Message(NamedTuple):
     name: str
     body: bytes
     time: int
+    replayed: bool = False
 
 
 _NAMESPACE = uuid.UUID("6d0c8f6e-6f0b-5b57-9a55-2f6a1f0c9e11")
@@ -157,7 +159,7 @@ def machine_of(by: tuple[str, ...], series: tuple[str, ...]) -> str:
 
 
 def spoken_name(by: tuple[str, ...], series: tuple[str, ...]) -> str:
-    """A series as a person says it: `machine 2`, `machine 2, status RUN`, `topping tuna`."""
+    """A series as people name it: `machine 2`, `machine 2, status RUN`, `topping tuna`."""
     machine = [f"machine {machine_of(by, series)}"] if "machine" in by else []
     return ", ".join(
         machine + [f"{name} {part}" for name, part in zip(by, series, strict=False) if name != "machine"]
@@ -183,9 +185,9 @@ class Label:
         limit: short form for people, e.g. `>= 90`; empty if there is none.
         every: a firing incident is sent again so often, ns; 0 = never.
         payload: of raw events: `event` or `value`.
-        finding: what it means in words, where the rule judges what a detector says; None else.
-        watched: columns that detector looks at.
-        subject: what its finding is about: `pressure`, or `mean Temperature_C` of a window.
+        explanation: what it means in words, where the rule judges a detector's column; None else.
+        watched: columns that detector judges.
+        subject: what its explanation is about: `pressure`, or `mean Temperature_C` of a window.
     """
 
     rule: str
@@ -200,7 +202,7 @@ class Label:
     severity: Severity = "warning"
     every: int = 0
     payload: str = "event"
-    finding: Finding | None = None
+    explanation: Explanation | None = None
     watched: tuple[str, ...] = ()
     subject: str = ""
 
@@ -210,7 +212,7 @@ class Label:
 
     def condition(self) -> str:
         """What holds of each raw event: `mean Temperature_C >= 90`, `pressure is unusual (score >= 1)`."""
-        if self.finding is None:
+        if self.explanation is None:
             return f"{self.quantity()} {self.limit or self.raise_limit}"
         compared = f"{self.metric} {self.limit}" if self.limit else self.raise_limit
-        return f"{self.subject} {self.finding.raised} ({compared})"
+        return f"{self.subject} {self.explanation.raised} ({compared})"

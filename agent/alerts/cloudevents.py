@@ -44,6 +44,7 @@ SEVERITIES: dict[Severity, tuple[str, int]] = {
     "fatal": ("FATAL", 21),
 }
 """Text and number of each severity on the scale of OpenTelemetry."""
+_EVENTS: frozenset[Kind] = frozenset({"alert", "raw", "metric"})
 _STATE = {Change.NO_DATA: "no_data", Change.RESOLVED: "resolved"}
 
 
@@ -51,6 +52,13 @@ def rfc3339(time: int) -> str:
     """Nanoseconds since the epoch as text, UTC, in whole milliseconds (downwards)."""
     seconds, milliseconds = divmod(time // 1_000_000, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def as_replayed(message: Message) -> Message:
+    """The message as it is sent late: its CloudEvent, if it is one that reports what happened, says so."""
+    if message.kind not in _EVENTS or not message.body.endswith(b"}") or len(message.body) < 3:
+        return message
+    return message._replace(body=message.body[:-1] + b',"replayed":true}', replayed=True)
 
 
 def event(alert: Alert, identity: Identity) -> dict[str, Any]:
@@ -205,6 +213,7 @@ def _encode_values(label: Label, rows: Rows, names: Callable[[int], Name], ident
         map(topics.__getitem__, keys),
         _tokens(rows, label.metric),
         rows.start.tolist(),
+        repeat(False),
         strict=False,
     )
     return list(map(tuple.__new__, repeat(Message), columns))  # half the time of Message(...)

@@ -1,10 +1,10 @@
-"""Commands as they come from a broker: JSON, checked, each obeyed once.
+"""Commands as they come from a broker: JSON, checked, each applied once.
 
     {"id": "0f1c7c0a", "machine": "press-1", "rule": "overheating", "for": "2h", "note": "maintenance",
      "time": "2026-11-22T09:00:00Z"}
 
 The verb is the last level of the topic. Only `id` must be there. What is malformed, too long, older than `oldest` or
-has been obeyed before is counted and passed over; a well-formed command that makes no sense gets a reply.
+has been applied before is counted and passed over; a well-formed command that makes no sense gets a reply.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CommandCodec(Codec):
     """Messages of `cmd/<verb>` to batches of commands.
 
     Attributes:
-        oldest: a command whose `time` is older, or further ahead, is not obeyed.
+        oldest: a command whose `time` is older, or further ahead, is not applied.
     """
 
     oldest: Duration = Duration("60s")
@@ -94,7 +94,7 @@ class CommandCodec(Codec):
 
     def _once(self, verb: str, identifier: str) -> None:
         if (verb, identifier) in self._seen:
-            raise CommandError(f"{identifier} was obeyed before")
+            raise CommandError(f"{identifier} was applied before")
         self._seen[verb, identifier] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]

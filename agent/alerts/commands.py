@@ -1,11 +1,11 @@
-"""What people tell the agent: acknowledge an incident, silence a machine or rule for a while.
+"""Commands of operators to the agent: acknowledge an incident, silence a machine or rule for a while.
 
-Commands come as batches of the source `commands`, one row each, so that a recording holds them and a replay obeys
+Commands come as batches of the source `commands`, one row each, so that a recording holds them and a replay applies
 them. Columns: the machine and the texts `verb`, `rule`, `signal`, `id`, `note`; the number `seconds`. Machine, rule
 and signal are patterns (`*`, `?`, `[...]`); one that is missing matches all.
 
-A silence changes nothing that is decided: alerts go out with the flag `silenced`, for whoever wakes people to leave
-them alone, and the history stays whole. When it ends, incidents that still fire are told again.
+A silence changes nothing that is decided: alerts go out with the flag `silenced`, so that a notifier can
+hold it back, and the history stays whole. When it ends, incidents that still fire are sent again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 
 from agent.alerts.alert import Label, machine_of
 from agent.core.keys import Name
-from agent.core.series import State
+from agent.core.series import State, entries
 from sensors.batch import Batch, Text
 from sensors.units import SECOND
 
 COMMANDS = "commands"
 """Name of the source whose batches are commands."""
 SELF = "self"
-"""Name of the source whose batches tell of the agent itself; only rules with `on = "self"` see them."""
+"""Name of the source whose batches are about the agent itself; only rules with `on = "self"` read them."""
 SELF_RULES = {
     "agent_disk": {
         "on": SELF,
@@ -97,7 +97,7 @@ class Silences:
     by_id: dict[str, Silence] = field(default_factory=dict)
 
     def add(self, command: Command, now: int) -> str:
-        """Begin a silence; says why not, if not."""
+        """Begin a silence; returns why not, if not."""
         if command.id not in self.by_id and len(self.by_id) >= MOST_SILENCES:
             return f"there are {MOST_SILENCES} silences; end one first"
         until = now + round(command.seconds * SECOND)
@@ -121,11 +121,25 @@ class Silences:
         return {"silences": [asdict(silence) for silence in self.by_id.values()]}
 
     def merge(self, state: State) -> None:
-        """Those of another desk are in force here, too; of two with one id the one here stays."""
-        self.by_id = {saved["id"]: Silence(**saved) for saved in state["silences"]} | self.by_id
+        """Those of another engine are in force here, too; of two with one id the one here stays."""
+        self.by_id = _by_id(state) | self.by_id
 
     def restore(self, state: State) -> None:
-        self.by_id = {saved["id"]: Silence(**saved) for saved in state["silences"]}
+        self.by_id = _by_id(state)
+
+
+def _by_id(state: State) -> dict[str, Silence]:
+    """The silences in a state.
+
+    Raises:
+        KeyError, TypeError, ValueError: there are none in it.
+    """
+    silences = [Silence(**entries(saved)) for saved in state["silences"]]
+    for silence in silences:
+        texts = (silence.id, silence.machine, silence.rule, silence.signal, silence.note)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(silence.until, int):
+            raise ValueError(f"no silence: {silence!r}"[:200])
+    return {silence.id: silence for silence in silences}
 
 
 def commands_of(batch: Batch) -> Iterator[Command]:
@@ -150,12 +164,12 @@ def matches(pattern: Command | Silence, label: Label, series: Name) -> bool:
 
 
 def command_batch(commands: Iterable[Command], now: int) -> Batch:
-    """The batch that says these commands."""
+    """The batch of these commands."""
     rows = list(commands)
     machines = tuple(dict.fromkeys(row.machine for row in rows))
     texts = {}
     for name in ("verb", "id", "rule", "signal", "note"):
-        column = [str(getattr(row, name)) for row in rows]
+        column = [str(fields[name]) for fields in map(asdict, rows)]
         words = tuple(dict.fromkeys(column))
         texts[name] = Text(words, np.array([words.index(word) for word in column], np.int32))
     return Batch(

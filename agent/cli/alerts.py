@@ -28,7 +28,7 @@ REPLY_SECONDS = 5.0
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "alerts", run, "Show open alerts; acknowledge or silence them.", _EXAMPLES)
+    command = add_command(commands, "alerts", run, _EXAMPLES)
     command.add_argument(
         "verb", nargs="?", default="list", choices=["list", "ack", "silence", "unsilence"], help="default: list"
     )
@@ -95,7 +95,7 @@ class Broker:
             if message.retain and message.payload:
                 found.append((str(message.topic), bytes(message.payload)))
 
-    async def ask(self, base: str, verb: str, command: dict[str, Any]) -> dict[str, Any]:
+    async def request(self, base: str, verb: str, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command and wait for its reply.
 
         Raises:
@@ -160,7 +160,7 @@ async def _send(broker: Broker, arguments: argparse.Namespace) -> int:
         command |= {"machine": arguments.target, "rule": arguments.rule}
     if verb == "silence":
         command["for"] = str(arguments.lasts)
-    reply = await broker.ask(base, verb, command)
+    reply = await broker.request(base, verb, command)
     if arguments.json:
         print(json.dumps(reply))  # noqa: T201
     elif reply.get("ok"):

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from agent.cli import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, pipeline_of
 from agent.runtime.data_watch import config_warnings
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables
@@ -19,35 +19,30 @@ _EXAMPLES = """  agent check -c config/serial.toml
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands,
-        "check",
-        check,
-        "Check a configuration; exit code 78 and one line a problem if it is wrong.",
-        _EXAMPLES,
-    )
+    command = add_command(commands, "check", check, _EXAMPLES)
     add_config(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Compose everything, open nothing; parts that are not built in are tried for a moment."""
+    """Build everything, open nothing; parts that are not built in are tried for a moment."""
     problems: list[str] = []
     warnings = [f"environment: {problem}" for problem in unknown_variables(os.environ)]
     summary: dict[str, list[str]] = {}
     try:
-        parts = parts_of(arguments)
+        pipeline = pipeline_of(arguments)
     except ConfigError as error:
         problems = [
             p if p.startswith(str(arguments.config)) else f"{arguments.config}: {p}" for p in error.problems
         ]
     else:
         summary = {
-            "sources": list(parts.sources), "windows": list(parts.settings.window),
-            "detectors": list(parts.settings.detector), "rules": list(parts.settings.rule), "sinks": list(parts.sinks),
+            "sources": list(pipeline.sources), "windows": list(pipeline.settings.window),
+            "detectors": list(pipeline.settings.detector), "rules": list(pipeline.settings.rule),
+            "sinks": list(pipeline.sinks),
         }  # fmt: skip
-        warnings += [f"{arguments.config}: {warning}" for warning in config_warnings(parts)]
-        for made in parts.outside:
+        warnings += [f"{arguments.config}: {warning}" for warning in config_warnings(pipeline)]
+        for made in pipeline.outside:
             problems += [f"{arguments.config}: {made.path}: {made.word} {p}" for p in trial(made.kind, made.part)]
     if arguments.json:
         print(json.dumps({"ok": not problems, "problems": problems, "warnings": warnings, **summary}))  # noqa: T201

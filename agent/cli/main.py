@@ -6,11 +6,11 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
+from agent.cli import COMMANDS, simulate
 from agent.ops.memory import keep_freed_memory
 from agent.ops.systemd import survive_early_signals
-from agent.settings.registry import ConfigError
+from agent.settings.errors import ConfigError
 
 EX_CONFIG = 78  # sysexits.h: systemd does not restart on it (RestartPreventExitStatus)
 
@@ -21,22 +21,6 @@ _EPILOG = """examples:
   agent run -c /etc/edge-agent/agent.toml    the service
   agent tail                                 show alerts as they come
 """
-
-# name -> module with `register(commands)`; imported only for their own command or for help
-_COMMANDS = {
-    "run": "agent.cli.run",
-    "check": "agent.cli.check",
-    "replay": "agent.cli.replay",
-    "record": "agent.cli.record",
-    "sensors": "agent.cli.sensors",
-    "tail": "agent.cli.tail",
-    "alerts": "agent.cli.alerts",
-    "rules": "agent.cli.rules",
-    "generate": "agent.offline.generate",
-    "calibrate": "agent.offline.calibrate",
-    "detect": "agent.offline.detect",
-    "evaluate": "agent.offline.evaluate",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,17 +46,16 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that `words` names, or of all commands."""
     top = argparse.ArgumentParser(
         prog="agent",
-        description="Finds anomalies in what machine sensors say, beside the machines, and tells subscribers.",
+        description="Finds anomalies in the readings of machine sensors, beside the machines, and alerts subscribers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    simulate: Any = importlib.import_module("agent.cli.simulate")
     simulate.add_arguments(top)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    named = next((word for word in words if word in _COMMANDS), None)
-    if named is None and "--simulate" in words:
-        return top
-    for name in [named] if named else _COMMANDS:
-        module = importlib.import_module(_COMMANDS[name])
-        module.register(commands)
+    named = next((word for word in words if word in COMMANDS), None)
+    if named is not None:
+        importlib.import_module(f"agent.cli.{named}").register(commands)
+    elif "--simulate" not in words:
+        for name, text in COMMANDS.items():
+            commands.add_parser(name, help=text)
     return top

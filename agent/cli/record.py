@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from agent.cli import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, pipeline_of
 from agent.ops.logging import log_to_stderr
 from agent.runtime.source_loop import SourceLoop
 from sensors.batch import Batch
@@ -21,16 +21,14 @@ _EXAMPLES = """  agent record -c config/serial.toml -o monday.rec
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands, "record", record, "Read the sources of a configuration and keep it all in a file.", _EXAMPLES
-    )
+    command = add_command(commands, "record", record, _EXAMPLES)
     add_config(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="RECORDING")
     command.add_argument("--duration", type=Duration, metavar="TIME", help="stop by itself, e.g. 10m")
 
 
 def record(arguments: argparse.Namespace) -> int:
-    """Record until told to stop."""
+    """Record until stopped."""
     from sensors.drivers.recording import RecordingError
 
     log_to_stderr("INFO")
@@ -56,7 +54,7 @@ async def _record(arguments: argparse.Namespace) -> str:
     """How much was kept, and what could not be read."""
     from sensors.drivers.recording import Recorder
 
-    parts = parts_of(arguments)
+    pipeline = pipeline_of(arguments)
     rows = 0
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,13 +66,13 @@ async def _record(arguments: argparse.Namespace) -> str:
             rows += len(batch)
             recorder.write(batch)
 
-        reading = asyncio.create_task(SourceLoop(parts.sources, keep, parts.settings.agent.tick.seconds).run())
+        loop = asyncio.create_task(SourceLoop(pipeline.sources, keep, pipeline.settings.agent.tick.seconds).run())
         stopping = asyncio.create_task(stop.wait())
         limit = None if arguments.duration is None else arguments.duration.seconds
-        await asyncio.wait([reading, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        for task in (reading, stopping):
+        await asyncio.wait([loop, stopping], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        for task in (loop, stopping):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-    faults = {name: source.counters.faults() for name, source in parts.sources.items()}
+    faults = {name: source.counters.faults() for name, source in pipeline.sources.items()}
     return "; ".join([f"{rows} readings", *(f"{name}: {fault}" for name, fault in faults.items() if fault)])

@@ -1,4 +1,4 @@
-"""`agent replay`: what would have been said about a recording."""
+"""`agent replay`: the alerts that a recording raises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from agent.cli import Commands, add_command, add_config, number_or_max, parts_of
+from agent.cli import Commands, add_command, add_config, number_or_max, pipeline_of
 from agent.runtime.messages import encode
 from sensors.source import SourceError
 
@@ -18,9 +18,7 @@ _EXAMPLES = """  agent replay monday.rec -c config/temperature.toml            a
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(
-        commands, "replay", replay, "Run a recording through the rules; print the alerts as JSON lines.", _EXAMPLES
-    )
+    command = add_command(commands, "replay", replay, _EXAMPLES)
     command.add_argument("recording", type=Path, metavar="RECORDING")
     command.add_argument("--speed", type=number_or_max, default=float("inf"), metavar="N|max", help="default: max")
     add_config(command)
@@ -39,13 +37,13 @@ def replay(arguments: argparse.Namespace) -> int:
 async def _replay(arguments: argparse.Namespace) -> None:
     from sensors.drivers.recording import RecordingSource
 
-    parts = parts_of(arguments)
-    engine = parts.engine()
+    pipeline = pipeline_of(arguments)
+    engine = pipeline.engine()
     out = sys.stdout.buffer
     async with RecordingSource(arguments.recording, speed=arguments.speed) as source:
         async for batch in source:
             decisions = engine.process(dataclasses.replace(batch))
-            for message in encode(decisions, engine, parts.identity, metrics=False):
+            for message in encode(decisions, engine, pipeline.identity, metrics=False):
                 if message.kind in ("alert", "raw"):
                     out.write(message.body + b"\n")
             out.flush()

@@ -11,14 +11,14 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.cli import Commands, add_command, add_config, parts_of
+from agent.cli import Commands, add_command, add_config, pipeline_of
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
 from agent.ops.observers import Observation, WhenFull
 from agent.ops.systemd import Notifier, end_in_peace, feed_watchdog
 from agent.runtime.app import App
 from agent.runtime.data_watch import config_warnings
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables
 from sensors.drivers.recording import Recorder, RecordingError
@@ -32,23 +32,23 @@ _EXAMPLES = """  agent run -c /etc/edge-agent/agent.toml
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "run", run, "Run the agent as a service until SIGTERM or SIGINT.", _EXAMPLES)
+    command = add_command(commands, "run", run, _EXAMPLES)
     add_config(command)
     command.add_argument("--record", type=Path, metavar="FILE", help="record all that is read, for `agent replay`")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until told to stop."""
-    parts = parts_of(arguments)
-    log_to_stderr(parts.settings.agent.log.upper())
+    """Run until stopped."""
+    pipeline = pipeline_of(arguments)
+    log_to_stderr(pipeline.settings.agent.log.upper())
     faulthandler.enable()
     for problem in unknown_variables(os.environ):
         log.warning("environment: %s", problem)
-    for warning in config_warnings(parts):
+    for warning in config_warnings(pipeline):
         log.warning("configuration: %s", warning)
     tune_garbage_collector()
     try:
-        asyncio.run(serve(parts, arguments))
+        asyncio.run(serve(pipeline, arguments))
     except (
         RecordingError
     ) as error:  # opening or closing it; while it runs, the recording ends and the agent goes on
@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def serve(parts: Parts, arguments: argparse.Namespace) -> None:
+async def serve(pipeline: Pipeline, arguments: argparse.Namespace) -> None:
     """The app with what a service needs: signals, notifications, watchdog."""
     notifier = Notifier.from_environment()
-    app = App(parts, ready=lambda: notifier.ready(f"watching {len(parts.sources)} sources"))
+    app = App(pipeline, ready=lambda: notifier.ready(f"watching {len(pipeline.sources)} sources"))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,7 +100,7 @@ def _reload(arguments: argparse.Namespace, notifier: Notifier) -> None:
     """Read the configuration again and say whether it is right; a change takes effect at the next start."""
     notifier.reloading()
     try:
-        parts_of(arguments)
+        pipeline_of(arguments)
     except ConfigError as error:
         for problem in error.problems:
             log.error("configuration: %s", problem)

@@ -14,7 +14,7 @@ _EXAMPLES = """  agent sensors list
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "sensors", show, "Show serial ports, drivers and codecs.", _EXAMPLES)
+    command = add_command(commands, "sensors", show, _EXAMPLES)
     command.add_argument(
         "what", choices=["list"], help="list ports by the name that survives a replug, and drivers"
     )

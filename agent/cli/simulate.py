@@ -10,20 +10,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.cli import add_config, number_or_max
-from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
 from agent.ops.logging import log_to_stderr
 from agent.ops.memory import tune_garbage_collector
-from agent.ops.observers import Observation, WhenFull
-from agent.runtime.app import App
-from agent.runtime.demo_broker import embedded_broker
-from agent.settings.build import compose
-from agent.settings.settings import Settings, load
 from sensors.units import Duration
 
-PRESET = Path(__file__).parent.parent / "presets" / "simulate.toml"
+if TYPE_CHECKING:  # slow to import, and every command has these options
+    from agent.ops.observers import Observation
+    from agent.runtime.app import App
+    from agent.settings.settings import Settings
+
+PRESET = Path(__file__).parents[1] / "settings" / "presets" / "simulate.toml"
 
 
 def add_arguments(top: argparse.ArgumentParser) -> None:
@@ -57,13 +57,17 @@ def simulate(arguments: argparse.Namespace) -> int:
 
 
 async def _simulate(arguments: argparse.Namespace, live: bool) -> None:
+    from agent.runtime.app import App
+    from agent.runtime.demo_broker import embedded_broker
+    from agent.settings.build import build_pipeline
+
     settings = _settings(arguments)
     async with AsyncExitStack() as stack:
         if not settings.sink:
             port = await stack.enter_async_context(embedded_broker())
             settings.sink["broker"] = {"type": "mqtt", "url": f"mqtt://127.0.0.1:{port}", "protocol": "3.1.1"}
         settings.agent.state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-agent-")))
-        app = App(compose(settings))
+        app = App(build_pipeline(settings))
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -87,6 +91,9 @@ async def _run_with_view(app: App, stop: asyncio.Event, subscribe: str) -> None:
 
 
 async def _run_with_lines(app: App, stop: asyncio.Event, subscribe: str, as_json: bool) -> None:
+    from agent.ops.alert_lines import LinePrinter, alert_lines, json_lines
+    from agent.ops.observers import WhenFull
+
     def people(observation: Observation) -> Iterator[str]:
         return (line.line(colour) for line in alert_lines(observation))
 
@@ -113,6 +120,8 @@ def _subscribe_line(settings: Settings) -> str:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The configuration with the options put into each simulated source."""
+    from agent.settings.settings import load
+
     settings = load(arguments.config or PRESET, arguments.overrides)
     if arguments.config is None:
         settings.agent.site, settings.agent.name = "demo", "simulator"

@@ -23,7 +23,7 @@ _REMEMBERED = 10_000  # ids of the last events, to drop what comes twice
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = add_command(commands, "tail", tail, "Subscribe to a broker and show alerts as they come.", _EXAMPLES)
+    command = add_command(commands, "tail", tail, _EXAMPLES)
     command.add_argument(
         "--broker", type=_broker, default="mqtt://127.0.0.1:1883", metavar="URL", help="default: %(default)s"
     )
@@ -59,7 +59,7 @@ async def _tail(arguments: argparse.Namespace) -> None:
     from agent.subscriber import subscribe  # its import takes longer than those of all other commands
     from sensors.transport.tls import Tls
 
-    options: dict[str, Any] = {"trouble": _say, "user": arguments.user, "password_file": arguments.password_file}
+    options: dict[str, Any] = {"trouble": _report, "user": arguments.user, "password_file": arguments.password_file}
     tls = Tls(arguments.ca, arguments.certificate, arguments.key)
     if tls != Tls():
         options["tls"] = tls
@@ -74,7 +74,7 @@ async def _tail(arguments: argparse.Namespace) -> None:
                 return
 
 
-def _say(why: str) -> None:
+def _report(why: str) -> None:
     print(f"{why}; trying again", file=sys.stderr)  # noqa: T201
 
 

@@ -1,4 +1,4 @@
 """What every window, detector and rule stands on: state by series, the base of an operator.
 
-Pure: it knows nothing of what is built on it.
+Pure: it imports nothing of what is built on it.
 """

@@ -27,21 +27,21 @@ VIEWS = {
 
 
 BESIDE = ("usual", "low", "high")
-"""Columns of detectors that an alert tells beside what they judged."""
+"""Columns of detectors that an alert carries beside what they judged."""
 
 LEAST = 0.05
 """Share of an alarm below which a sensor is not named in the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Explanation:
     """What a large value of a detector's column means: `pressure 5.31` *is unusual*, *is usual again*.
 
     Attributes:
-        raised: what is said of the metric while the alert fires.
-        resolved: what is said when it is over.
-        subject: who it is said of; empty = the metric, with its value where a row has one.
-        share: the column is a share, told in per cent.
+        raised: the predicate of the metric while the alert fires.
+        resolved: the predicate when it is over.
+        subject: the subject of both; empty = the metric, with its value where a row has one.
+        share: the column is a share, shown in per cent.
     """
 
     raised: str = "is unusual"
@@ -51,14 +51,14 @@ class Finding:
 
 
 def reason(evidence: Mapping[str, Any], values: Mapping[str, float]) -> str:
-    """Why, as far as the detector says: `: far from every value seen`; empty if it says nothing.
+    """Why, as far as the detector explains it: `: far from every value seen`; else empty.
 
     Args:
         evidence: of the detector.
-        values: what it judged, and of `BESIDE` what it says.
+        values: what it judged, and of `BESIDE` what it has.
     """
-    for key, said in _SAYS.items():
-        if key in evidence and (text := said(evidence, values)):
+    for key, sentence in _REASONS.items():
+        if key in evidence and (text := sentence(evidence, values)):
             return f": {text}"
     if "usual" in values:
         return f": usually about {values['usual']:.4g}"
@@ -108,7 +108,7 @@ def _with_value(name: str, values: Mapping[str, float]) -> str:
     return f"{name} {values[name]:.6g}" if name in values else name
 
 
-_SAYS: dict[str, Callable[[Mapping[str, Any], Mapping[str, float]], str]] = {
+_REASONS: dict[str, Callable[[Mapping[str, Any], Mapping[str, float]], str]] = {
     "view": _view,
     "sensors": _sensors,
     "metrics": _metrics,
@@ -118,7 +118,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any], Mapping[str, float]], str]] = {
 
 
 def span(nanoseconds: int) -> str:
-    """A length of time as people say it, at most two units."""
+    """A length of time as people write it, at most two units."""
     seconds = max(nanoseconds, 0) / SECOND
     if seconds < 120:
         return f"{seconds:.3g} s"

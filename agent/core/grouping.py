@@ -1,4 +1,4 @@
-"""Rows sorted by series, for whatever looks at the rows of a series one after the other."""
+"""Rows sorted by series, for operators that go through a series row by row."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Grouping:
 
     @classmethod
     def of(cls, rows: Rows) -> Grouping:
-        """The rows of a table by series; sorted once, whoever asks."""
+        """The rows of a table by series; sorted once for all operators."""
         found: Grouping | None = rows.memo.get("series")
         if found is None:
             found = rows.memo["series"] = cls(rows.key)
@@ -56,6 +56,11 @@ class Grouping:
     def order(self) -> Ints:
         """Row at each position, `(n,)`."""
         return np.arange(len(self.key)) if self._order is None else self._order
+
+    @property
+    def permutation(self) -> Ints | None:
+        """As `order`; None where the rows came sorted."""
+        return self._order
 
     @property
     def owner(self) -> Ints:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.series import Changes, State, Stateful, Tracked
+from agent.core.changes import Changes
+from agent.core.series import State, Stateful, Tracked, entries
 from sensors.batch import Batch, Ints
 
 Name = tuple[str, ...]
@@ -27,7 +28,7 @@ class KeyTable(Stateful):
     Rows of state are given in order of first occurrence, so that they do not depend on how the stream is cut. A
     missing text is a key of its own, the empty text (as NULL is a group in SQL).
 
-    It says of each row of state that its series has come: whatever the parts of the grouping remember of it may change.
+    It touches each row of state whose series has come: whatever the parts of the grouping remember of it may change.
 
     Attributes:
         by: columns that make the key; `"machine"` is the machine, others are text columns or numbers (as text).
@@ -89,7 +90,7 @@ class KeyTable(Stateful):
             for position in np.argsort(first, kind="stable").tolist():
                 self._lookup[codes[position]] = self._add(_name(columns, int(unknown[first[position]])))
             keys = self._lookup[code]
-            if self.refused or np.any(keys == _REFUSED):  # a refused name may get a row later: ask again
+            if self.refused or np.any(keys == _REFUSED):  # a refused name may get a row later: look again
                 self._lookup[self._lookup == _REFUSED] = _UNKNOWN
         return keys
 
@@ -130,6 +131,12 @@ class KeyTable(Stateful):
         rows = np.flatnonzero(seen < before)
         return rows[[self.names[row] is not None for row in rows.tolist()]] if len(rows) else rows
 
+    def nameless(self, size: int) -> Ints:
+        """Those of the rows 0 to `size` - 1 that have no name."""
+        known = min(size, len(self.names))
+        free = [row for row in range(known) if self.names[row] is None]
+        return np.append(np.array(free, np.int64), np.arange(known, size))
+
     @property
     def series(self) -> int:
         return len(self.names)
@@ -167,7 +174,7 @@ class KeyTable(Stateful):
         """Free these rows; other series may get them."""
         self.touch(rows)
         self.renamed.touch(rows)
-        self.names = list(self.names)  # whoever holds the list of before still reads the right names there
+        self.names = list(self.names)  # a reader of the list from before still finds the right names
         for row in rows.tolist():
             name = self.names[row] if row < len(self.names) else None
             if name is not None:
@@ -200,14 +207,39 @@ class KeyTable(Stateful):
         }
 
     def restore(self, state: State) -> None:
-        self.names = [tuple(name) if name is not None else None for name in state["names"]]
+        names = list(entries(state)["names"])
+        self.names, self._index, self._columns = [None] * len(names), {}, ()
         self.seen = np.array(state["seen"], np.int64)
-        self._free = [int(row) for row in state["free"]]
-        self.refused, self.evicted = int(state["refused"]), int(state.get("evicted", 0))
-        self._index = {name: row for row, name in enumerate(self.names) if name is not None}
-        self._columns = ()
-        if self.seen.shape != (len(self.names),) or len(self._index) + len(self._free) != len(self.names):
+        self._put(np.arange(len(names)), names)
+        self._set_free({"evicted": 0, **state})
+        if self.seen.shape != (len(names),) or len(self._index) + len(self._free) != len(names):
             raise ValueError(f"{'/'.join(self.by)}: names, times and free rows of its series do not fit each other")
+
+    def _put(self, keys: Ints, names: Iterable[Any]) -> None:
+        """Give rows without a name the names from a state.
+
+        Raises:
+            TypeError, ValueError: one is no name of this grouping, or there twice.
+        """
+        for key, words in zip(keys.tolist(), names, strict=True):
+            if words is None:
+                continue
+            name = tuple(words)
+            if len(name) != len(self.by) or not all(isinstance(word, str) for word in name):
+                raise ValueError(f"{'/'.join(self.by)}: the name of a series is {name!r}"[:200])
+            if self._index.setdefault(name, key) != key:
+                raise ValueError(f"{'/'.join(self.by)}: two series have the name {name!r}"[:200])
+            self.names[key] = name
+        self._columns = ()
+
+    def _set_free(self, state: State) -> None:
+        """The rows free for new series, and the counters, from a state."""
+        free = np.asarray(state["free"], np.int64).tolist()
+        if len(set(free)) != len(free) or any(
+            not 0 <= row < len(self.names) or self.names[row] is not None for row in free
+        ):
+            raise ValueError(f"{'/'.join(self.by)}: rows of state are free that have a series")
+        self._free, self.refused, self.evicted = free, int(state["refused"]), int(state["evicted"])
 
     def extract(self, keys: Ints) -> State:
         names = (self.names[key] for key in keys.tolist())
@@ -218,12 +250,9 @@ class KeyTable(Stateful):
         self.renamed.touch(keys)
         known = len(self.names)
         self.grow(int(keys.max(initial=-1)) + 1)
-        for row, name in zip(keys.tolist(), state["names"], strict=True):
-            self.names[row] = tuple(name)
-            self._index[tuple(name)] = row
+        self._put(keys, state["names"])
         self.seen[keys] = state["seen"]
         self._free = [r for r in (*self._free, *range(known, len(self.names))) if self.names[r] is None]
-        self._columns = ()
 
 
 class _Names(Stateful):
@@ -250,24 +279,13 @@ class _Names(Stateful):
     def merge(self, keys: Ints, state: State) -> None:
         table = self._table
         try:
-            names = json.loads(state["names"].tobytes())
+            names = json.loads(np.asarray(entries(state)["names"], np.uint8).tobytes())
         except RecursionError as error:
             raise ValueError("names of series are nested") from error
         if not isinstance(names, list) or len(names) != len(keys):
             raise ValueError(f"{len(keys)} series have other names than that many")
         table.grow(1 + int(keys.max(initial=-1)))
-        for key, name in zip(keys.tolist(), names, strict=True):
-            if name is not None:
-                self._put(key, tuple(name))
-        table._columns = ()
-
-    def _put(self, key: int, name: Name) -> None:
-        table = self._table
-        if len(name) != len(table.by) or not all(isinstance(word, str) for word in name):
-            raise ValueError(f"the name of a series by {', '.join(table.by)} is {name!r}"[:200])
-        if table._index.setdefault(name, key) != key:
-            raise ValueError(f"two series have the name {name!r}"[:200])
-        table.names[key] = name
+        table._put(keys, names)
 
     def evict(self, keys: Ints) -> None:
         table = self._table
@@ -278,13 +296,7 @@ class _Names(Stateful):
                 table.names[key] = None
 
     def restore_shared(self, state: State) -> None:
-        free = np.asarray(state["free"], np.int64).tolist()
-        if len(set(free)) != len(free) or any(
-            not 0 <= row < self.series or self._table.names[row] is not None for row in free
-        ):
-            raise ValueError("rows of state are free that have a series")
-        self._table._free, self._table.refused = free, int(state["refused"])
-        self._table.evicted = int(state["evicted"])
+        self._table._set_free(entries(state))
 
 
 class _Seen(Stateful):
@@ -306,7 +318,7 @@ class _Seen(Stateful):
         return {"seen": seen}
 
     def merge(self, keys: Ints, state: State) -> None:
-        self._table.seen[keys] = state["seen"]
+        self._table.seen[keys] = entries(state)["seen"]
 
     def evict(self, keys: Ints) -> None:
         """The row is seen anew when it gets a name."""

@@ -26,7 +26,7 @@ class Rows:
     Attributes:
         key: `(n,)` row of the key table: the series the row belongs to.
         start: `(n,)` ns; of a window its start (inclusive), of a reading its time.
-        end: `(n,)` ns; of a window its end (exclusive unless the window says otherwise), of a reading its time.
+        end: `(n,)` ns; of a window its end (exclusive unless the window defines it otherwise), of a reading its time.
         at: `(n,)` position in the batch of the reading that caused the row; -1 where the clock did, before any
             reading of the batch. Ascending.
         values: column name -> `(n,)` numbers.
@@ -62,6 +62,14 @@ class Rows:
             texts={name: Text(text.words, text.codes.take(chosen)) for name, text in self.texts.items()},
             lists={name: [column[i] for i in chosen.tolist()] for name, column in self.lists.items()},
         )
+
+    def present(self, column: str) -> Rows:
+        """The rows that have a value in this column of numbers."""
+        values = self.values.get(column)
+        if values is None:
+            return self.take(np.zeros(0, np.int64))
+        missing = np.isnan(values)
+        return self.take(~missing) if missing.any() else self
 
     def with_values(self, **columns: Floats) -> Rows:
         """The same rows with columns of numbers more, or in place of those of the same name."""
@@ -108,7 +116,7 @@ def unsigned_zeros(values: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _fit(column: Floats) -> bool:
-    """A long column is worth a look for zeros before it is copied, a short one is not."""
+    """A long column is scanned for zeros before it is copied, a short one is not."""
     return len(column) >= _LONG and column.flags.c_contiguous and not (column == 0.0).any()
 
 

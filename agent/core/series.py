@@ -1,8 +1,9 @@
 """What an operator remembers, series by series.
 
 State is a tree. Its leaves hold the memory: `SeriesState` (arrays whose first axis is the series) and `SeriesRecords`
-(a few records of plain JSON). Its inner nodes are operators and what they are made of; they only name their children
-(`remembers`) and the few numbers that all series share (`shared`). Everything else is derived here, once for all:
+(a few records of plain JSON, `agent.core.series_records`). Its inner nodes are operators and what they are made of;
+they only name their children (`remembers`) and the few numbers that all series share (`shared`). Everything else is
+derived here, once for all:
 
 * `snapshot` and `restore`: all of it, to go on from exactly here;
 * `extract` and `merge`: some series, out of one operator and into another of the same configuration, which then goes
@@ -13,9 +14,10 @@ State is a tree. Its leaves hold the memory: `SeriesState` (arrays whose first a
 A row of state (a key) has a meaning only beside its key table. In what `extract` gives the first axis is the position
 in the keys asked for, so that `merge` can put the series at other rows.
 
-What changes a series says so first: `touch`, before anything of it is written. The engine does it for the series of
-the rows it hands over; an operator that lets the clock change a silent series does it itself. So a checkpoint knows
-what it must write, and may copy a large state in slices between two batches: see `Changes`.
+What changes a series calls `touch` first, before anything of it is written. The engine does it for the series of
+the rows it hands over; an operator that lets the clock change a silent series does it itself. So a checkpoint has
+what it must write, and may copy a large state in slices between two batches: see
+`agent.core.changes`.
 """
 
 from __future__ import annotations
@@ -26,50 +28,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from agent.core.changes import Changes
 from sensors.batch import Ints
 
 State = dict[str, Any]
 """Arrays, numbers, strings, lists and dicts of these by name; no objects."""
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Changes:
-    """Which series have changed since somebody last asked, and who must see one before it does.
-
-    Attributes:
-        before: called with the series that are about to change, while a snapshot is being copied; a series may be
-            among them more than once.
-    """
-
-    def __init__(self) -> None:
-        self._changed = np.zeros(16, np.bool_)
-        self.before: Callable[[Ints], None] | None = None
-
-    def touch(self, keys: Ints) -> None:
-        """These series change next, `(k,)`; negative keys are passed over."""
-        if len(keys) > 1 and int(keys.min()) < 0:
-            keys = keys[keys >= 0]
-        if len(keys) == 0 or int(keys[0]) < 0:
-            return
-        if self.before is not None:
-            self.before(keys)
-        self.mark(keys)
-
-    def mark(self, keys: Ints) -> None:
-        """Count these series, none negative, as changed, though nothing changes now."""
-        if len(keys) == 0:
-            return
-        highest = int(keys[0]) if len(keys) == 1 else int(keys.max())
-        if highest >= len(self._changed):
-            self._changed = np.append(self._changed, np.zeros(highest + 1, np.bool_))
-        self._changed[keys] = True
-
-    def take(self) -> Ints:
-        """The series changed since this was asked last, ascending."""
-        changed = np.flatnonzero(self._changed)
-        self._changed[changed] = False
-        return changed
 
 
 class Stateful:
@@ -82,6 +47,10 @@ class Stateful:
 
     Under the empty name the entries of the child, or of each of several, stand among the own ones. An attribute may be
     None (nothing is kept of it), or a tuple, list or dict of `Stateful`.
+
+    Whatever series are taken out, all of `shared` goes with them. One operator's series may come back in several
+    blocks, each of which carries it, so two equal values must become that value: `max`, also of a counter, never the
+    sum. The counter of an operator that took over the series of several others is therefore a lower bound.
 
     Attributes:
         state_version: raised with each change after which a state saved before has another shape or its numbers
@@ -148,8 +117,7 @@ class Stateful:
         Raises:
             KeyError, TypeError, ValueError: it was not taken from an operator of this configuration.
         """
-        for name, (attribute, _) in self.shared.items():
-            setattr(self, attribute, type(getattr(self, attribute))(state[name]))
+        self._set_shared(state)
         self._distribute(state, lambda child, part: child.restore(part))
 
     def merge(self, keys: Ints, state: State) -> None:
@@ -162,6 +130,7 @@ class Stateful:
         Raises:
             KeyError, TypeError, ValueError: it was not taken from an operator of this configuration.
         """
+        entries(state)
         self.touch(keys)
         for name, (attribute, combine) in self.shared.items():
             mine = getattr(self, attribute)
@@ -173,9 +142,13 @@ class Stateful:
 
         Where the series come from several states (each `merge` combines what they share), this comes last.
         """
+        self._set_shared(state)
+        self._distribute(state, lambda child, part: child.restore_shared(part))
+
+    def _set_shared(self, state: State) -> None:
+        entries(state)
         for name, (attribute, _) in self.shared.items():
             setattr(self, attribute, type(getattr(self, attribute))(state[name]))
-        self._distribute(state, lambda child, part: child.restore_shared(part))
 
     def versions(self) -> dict[str, int]:
         """Class name -> `state_version`, of it and of all below it, where it is not 1."""
@@ -214,7 +187,7 @@ class Field(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """A part and who knows which series of it changed; parts with the same keys share a `Changes`."""
+    """A part and the record of which series of it changed; parts with the same keys share a `Changes`."""
 
     part: Stateful
     changes: Changes
@@ -316,6 +289,8 @@ class SeriesState(Stateful):
     def _checked(self, state: State) -> Arrays:
         given = {name: np.asarray(state[name]) for name in self.fields}
         for name, array in given.items():
+            if array.ndim == 0:
+                raise ValueError(f"state of {name!r} is one {type(state[name]).__name__}, not a value a series")
             if array.shape[1:] != self.fields[name].shape:
                 raise ValueError(
                     f"state of {name!r} has {array.shape[1:]} values a series, here it is {self.fields[name].shape}"
@@ -323,52 +298,15 @@ class SeriesState(Stateful):
         return given
 
 
-class SeriesRecords(Stateful):
-    """A record of a few series, each plain JSON: `records[key]`. A leaf, for what is rare and has no fixed shape."""
+def entries(state: Any) -> State:
+    """The state itself.
 
-    def __init__(self) -> None:
-        self.of: dict[int, Any] = {}
-
-    @property
-    def series(self) -> int:
-        return max(self.of, default=-1) + 1
-
-    @property
-    def bytes_a_series(self) -> int:
-        return 0
-
-    def grow(self, size: int) -> None:
-        """There is always room."""
-
-    def evict(self, keys: Ints) -> None:
-        for key in keys.tolist() if self.of else ():
-            self.of.pop(key, None)
-
-    def snapshot(self) -> State:
-        return {str(key): _copied(record) for key, record in sorted(self.of.items())}
-
-    def extract(self, keys: Ints) -> State:
-        if not self.of:
-            return {}
-        return {str(place): _copied(self.of[key]) for place, key in enumerate(keys.tolist()) if key in self.of}
-
-    def restore(self, state: State) -> None:
-        self.of = {int(key): _copied(record) for key, record in state.items()}
-
-    def merge(self, keys: Ints, state: State) -> None:
-        for place, record in state.items():
-            self.of[int(keys[int(place)])] = _copied(record)
-
-
-def _copied(record: Any) -> Any:
-    """Its lists and dicts are not those of the part, which may go on changing them."""
-    match record:
-        case list():
-            return [_copied(item) for item in record]
-        case dict():
-            return {name: _copied(item) for name, item in record.items()}
-        case _:
-            return record
+    Raises:
+        TypeError: it is no table by name or series.
+    """
+    if not isinstance(state, dict):
+        raise TypeError(f"a state has entries by name, this is a {type(state).__name__}")
+    return state
 
 
 def _members(value: Any) -> Iterator[Stateful]:
@@ -400,10 +338,10 @@ def _mapped(value: Any, of: Callable[[Stateful], State]) -> Any:
 def _paired(value: Any, state: Any, to: Callable[[Stateful, State], None]) -> None:
     match value:
         case Stateful():
-            to(value, state)
+            to(value, entries(state))
         case dict():
             for name, item in value.items():
-                _paired(item, state[name], to)
+                _paired(item, entries(state)[name], to)
         case _:
             for item, part in zip(value, state, strict=True):
                 if item is not None:

@@ -1,1 +1,1 @@
-"""Detectors: how strange a window or a reading is. One idea a file; larger is stranger, NaN = cannot say."""
+"""Detectors: how strange a window or a reading is. One idea a file; larger is stranger, NaN = no verdict."""

@@ -1,1 +1,1 @@
-"""Deciding as a plain function: windows, detectors and rules put together, incidents, the words of alerts."""
+"""Deciding as a plain function: windows, detectors and rules put together, incidents, the wording of alerts."""

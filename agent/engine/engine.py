@@ -11,15 +11,14 @@ import numpy as np
 from agent.alerts.alert import Alert, Identity
 from agent.alerts.commands import COMMANDS, SELF, Reply, commands_of
 from agent.core.keys import KeyTable, Name
-from agent.core.operator import Operator
+from agent.core.operator import EnginePart, Operator
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.core.series import State
-from agent.engine.awaited_columns import Unseen
-from agent.engine.incidents import Desk, Found
-from agent.engine.state import UNFIT as UNFIT
+from agent.engine.awaited_columns import AwaitedColumns
+from agent.engine.incidents import IncidentBook, Reported
 from agent.engine.state import EngineState
 from agent.engine.wording import label
-from agent.rules import Rule
+from agent.rules import Rule, Verdict
 from sensors.batch import Batch, Floats, Ints
 
 
@@ -30,11 +29,11 @@ class Decisions:
     Attributes:
         alerts: transitions of incidents, in order of decision.
         raw: rule name -> rows above the limit, of rules in raw mode (one message a row).
-        results: name of a window or detector -> its rows, for whoever looks on.
+        results: name of a window or detector -> its rows, for observers.
         incidents: (rule, series) -> what is remembered of an incident that changed; plain JSON. Kept beside the
-            alerts until the next check-point, it is what `Engine.adopt` takes after a crash.
+            alerts until the next checkpoint, it is what `Engine.adopt` takes after a crash.
         silences: all silences in force, if they changed; plain JSON, kept likewise.
-        replies: what came of commands.
+        replies: to commands.
     """
 
     alerts: list[Alert] = field(default_factory=list)
@@ -51,18 +50,18 @@ class Limits:
 
     Attributes:
         series: most series a grouping keeps; further ones are refused and counted.
-        ahead: readings whose time is further than this ahead of the host clock are refused and counted, so that
+        max_future: readings whose time is further than this ahead of the host clock are refused and counted, so that
             one wild time stamp cannot silence a machine; None trusts every time.
-        idle: series not seen for so long are forgotten, unless an incident of theirs is open; None keeps them.
+        idle: series not seen for so long are evicted, unless an incident of theirs is open; None keeps them.
     """
 
     series: int = 100_000
-    ahead: int | None = None
+    max_future: int | None = None
     idle: int | None = None
 
 
 @dataclass(slots=True)
-class Counts:
+class EngineCounters:
     """What the engine has seen since it was made."""
 
     readings: int = 0
@@ -96,7 +95,7 @@ class Engine(EngineState):
         self.rules = dict(rules)
         self.identity = identity
         self.limits = limits
-        self.counts = Counts()
+        self.counts = EngineCounters()
         self.now = 0
         self._steps_total = 0  # sum of the clock steps so far, ns
         self._swept = 0
@@ -105,7 +104,7 @@ class Engine(EngineState):
         self.tables: dict[tuple[str, ...], KeyTable] = {}
         self._table_of: dict[str, KeyTable] = {}
         for name in (*self._order, *self.rules):
-            part: Operator | Rule = self.steps[name] if name in self.steps else self.rules[name]
+            part: EnginePart = self.steps[name] if name in self.steps else self.rules[name]
             if name in self.rules and part.on and part.on not in {*self.steps, *sources, SELF}:
                 raise ValueError(_unknown(f"rule.{name}", part.on, [*self.steps, *sources]))
             table = self._table_of[name] = self._table(part)
@@ -116,67 +115,64 @@ class Engine(EngineState):
             )
             for name, rule in self.rules.items()
         }
-        self.desk = Desk(identity, self.rules, self.labels, self._table_of)
-        self.unseen = Unseen({**self.steps, **self.rules}, sources)
+        self.incidents = IncidentBook(identity, self.rules, self.labels, self._table_of)
+        self.awaited = AwaitedColumns({**self.steps, **self.rules}, sources)
 
-    def _table(self, part: Operator | Rule) -> KeyTable:
+    def _table(self, part: EnginePart) -> KeyTable:
         if part.on in self.steps:
             return self._table_of[part.on]
         return self.tables.setdefault(part.by, KeyTable(by=part.by, cap=self.limits.series))
 
     def process(self, batch: Batch) -> Decisions:
-        """Decide on the batch, or do what it commands; the time is what the batch says."""
+        """Decide on the batch, or apply its commands; the time is that of the batch."""
         self._steps_total += batch.clock_step
         self.now = max(self.now, batch.read_at - self._steps_total)
         if batch.clock_step < 0:
-            parts: list[Operator | Rule] = [*self.steps.values(), *self.rules.values()]
+            parts: list[EnginePart] = [*self.steps.values(), *self.rules.values()]
             for part in parts:
                 part.on_clock_step(batch.read_at)
-        self._forget_idle(self.limits.idle)
-        return self._apply(batch) if batch.source == COMMANDS else self._judge(batch)
+        self._evict_idle(self.limits.idle)
+        return self._apply(batch) if batch.source == COMMANDS else self._decide(batch)
 
-    def _judge(self, batch: Batch) -> Decisions:
-        """What readings, or the agent's words about itself, lead to."""
+    def _decide(self, batch: Batch) -> Decisions:
+        """What readings, or figures of the agent itself, lead to."""
         batch = self._credible(batch)
         if batch.source != SELF:
             self.counts.readings += len(batch)
-            self.unseen.look(batch)
+            self.awaited.observe(batch)
         at = np.arange(len(batch), dtype=np.int64)
         values = unsigned_zeros(batch.values)
         readings = {by: self._readings(table, batch, at, values) for by, table in self.tables.items()}
         results: dict[str, Rows] = {}
         for name in self._order:
             rows = self._input(self.steps[name], batch, readings, results)
-            results[name] = self._passed_on(name, rows, self.steps[name].process(rows))
-        found, silences = self.desk.ended_silences(self.now)
+            results[name] = self._touched(name, rows, self.steps[name].process(rows))
+        found, silences = self.incidents.ended_silences(self.now)
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
             if rule.on == SELF != batch.source:
                 continue
-            verdict = rule.process(self._input(rule, batch, readings, results))
-            if verdict.raw is not None and len(verdict.raw):
-                raw[name] = verdict.raw
-            found += [(change.at, number, change) for change in verdict.transitions]
-        alerts = self.desk.alerts(found, batch.read_at)
+            _collect(name, number, rule.process(self._input(rule, batch, readings, results)), found, raw)
+        alerts = self.incidents.alerts(found, batch.read_at)
         return self._decisions(alerts, found, raw=raw, results=results, silences=silences)
 
     def _apply(self, batch: Batch) -> Decisions:
         """Each command by itself, in order, so that alerts and flags are the same however commands are batched."""
         alerts: list[Alert] = []
-        found: Found = []
+        found: list[Reported] = []
         replies: list[Reply] = []
         silences: State | None = None
         for command in commands_of(batch):
-            told, kept, reply = self.desk.obey(command, self.now)
-            alerts += self.desk.alerts(told, batch.read_at)
-            found += told
+            changed, left, reply = self.incidents.apply(command, self.now)
+            alerts += self.incidents.alerts(changed, batch.read_at)
+            found += changed
             replies.append(reply)
-            silences = kept or silences
+            silences = left or silences
         return self._decisions(alerts, found, silences=silences, replies=replies)
 
-    def _decisions(self, alerts: list[Alert], found: Found, **more: Any) -> Decisions:
+    def _decisions(self, alerts: list[Alert], found: list[Reported], **more: Any) -> Decisions:
         self.counts.alerts += len(alerts)
-        return Decisions(alerts, incidents=self.desk.touched(found, self.now), **more)
+        return Decisions(alerts, incidents=self.incidents.changed(found, self.now), **more)
 
     def finish(self) -> Decisions:
         """The input has ended: what is open closes, as if time went on for ever. Only for streams that do end."""
@@ -184,18 +180,16 @@ class Engine(EngineState):
         for name in self._order:
             step = self.steps[name]
             rows = results.get(step.on, no_rows(self.now))
-            results[name] = self._passed_on(name, rows, step.process(rows).then(step.finish(self.now)))
-        found: Found = []
+            results[name] = self._touched(name, rows, step.process(rows).then(step.finish(self.now)))
+        found: list[Reported] = []
         raw: dict[str, Rows] = {}
         for number, (name, rule) in enumerate(self.rules.items()):
-            for verdict in (rule.process(results.get(rule.on, no_rows(self.now))), rule.finish(self.now)):
-                if verdict.raw is not None and len(verdict.raw):
-                    raw[name] = raw[name].then(verdict.raw) if name in raw else verdict.raw
-                found += [(change.at, number, change) for change in verdict.transitions]
-        return self._decisions(self.desk.alerts(found, self.now), found, raw=raw, results=results)
+            _collect(name, number, rule.process(results.get(rule.on, no_rows(self.now))), found, raw)
+            _collect(name, number, rule.finish(self.now), found, raw)
+        return self._decisions(self.incidents.alerts(found, self.now), found, raw=raw, results=results)
 
-    def _passed_on(self, name: str, rows: Rows, found: Rows) -> Rows:
-        """What a step found, said to be about to change what stands on it, where it is not about the very rows."""
+    def _touched(self, name: str, rows: Rows, found: Rows) -> Rows:
+        """The results of a step; where they are of other series than its rows, what reads them is about to change."""
         if found.key is not rows.key:
             self._table_of[name].touch(found.key)
         return found
@@ -206,7 +200,7 @@ class Engine(EngineState):
 
     def _input(
         self,
-        part: Operator | Rule,
+        part: EnginePart,
         batch: Batch,
         readings: Mapping[tuple[str, ...], Rows],
         results: Mapping[str, Rows],
@@ -223,7 +217,7 @@ class Engine(EngineState):
         """The batch without rows before the epoch or too far in the future."""
         if len(batch) == 0:
             return batch
-        latest = 2**62 if self.limits.ahead is None else batch.read_at + self.limits.ahead
+        latest = 2**62 if self.limits.max_future is None else batch.read_at + self.limits.max_future
         if int(batch.time.max()) <= latest and int(batch.time.min()) >= 0:
             return batch
         future, negative = batch.time > latest, batch.time < 0
@@ -231,11 +225,11 @@ class Engine(EngineState):
         self.counts.refused_negative += int(np.count_nonzero(negative))
         return batch.take(np.flatnonzero(~(future | negative)))
 
-    def go_on(self, sequence: int, now: int) -> None:
+    def advance_to(self, sequence: int, now: int) -> None:
         """Number alerts from after `sequence`, and take the time to be at least `now` (engine time)."""
-        self.desk.sequence, self.now = max(self.desk.sequence, sequence), max(self.now, now)
+        self.incidents.sequence, self.now = max(self.incidents.sequence, sequence), max(self.now, now)
 
-    def feeding(self, rule: str) -> set[str]:
+    def sources_of(self, rule: str) -> set[str]:
         """Names of the sources whose readings a rule judges, directly or through windows and detectors."""
         on = self.rules[rule].on if rule in self.rules else ""
         while on in self.steps:
@@ -250,9 +244,9 @@ class Engine(EngineState):
     def adopt(self, rule: str, series: Name, saved: State) -> None:
         """Go on with an incident that is newer than the state restored; one of a rule that is gone is passed over."""
         self.now = max(self.now, int(saved["now"]))
-        self.desk.adopt(rule, series, saved)
+        self.incidents.adopt(rule, series, saved)
 
-    def _signal(self, part: Operator | Rule) -> str:
+    def _signal(self, part: EnginePart) -> str:
         """The measured quantity behind a rule: the metric of the first step on its way that has one."""
         signal = ""
         while part.on in self.steps:
@@ -271,6 +265,13 @@ class Engine(EngineState):
             | {f"rule.{name}": rule.stats() for name, rule in self.rules.items()}
             | {f"keys.{'/'.join(by)}": table.stats() for by, table in self.tables.items()}
         )
+
+
+def _collect(name: str, number: int, verdict: Verdict, found: list[Reported], raw: dict[str, Rows]) -> None:
+    """Add the verdict of the rule of this name and number."""
+    if verdict.raw is not None and len(verdict.raw):
+        raw[name] = raw[name].then(verdict.raw) if name in raw else verdict.raw
+    found += [Reported(change.at, number, change) for change in verdict.transitions]
 
 
 def _ordered(steps: Mapping[str, Operator], sources: set[str]) -> list[str]:

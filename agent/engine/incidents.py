@@ -1,4 +1,4 @@
-"""From what rules report to alerts: names, ids, flags and sequence; and what people say about incidents.
+"""From what rules report to alerts: names, ids, flags and sequence; and commands about incidents.
 
 Order decides: transitions are taken by their place in the batch, then by rule. Flags follow that order too, so that
 they do not depend on how the stream is cut.
@@ -8,28 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from agent.alerts.alert import Alert, Change, Identity, Label, machine_of
 from agent.alerts.commands import Command, Reply, Silence, Silences, matches
 from agent.core.keys import KeyTable, Name
-from agent.core.series import State
+from agent.core.series import State, entries
 from agent.engine.wording import alert
 from agent.rules import Rule, Transition
 
-Found = list[tuple[int, int, Transition]]
-"""Place in the batch, number of the rule, transition."""
 Incidents = dict[tuple[str, Name], State]
 
 
+class Reported(NamedTuple):
+    """A transition at its place `at` in the batch (-1 = before it), by the rule of this number."""
+
+    at: int
+    rule: int
+    transition: Transition
+
+
 @dataclass(slots=True)
-class Desk:
-    """Keeps the books of all incidents.
+class IncidentBook:
+    """All incidents: numbers their alerts, with the silences and the machines that are silent.
 
     Attributes:
         rules, labels, tables: by name of the rule.
         sequence: of the last alert.
         silences: in force.
-        offline: machine -> the rule that says it is silent; its other alerts are inhibited.
+        offline: machine -> the rule that found it silent; its other alerts are inhibited.
     """
 
     identity: Identity
@@ -40,7 +47,7 @@ class Desk:
     silences: Silences = field(default_factory=Silences)
     offline: dict[str, str] = field(default_factory=dict)
 
-    def alerts(self, found: Found, recorded: int) -> list[Alert]:
+    def alerts(self, found: list[Reported], recorded: int) -> list[Alert]:
         """Transitions of all rules as alerts, in order of decision.
 
         Args:
@@ -74,42 +81,44 @@ class Desk:
             flags += ("inhibited",)
         return replace(change, flags=flags) if flags != change.flags else change
 
-    def ended_silences(self, now: int) -> tuple[Found, State | None]:
-        """Incidents that still fire when a silence ends are told again; and the silences left, if any ended."""
+    def ended_silences(self, now: int) -> tuple[list[Reported], State | None]:
+        """Incidents that still fire when a silence ends are sent again; and the silences left, if any ended."""
         ended = self.silences.ended(now)
-        found = [item for silence in ended for item in self._told(silence, Change.UPDATED, "the silence is over")]
+        found = [
+            item for silence in ended for item in self._renotified(silence, Change.UPDATED, "the silence is over")
+        ]
         return found, self.silences.snapshot() if ended else None
 
-    def obey(self, command: Command, now: int) -> tuple[Found, State | None, Reply]:
-        """Do what a command says: transitions, the silences if they changed, what came of it."""
+    def apply(self, command: Command, now: int) -> tuple[list[Reported], State | None, Reply]:
+        """Apply a command: transitions, the silences if they changed, and the reply."""
         if error := command.wrong():
             return [], None, Reply(command.id, command.verb, 0, error)
         if command.verb == "ack":
-            found = self._told(command, Change.ACKED, command.note)
+            found = self._renotified(command, Change.ACKED, command.note)
             return found, None, Reply(command.id, command.verb, len(found))
         if command.verb == "silence":
             error = self.silences.add(command, now)
-            found = [] if error else self._told(command, Change.SILENCED, command.note)
+            found = [] if error else self._renotified(command, Change.SILENCED, command.note)
         else:
             silence = self.silences.by_id.pop(command.id, None)
             error = "" if silence else f"there is no silence {command.id}"
-            found = self._told(silence, Change.UPDATED, "the silence is over") if silence else []
+            found = self._renotified(silence, Change.UPDATED, "the silence is over") if silence else []
         return found, self.silences.snapshot(), Reply(command.id, command.verb, int(not error), error)
 
-    def _told(self, meant: Command | Silence, change: Change, note: str) -> Found:
-        """Tell the incidents that fire and are meant; an acknowledged one is not acknowledged again."""
-        found: Found = []
+    def _renotified(self, meant: Command | Silence, change: Change, note: str) -> list[Reported]:
+        """Send the firing incidents that are meant; an acknowledged one is not acknowledged again."""
+        found: list[Reported] = []
         for number, (name, rule) in enumerate(self.rules.items()):
             if rule.life is None:
                 continue
             for key in rule.life.firing().tolist():
                 if matches(meant, self.labels[name], self.tables[name].name(key)):
-                    changes = [rule.life.tell(change, key, note)] if change is not Change.ACKED else []
+                    changes = [rule.life.renotify(change, key, note)] if change is not Change.ACKED else []
                     changes = changes or rule.life.acknowledge(key, note)
-                    found += [(-1, number, item) for item in changes]
+                    found += [Reported(-1, number, item) for item in changes]
         return found
 
-    def touched(self, found: Found, now: int) -> Incidents:
+    def changed(self, found: list[Reported], now: int) -> Incidents:
         """What is remembered of each incident among the transitions; plain JSON."""
         names = list(self.rules)
         incidents: Incidents = {}
@@ -143,7 +152,7 @@ class Desk:
                     self.offline[machine_of(table.by, table.name(key))] = name
 
     def merge(self, state: State) -> None:
-        """Go on with series that another desk had; call it after the rules have theirs."""
+        """Go on with series of another engine; call it after the rules have theirs."""
         self.sequence = max(self.sequence, int(state["sequence"]))
         self.silences.merge(state)
         self.find_offline()
@@ -153,6 +162,6 @@ class Desk:
 
     def restore(self, state: State) -> None:
         """Go on from `state`; call it after the rules have theirs."""
-        self.sequence = int(state["sequence"])
+        self.sequence = int(entries(state)["sequence"])
         self.silences.restore(state)
         self.find_offline()

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from agent.core.keys import KeyTable, Name
-from agent.core.operator import Operator
-from agent.core.series import State, Stateful, Tracked
-from agent.engine.incidents import Desk
+from agent.core.operator import EnginePart, Operator
+from agent.core.series import State, Stateful, Tracked, entries
+from agent.engine.incidents import IncidentBook
 from agent.rules import Rule
 from sensors.batch import Ints
 
@@ -43,14 +43,14 @@ class EngineState:
     Attributes:
         steps, rules: windows and detectors, and rules, by name.
         tables: names of series to rows of state, by grouping.
-        desk: the books of all incidents.
+        incidents: all of them, and the silences.
         now: engine time, ns: host time without the steps of the clock.
     """
 
     steps: dict[str, Operator]
     rules: dict[str, Rule]
     tables: dict[By, KeyTable]
-    desk: Desk
+    incidents: IncidentBook
     now: int
     _table_of: dict[str, KeyTable]
     _steps_total: int  # sum of the clock steps so far, ns
@@ -69,12 +69,12 @@ class EngineState:
         }
 
     def evict(self, series: Mapping[By, Iterable[Name]]) -> None:
-        """Forget these series by grouping, with their incidents: another engine goes on with them."""
+        """Evict these series by grouping, with their incidents: another engine goes on with them."""
         for by, names in series.items():
             rows = self.tables[by].rows(names)
             self._evict(self.tables[by], rows)
             self.tables[by].evict(rows)
-        self.desk.find_offline()
+        self.incidents.find_offline()
 
     def snapshot(self) -> State:
         """Everything remembered; `restore` in an engine of the same configuration goes on exactly here."""
@@ -94,7 +94,7 @@ class EngineState:
     def _saved(self, groupings: Iterable[By], of: Callable[[Stateful, By], State]) -> State:
         wanted = set(groupings)
 
-        def parts(made: Mapping[str, Operator | Rule]) -> State:
+        def parts(made: Mapping[str, EnginePart]) -> State:
             by = {name: self._table_of[name].by for name in made}
             return {name: of(part, by[name]) for name, part in made.items() if by[name] in wanted}
 
@@ -110,7 +110,7 @@ class EngineState:
             "now": self.now,
             "steps_total": self._steps_total,
             "swept": self._swept,
-            "desk": self.desk.snapshot(),
+            "desk": self.incidents.snapshot(),
         }
 
     def tracked(self) -> dict[str, Tracked]:
@@ -141,14 +141,15 @@ class EngineState:
                 fresh = part.snapshot()
                 try:  # arrays may be longer than there are series
                     saved.restore(kept, Tracked(part, table.changes), 2 * len(table) + 1024)
+                    part.evict(table.nameless(part.series))
                 except UNFIT as error:
                     unfit[name] = repr(error)
                     part.restore(fresh)  # one that fails half-way must not be left half restored
-        self.desk.restore(common["desk"])
+        self.incidents.restore(common["desk"])
         return unfit
 
     def _restore_clock(self, state: State) -> None:
-        self.now, self._steps_total = int(state["now"]), int(state["steps_total"])
+        self.now, self._steps_total = int(entries(state)["now"]), int(state["steps_total"])
         self._swept = int(state["swept"])
 
     def restore(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
@@ -165,7 +166,7 @@ class EngineState:
             KeyError, TypeError, ValueError: what is not of one part does not fit; the engine is of no use then.
         """
         self._restore_clock(state)
-        for saved in state["tables"]:
+        for saved in map(entries, state["tables"]):
             table = self.tables.get(tuple(saved["by"]))
             if table is not None:
                 table.restore(saved["keys"])
@@ -174,10 +175,11 @@ class EngineState:
             before = part.snapshot()
             try:
                 part.restore(kept)
+                part.evict(self._table_of[name].nameless(part.series))
             except UNFIT as error:
                 unfit[name] = repr(error)
                 part.restore(before)  # one that fails half-way must not be left half restored
-        self.desk.restore(state["desk"])
+        self.incidents.restore(state["desk"])
         return unfit
 
     def merge(self, state: State, only: Mapping[str, bool] | None = None) -> dict[str, str]:
@@ -209,20 +211,18 @@ class EngineState:
             except UNFIT as error:
                 unfit[name] = repr(error)
                 part.evict(rows[self._table_of[name].by])
-        self.desk.merge(state["desk"])
+        self.incidents.merge(state["desk"])
         return unfit
 
-    def _fitting(
-        self, state: State, only: Mapping[str, bool] | None
-    ) -> Iterator[tuple[str, Operator | Rule, State]]:
+    def _fitting(self, state: State, only: Mapping[str, bool] | None) -> Iterator[tuple[str, EnginePart, State]]:
         """Name, part and what was saved of it."""
-        saved = {**state["steps"], **state["rules"]}
+        saved = {**entries(state["steps"]), **entries(state["rules"])}
         for name in (*self.steps, *self.rules):
             if name in saved and (only is None or only.get(name, False)):
                 yield name, self._part(name), saved[name]
 
-    def _forget_idle(self, idle: int | None) -> None:
-        """Forget series not seen for `idle`, but no open incident; looked at each quarter of it."""
+    def _evict_idle(self, idle: int | None) -> None:
+        """Evict series not seen for `idle`, but no open incident; looked at each quarter of it."""
         if idle is None or self.now - self._swept < idle // 4:
             return
         self._swept = self.now
@@ -239,7 +239,7 @@ class EngineState:
             if owner is table:
                 self._part(name).evict(rows)
 
-    def _part(self, name: str) -> Operator | Rule:
+    def _part(self, name: str) -> EnginePart:
         return self.steps[name] if name in self.steps else self.rules[name]
 
     def _firing(self, table: KeyTable) -> Ints:

@@ -1,11 +1,11 @@
-"""From a rule's transition, which knows numbers only, to the alert a subscriber can read."""
+"""From a rule's transition, which has numbers only, to the alert a subscriber can read."""
 
 from __future__ import annotations
 
 import math
 
 from agent.alerts.alert import Alert, Change, Identity, Label, machine_of, spoken_name
-from agent.core.explanations import BESIDE, Finding, reason, span
+from agent.core.explanations import BESIDE, Explanation, reason, span
 from agent.core.keys import Name
 from agent.core.operator import Operator
 from agent.rules import Rule, Transition
@@ -19,11 +19,11 @@ def label(name: str, rule: Rule, signal: str = "", step: Operator | None = None)
         name: of the rule in the configuration.
         rule: the rule itself.
         signal: the quantity its window or detector is about, unless the rule names one itself.
-        step: the window or detector whose rows it judges; what its columns mean, it says in `explains`.
+        step: the window or detector whose rows it judges; what its columns mean is in its `explains`.
     """
     detector = step if step is not None and step.explains else None
     watched = detector.watched() if detector is not None else ()
-    finding = detector.explains.get(rule.metric) if detector is not None and rule.tells_metric else None
+    explanation = detector.explains.get(rule.metric) if detector is not None and rule.carries_metric else None
     return Label(
         rule=name,
         kind=rule.type,
@@ -37,15 +37,15 @@ def label(name: str, rule: Rule, signal: str = "", step: Operator | None = None)
         severity=rule.severity,
         every=int(rule.every),
         payload=rule.payload,
-        finding=finding,
+        explanation=explanation,
         watched=watched,
-        subject=rule.signal or _subject(finding, watched, signal),
+        subject=rule.signal or _subject(explanation, watched, signal),
     )
 
 
-def _subject(finding: Finding | None, watched: tuple[str, ...], signal: str) -> str:
-    if finding is not None and finding.subject:
-        return finding.subject
+def _subject(explanation: Explanation | None, watched: tuple[str, ...], signal: str) -> str:
+    if explanation is not None and explanation.subject:
+        return explanation.subject
     mine = watched[0] if len(watched) == 1 else ""
     return (signal if mine in ("", signal) else f"{mine} {signal}".rstrip()) or "its data"
 
@@ -108,11 +108,11 @@ def message(transition: Transition, label: Label, series: Name) -> str:
     quantity = " ".join(
         part for part in (label.quantity(), f"{transition.value:.6g}" if known else "", label.unit) if part
     )
-    finding, values = label.finding, _values(transition, label)
+    explanation, values = label.explanation, _values(transition, label)
     lasted = span((transition.ended_at or transition.time) - transition.started_at)
     match transition.change:
-        case Change.RESOLVED if finding is not None:
-            return f"{who}: {label.subject} {finding.resolved} after {lasted}" + _disturbance(transition, label)
+        case Change.RESOLVED if explanation is not None:
+            return f"{who}: {label.subject} {explanation.resolved} after {lasted}" + _disturbance(transition, label)
         case Change.RESOLVED:
             return f"{who}: {quantity}, {label.rule} resolved after {lasted}" + _disturbance(transition, label)
         case Change.NO_DATA:
@@ -122,36 +122,36 @@ def message(transition: Transition, label: Label, series: Name) -> str:
         case Change.SILENCED:
             return f"{who}: {label.rule} silenced"
     limit = label.limit or (f"({label.raise_limit})" if label.raise_limit else "")
-    silent = "silence_s" in transition.evidence  # it says itself for how long
+    silent = "silence_s" in transition.evidence  # the explanation has the length
     over = (
         f" over {span(transition.end - transition.start)}"
         if transition.end > transition.start and not silent
         else ""
     )
     since = f", for {lasted}" if transition.change is not Change.RAISED else ""
-    if finding is None:
+    if explanation is None:
         return f"{who}: {quantity} {limit}".rstrip() + over + since + _disturbance(transition, label)
-    value = values.get(label.watched[0]) if len(label.watched) == 1 and not finding.subject else None
+    value = values.get(label.watched[0]) if len(label.watched) == 1 and not explanation.subject else None
     subject = " ".join(part for part in (label.subject, "" if value is None else f"{value:.6g}") if part)
     if value is not None and label.unit:
         subject += f" {label.unit}"
     why = _disturbance(transition, label) or reason(transition.evidence, values)
-    return f"{who}: {subject} {finding.raised}{_figures(transition, label, finding)}{over}{since}{why}"
+    return f"{who}: {subject} {explanation.raised}{_figures(transition, label, explanation)}{over}{since}{why}"
 
 
-def _figures(transition: Transition, label: Label, finding: Finding) -> str:
+def _figures(transition: Transition, label: Label, explanation: Explanation) -> str:
     """What the rule compared: ` (score 2.54, limit 1)`."""
     name, value, limit = label.metric, transition.value, label.limit.lstrip("<>=! ")
     if name == "anomaly":  # yes or no; how much is in the score
         name, value, limit = "score", math.nan if transition.score is None else transition.score, ""
-    figures = [f"{name} {_figure(value, finding)}"] if value == value else []
+    figures = [f"{name} {_figure(value, explanation)}"] if value == value else []
     if limit:
-        figures.append(f"limit {_figure(float(limit), finding)}" if _number(limit) else f"limit {limit}")
+        figures.append(f"limit {_figure(float(limit), explanation)}" if _number(limit) else f"limit {limit}")
     return f" ({', '.join(figures)})" if figures else ""
 
 
-def _figure(value: float, finding: Finding) -> str:
-    return f"{100 * value:.3g} %" if finding.share else f"{value:.3g}"
+def _figure(value: float, explanation: Explanation) -> str:
+    return f"{100 * value:.3g} %" if explanation.share else f"{value:.3g}"
 
 
 def _number(text: str) -> bool:
@@ -163,7 +163,7 @@ def _number(text: str) -> bool:
 
 
 def _values(transition: Transition, label: Label) -> dict[str, float]:
-    """What the detector judged, and what is usual there if it says so."""
+    """What the detector judged, and what is usual there, as far as it has that."""
     columns = transition.columns
     values = {name: columns[name] for name in label.watched if name in columns}
     return values | {name: columns[name] for name in BESIDE if name in columns} if values else values
@@ -171,14 +171,14 @@ def _values(transition: Transition, label: Label) -> dict[str, float]:
 
 def _disturbance(transition: Transition, label: Label) -> str:
     """What a detector that names disturbances saw, of the whole event if it can: `: sag by 80 % of normal, 0.08 s`."""
-    said = transition.evidence.get("event", transition.evidence)
-    name, size, unit = (said.get(key) for key in ("disturbance", "size", "size_unit"))
+    event = transition.evidence.get("event", transition.evidence)
+    name, size, unit = (event.get(key) for key in ("disturbance", "size", "size_unit"))
     if not isinstance(name, str) or not isinstance(size, float) or not isinstance(unit, str):
         return ""
     if unit.startswith("of the metric"):
         amount = f"{size:.3g} {label.unit}".rstrip()
     else:
         amount = f"{100 * size:.3g} % {unit}" if unit.startswith("of ") else f"{size:+.3g} {unit}"
-    seconds = said.get("duration_s")
+    seconds = event.get("duration_s")
     lasted = f", {span(round(seconds * SECOND))}" if isinstance(seconds, float) else ""
     return f": {name} {'by ' if unit == 'of normal' else ''}{amount}{lasted}"

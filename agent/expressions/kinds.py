@@ -40,7 +40,7 @@ class Checker:
     """Walks a tree once.
 
     Attributes:
-        columns: name of each column -> what it must be; a column that is only asked whether it is null is `None`.
+        columns: name of each column -> what it must be; a column of which only `is null` is used is `None`.
     """
 
     text: str
@@ -110,7 +110,7 @@ class Checker:
     def _comparison(self, node: Comparison) -> Kind:
         first, second = node.left, node.right
         if isinstance(first, Column) and not isinstance(second, Column):
-            first, second = second, first  # the other side says what the column is
+            first, second = second, first  # the other side gives the kind of the column
         given = self.kind(first)
         if given == "condition":
             raise ExpressionError(

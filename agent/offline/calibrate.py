@@ -1,166 +1,97 @@
-"""`agent calibrate FILE...`: find the threshold of a detector, and say how well it will do."""
+"""The threshold of a detector, and how well it will do."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from agent.offline import tutorial
-from agent.offline.calibration_data import DAY, LEARN, LIMIT, TEST, Judged, judged
-from agent.offline.evaluate import add_columns
-from agent.offline.help_text import HelpFormatter
+from agent.offline.calibration_data import (
+    DAY,
+    LEARN,
+    LIMIT,
+    TEST,
+    CalibrationData,
+    CalibrationOptions,
+    calibration_data,
+)
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
-from agent.offline.quantile import Outcome, Threshold, examine, threshold_for
-from agent.offline.verdicts import Verdicts
+from agent.offline.quantile import FittedThreshold, HeldOutResult, examine, threshold_for
 from agent.offline.waves import Wave, load_wave
-from agent.settings.registry import ConfigError
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-_EXAMPLES = """examples:
-  agent calibrate dataset.csv --method tutorial
-  agent calibrate dataset.csv --false-alarms 0.001 --toml detector.toml
-  agent calibrate monday.csv tuesday.csv --reference good.npz    several long waves; what is normal from another
-  agent calibrate waves.npz                                      many windows: waves (k, n), kind (k,), truth (k,), fs
-  agent calibrate pump.csv --detector ewma --metric pressure     any detector, any metric, with a column label
-  agent calibrate pump.csv -c agent.toml --detector drift        the table [detector.drift] of a configuration"""
+def calibrate(options: CalibrationOptions, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Threshold, figures, configuration (`toml`) and what to print of it (`lines`); draws the picture.
+
+    Raises:
+        ConfigError, ValueError, OSError: a file or option that does not fit.
+    """
+    if options.method == "tutorial":
+        return _tutorial(options)
+    return _quantile(options, calibration_data(options, warn))
 
 
-def register(commands: Commands) -> None:
-    """Add the command to the command line."""
-    parser = commands.add_parser(
-        "calibrate", help="Find a threshold on labelled data.", description=__doc__,
-        formatter_class=HelpFormatter, epilog=_EXAMPLES,
-    )  # fmt: skip
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV or NPZ with a wave (time, normal_wave, "
-                        "anomaly_wave, is_anomaly, kind), many windows, or any metric with a label")  # fmt: skip
-    parser.add_argument("--method", choices=("quantile", "tutorial"), default="quantile",
-                        help="quantile: for a wanted rate of false alarms; tutorial: mean + 0.1 std")  # fmt: skip
-    parser.add_argument(
-        "--detector", default="mains", help="of method quantile: type of the detector; with -c its name"
-    )
-    parser.add_argument(
-        "-c", "--config", type=Path, help="TOML whose [detector.NAME] is calibrated, with what it reads"
-    )
-    parser.add_argument(
-        "--false-alarms", type=float, default=0.01, help="wanted share of normal windows that alarm"
-    )
-    parser.add_argument("--metric", default="", help="column of the wave or metric")
-    parser.add_argument("--reference", type=Path, default=None, help="file of normal waves to learn from")
-    wave = parser.add_argument_group("waves")
-    wave.add_argument("--window", type=int, default=0, help="samples in a window; 0 = 1000, or those of the file")
-    wave.add_argument("--hop", type=int, default=0, help="samples between windows; 0 = a tenth of the window")
-    wave.add_argument("--bins", type=int, default=50, help="bins of a histogram")
-    wave.add_argument("--deviations", type=float, default=0.1, help="of method tutorial")
-    wave.add_argument("--nominal", type=float, default=0.0, help="frequency of the sine, Hz; 0 = find it")
-    wave.add_argument("--sampling-rate", type=float, default=0.0, help="samples a second; 0 = by the times")
-    wave.add_argument(
-        "--level-tolerance", type=float, default=0.1, help="share of the voltage that is normal anyway"
-    )
-    wave.add_argument("--frequency-tolerance", type=float, default=0.004, help="share of the frequency, likewise")
-    metric = parser.add_argument_group("other metrics; the time of waves, too")
-    add_columns(metric)
-    metric.add_argument(
-        "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
-    )
-    metric.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="further keys of the detector"
-    )
-    parser.add_argument("--plot", type=Path, default=None, help="PNG to write; default FILE_calibration.png")
-    parser.add_argument(
-        "--model", type=Path, default=None, help="where to keep what is normal; default FILE_model.json"
-    )
-    parser.add_argument("--toml", type=Path, default=None, help="write the configuration there, too")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(func=calibrate, nab=None, windows=None)
-
-
-def calibrate(args: argparse.Namespace) -> int:
-    """Calibrate as the arguments say, print the result, draw the picture."""
-    try:
-        report = _tutorial(args) if args.method == "tutorial" else _quantile(args, judged(args))
-        if args.toml is not None:
-            args.toml.write_text(str(report["toml"]), encoding="utf-8")
-    except (ConfigError, ValueError, OSError) as error:
-        why = f"cannot use {error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-        sys.stderr.write(f"agent calibrate: {why}\n")
-        return 2
-    lines = report.pop("lines")
-    if args.json:
-        sys.stdout.write(json.dumps(report) + "\n")
-    else:
-        sys.stdout.write("\n".join([*lines, "", report["toml"]]))
-    return 0
-
-
-def _picture(args: argparse.Namespace) -> Path:
-    first: Path = args.files[0]
-    path: Path = args.plot or first.with_name(first.stem + "_calibration.png")
+def _picture(options: CalibrationOptions) -> Path:
+    first: Path = options.files[0]
+    path: Path = options.plot or first.with_name(first.stem + "_calibration.png")
     return path
 
 
-def _scores_of(verdict: Verdicts) -> dict[str, float]:
-    return {name: getattr(verdict, name) for name in ("accuracy", "precision", "recall", "f1")}
-
-
-def _tutorial(args: argparse.Namespace) -> dict[str, Any]:
-    if len(args.files) > 1:
+def _tutorial(options: CalibrationOptions) -> dict[str, Any]:
+    if len(options.files) > 1:
         raise ValueError("the method tutorial takes one file")
-    file: Path = args.files[0]
-    wave: Wave = load_wave(file, args.metric, args.sampling_rate, args.time or "time")
-    window = args.window or 1000
+    file: Path = options.files[0]
+    wave: Wave = load_wave(file, options.metric, options.sampling_rate, options.time or "time")
+    window = options.window or 1000
     if wave.normal is None or wave.label is None:
         raise ValueError(f"{file}: the method tutorial needs the columns normal_wave and is_anomaly")
     found = tutorial.calibrate(
         wave.normal, wave.samples, wave.label.astype(np.int64),
-        chunk=window, deviations=args.deviations, bins=args.bins,
+        chunk=window, deviations=options.deviations, bins=options.bins,
     )  # fmt: skip
     lines = [f"Anomaly detection threshold (KL Divergence): {found.threshold!r}"]
     lines += [
         f"{label}: {value:.4f}"
         for label, value in zip(
-            ("Accuracy", "Precision", "Recall", "F1-Score"), _scores_of(found.verdict).values(), strict=True
+            ("Accuracy", "Precision", "Recall", "F1-Score"), found.verdict.figures().values(), strict=True
         )
     ]
     try:
         title = f"{len(found.score)} chunks of {window} samples"
-        plot_scores(_picture(args), found.score, found.truth, found.threshold, "KL divergence (nats)", title)
-        lines.append(f"Picture: {_picture(args)}")
+        plot_scores(_picture(options), found.score, found.truth, found.threshold, "KL divergence (nats)", title)
+        lines.append(f"Picture: {_picture(options)}")
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     lines.append("This threshold was judged on the data it was found on, and holds for noiseless waves only.")
-    detector = {"type": "tutorial_kl", "metric": wave.name, "window": window, "hop": window, "bins": args.bins,
+    detector = {"type": "tutorial_kl", "metric": wave.name, "window": window, "hop": window, "bins": options.bins,
                 "threshold": found.threshold, "reference": str(file.resolve())}  # fmt: skip
     return {
-        "method": "tutorial", "threshold": found.threshold, **_scores_of(found.verdict),
+        "method": "tutorial", "threshold": found.threshold, **found.verdict.figures(),
         "confusion": found.verdict.confusion(), "kl": found.score.tolist(), "truth": found.truth.astype(int).tolist(),
         "toml": snippet(detector, "anomaly == 1"), "lines": lines,
     }  # fmt: skip
 
 
-def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
+def _quantile(options: CalibrationOptions, data: CalibrationData) -> dict[str, Any]:
     """Threshold, figures on what was kept apart, picture and configuration."""
-    limit = threshold_for(data.score[(data.part == LIMIT) & ~data.truth], args.false_alarms, data.overlap)
+    limit = threshold_for(data.score[(data.part == LIMIT) & ~data.truth], options.false_alarms, data.overlap)
     value = max(limit.value, data.least)
     apart = data.part == TEST
     kinds = [word for word, one in zip(data.kind, apart.tolist(), strict=True) if one]
     test = examine(data.score[apart], data.truth[apart], kinds, value, data.overlap)
     lines = (
-        [f"Calibrated: {'detector.' if args.config else ''}{args.detector} over {', '.join(data.watched)}"]
+        [f"Calibrated: {'detector.' if options.config else ''}{options.detector} over {', '.join(data.watched)}"]
         if data.watched
         else []
     )
     lines += _lines(limit, value, test, data)
     try:
         plot_calibration(
-            _picture(args),
+            _picture(options),
             data.score[apart],
             data.truth[apart],
             value,
@@ -169,14 +100,14 @@ def _quantile(args: argparse.Namespace, data: Judged) -> dict[str, Any]:
             test,
             kinds,
         )
-        lines.append(f"Picture: {_picture(args)}")
+        lines.append(f"Picture: {_picture(options)}")
     except NoPlotError as error:
         lines.append(f"No picture: {error}")
     return {
-        "method": "quantile", "detector": args.detector, "metrics": list(data.watched),
+        "method": "quantile", "detector": options.detector, "metrics": list(data.watched),
         "threshold": value, "quantile": limit.value,
         "interval": [limit.low, limit.high if limit.enough else None], "wanted_rate": limit.rate,
-        "normal_windows": limit.windows, "independent_windows": limit.independent, **_scores_of(test.verdict),
+        "normal_windows": limit.windows, "independent_windows": limit.independent, **test.verdict.figures(),
         "confusion": test.verdict.confusion(), "false_alarm_rate": test.verdict.false_alarm_rate,
         "false_alarm_interval": [test.rate_low, test.rate_high], "roc_area": _known(test.area),
         "average_precision": _known(test.average), "unscored": test.unscored,
@@ -192,14 +123,14 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _configuration(data: Judged, value: float) -> str:
+def _configuration(data: CalibrationData, value: float) -> str:
     """TOML of the detector, unless it stands in a configuration, and of a rule on it."""
     if "threshold" in data.table or data.name == "wave":
         return snippet(data.table | {"threshold": value}, "anomaly == 1", lasting=data.lasting)
     return snippet(data.table, f"score > {value!r}", data.name)
 
 
-def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[str]:
+def _lines(limit: FittedThreshold, value: float, test: HeldOutResult, data: CalibrationData) -> list[str]:
     what, a_day = data.what, data.a_day
     high = f"{limit.high:.6g}" if limit.enough else "unknown"
     lines = [
@@ -212,7 +143,7 @@ def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[
     verdict = test.verdict
     lines += [
         f"On {what} kept apart:",
-        *(f"  {name.capitalize()}: {number:.4f}" for name, number in _scores_of(verdict).items()),
+        *(f"  {name.capitalize()}: {number:.4f}" for name, number in verdict.figures().items()),
         f"  False alarms: {verdict.false_alarm_rate:.4%} of normal {what} "
         f"(95 % interval {test.rate_low:.3%} to {test.rate_high:.3%})",
         f"  ROC area {test.area:.4f}, average precision {test.average:.4f}",
@@ -236,7 +167,7 @@ def _lines(limit: Threshold, value: float, test: Outcome, data: Judged) -> list[
     return lines
 
 
-def _needed(limit: Threshold) -> int:
+def _needed(limit: FittedThreshold) -> int:
     """Windows that do not overlap from which the largest score bounds the threshold, with 97.5 % certainty."""
     return int(np.ceil(np.log(0.025) / np.log(1 - limit.rate)))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import numpy.typing as npt
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.detectors.power_quality.mains import Mains
 from agent.detectors.power_quality.model import WaveModel, measures_of
-from agent.offline.evaluate import keys_given, recordings, scored, watched
-from agent.offline.help_text import progress
+from agent.offline.evaluate import EvaluationOptions, keys_given, recordings, scored, watched
+from agent.offline.progress import progress
 from agent.offline.verdicts import Flags
 from agent.offline.waves import (
     OBSERVED,
@@ -41,9 +40,42 @@ WAVE_DETECTORS = ("mains", "tutorial_kl")
 _TRUTH = ("truth", "is_anomaly", "label", "anomaly")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationOptions(EvaluationOptions):
+    """What is calibrated, on what, and for what.
+
+    Attributes:
+        method: `quantile`: for a wanted rate of false alarms; `tutorial`: mean and deviations.
+        false_alarms: wanted share of normal windows that alarm.
+        reference: file of normal waves to learn from; None = a part of the files.
+        window: samples in a window of a wave; 0 = 1000, or those of the file. `hop` 0 = a tenth of it.
+        deviations: of method tutorial.
+        nominal: frequency of the sine, Hz; 0 = find it.
+        sampling_rate: samples a second; 0 = by the times.
+        level_tolerance: share of the voltage that is normal anyway; `frequency_tolerance` likewise.
+        plot: PNG to write; None = FILE_calibration.png.
+        model: where to keep what is normal; None = FILE_model.json.
+    """
+
+    detector: str = "mains"
+    method: str = "quantile"
+    false_alarms: float = 0.01
+    reference: Path | None = None
+    window: int = 0
+    hop: int = 0
+    bins: int = 50
+    deviations: float = 0.1
+    nominal: float = 0.0
+    sampling_rate: float = 0.0
+    level_tolerance: float = 0.1
+    frequency_tolerance: float = 0.004
+    plot: Path | None = None
+    model: Path | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Windows (or rows) with what a detector says of them.
+class CalibrationData:
+    """Windows (or rows) with a detector's scores.
 
     Attributes:
         score: `(k,)`.
@@ -74,20 +106,20 @@ class Judged:
     lasting: str = ""
 
 
-def judged(args: argparse.Namespace) -> Judged:
-    """What the arguments of `agent calibrate` name.
+def calibration_data(options: CalibrationOptions, warn: Callable[[str], None]) -> CalibrationData:
+    """What the options name; `warn` gets what a person should know of it.
 
     Raises:
         ValueError: a file that does not fit, or too little to calibrate on.
     """
-    if args.config or args.detector not in WAVE_DETECTORS:
-        return _of_metric(args)
-    sets = [_holds_windows(path) for path in args.files]
+    if options.config or options.detector not in WAVE_DETECTORS:
+        return _of_metric(options, warn)
+    sets = [_holds_windows(path) for path in options.files]
     if any(sets):
         if not all(sets):
             raise ValueError("some files hold windows and some one long wave; calibrate on one sort")
-        return _of_windows(args)
-    return _of_waves(args)
+        return _of_windows(options)
+    return _of_waves(options)
 
 
 def _parts(k: int, spare: int, learned: bool) -> Ints:
@@ -100,12 +132,14 @@ def _parts(k: int, spare: int, learned: bool) -> Ints:
     return part
 
 
-def _of_waves(args: argparse.Namespace) -> Judged:
+def _of_waves(options: CalibrationOptions) -> CalibrationData:
     """Windows of one or more long waves; each wave is cut into the parts by time."""
-    waves = [load_wave(path, args.metric, args.sampling_rate, args.time or "time") for path in args.files]
-    rate = _one_rate([(path, wave.rate) for path, wave in zip(args.files, waves, strict=True)])
-    n = args.window or 1000
-    hop = args.hop or max(1, n // 10)
+    waves = [
+        load_wave(path, options.metric, options.sampling_rate, options.time or "time") for path in options.files
+    ]
+    rate = _one_rate([(path, wave.rate) for path, wave in zip(options.files, waves, strict=True)])
+    n = options.window or 1000
+    hop = options.hop or max(1, n // 10)
     spare = round(max(1.0, n / hop))
     ends = [np.arange(n, len(wave.samples) + 1, hop) for wave in waves]
     total = sum(map(len, ends))
@@ -113,17 +147,17 @@ def _of_waves(args: argparse.Namespace) -> Judged:
         some = sum(len(wave.samples) for wave in waves)
         raise ValueError(f"{some} samples make {total} windows; calibration needs 20 at least")
     kinds = [kinds_of_windows(wave, end, n) for wave, end in zip(waves, ends, strict=True)]
-    parts = [_parts(len(end), spare, args.reference is not None) for end in ends]
+    parts = [_parts(len(end), spare, options.reference is not None) for end in ends]
     learn = [_cut(wave.samples, end[(part == LEARN) & (np.array(kind, dtype=object) == "normal")], n)
              for wave, end, part, kind in zip(waves, ends, parts, kinds, strict=True)]  # fmt: skip
-    given = _reference(args, n, hop, rate)
-    detector, table = _detector(args, np.concatenate(learn) if given is None else given, rate, n, hop)
+    given = _reference(options, n, hop, rate)
+    detector, table = _detector(options, np.concatenate(learn) if given is None else given, rate, n, hop)
     table["metric"] = waves[0].name
     score = np.concatenate([_scores(detector, wave) for wave in waves])
     kind = [word for words in kinds for word in words]
     least = 0.5 if isinstance(detector, Mains) else 0.0
     truth = np.array([word != "normal" for word in kind])
-    return Judged(
+    return CalibrationData(
         score, kind, truth, np.concatenate(parts), max(1.0, n / hop), DAY * rate / hop, "wave", table, least, "windows",
         (waves[0].name,), _lasting(detector, rate, hop),
     )  # fmt: skip
@@ -145,17 +179,19 @@ def _scores(detector: Detector, wave: Wave) -> Floats:
     return scores
 
 
-def _of_windows(args: argparse.Namespace) -> Judged:
+def _of_windows(options: CalibrationOptions) -> CalibrationData:
     """Many windows, each apart from the others: of each kind every part gets its share."""
-    found = [_windows_of(path) for path in args.files]
-    rate = args.sampling_rate or _one_rate([(path, one[3]) for path, one in zip(args.files, found, strict=True)])
+    found = [_windows_of(path) for path in options.files]
+    rate = options.sampling_rate or _one_rate(
+        [(path, one[3]) for path, one in zip(options.files, found, strict=True)]
+    )
     lengths = {one[0].shape[1] for one in found}
     if len(lengths) > 1:
         raise ValueError(f"the windows have different lengths: {', '.join(map(str, sorted(lengths)))} samples")
     windows, kind, truth = (np.concatenate([one[i] for one in found]) for i in range(3))
     k, n = windows.shape
-    hop = args.hop or n
-    given = _reference(args, n, n, rate)
+    hop = options.hop or n
+    given = _reference(options, n, n, rate)
     part = np.empty(k, np.int64)
     for word in np.unique(kind):
         some = np.flatnonzero(kind == word)
@@ -164,11 +200,11 @@ def _of_windows(args: argparse.Namespace) -> Judged:
         part[some] = np.select([place < first, place < second], [LEARN, LIMIT], TEST)
     if given is None:
         given = windows[(part == LEARN) & ~truth]
-    detector, table = _detector(args, given, rate, n, hop)
+    detector, table = _detector(options, given, rate, n, hop)
     score = column([rows for block in progress(_blocks(windows), "scoring")
                     for rows in score_windows(detector, block, rate)], "score")  # fmt: skip
     least = 0.5 if isinstance(detector, Mains) else 0.0
-    return Judged(
+    return CalibrationData(
         score, kind.tolist(), truth, part, 1.0, DAY * rate / hop, "wave", table, least, "windows",
         lasting=_lasting(detector, rate, hop),
     )  # fmt: skip
@@ -211,9 +247,9 @@ def _one_rate(rates: Sequence[tuple[Path, float]]) -> float:
     return rates[0][1]
 
 
-def _reference(args: argparse.Namespace, n: int, hop: int, rate: float) -> Floats | None:
+def _reference(options: CalibrationOptions, n: int, hop: int, rate: float) -> Floats | None:
     """Windows `(k, n)` of a file of normal waves, or None without one."""
-    path: Path | None = args.reference
+    path: Path | None = options.reference
     if path is None:
         return None
     if _holds_windows(path):
@@ -225,44 +261,44 @@ def _reference(args: argparse.Namespace, n: int, hop: int, rate: float) -> Float
                 f"{path}: waves of {windows.shape[1]} samples at {given:g} Hz; wanted are {n} at {rate:g}"
             )
         return windows[:, :n]
-    samples = read_columns(path).first((*NORMAL, args.metric, *OBSERVED))
+    samples = read_columns(path).first((*NORMAL, options.metric, *OBSERVED))
     return _cut(samples, np.arange(n, len(samples) + 1, hop), n)
 
 
 def _detector(
-    args: argparse.Namespace, windows: Floats, rate: float, n: int, hop: int
+    options: CalibrationOptions, windows: Floats, rate: float, n: int, hop: int
 ) -> tuple[Detector, dict[str, Any]]:
     """The detector, taught with normal windows, and its configuration."""
     whole = windows[np.isfinite(windows).all(axis=1)]
     if len(whole) < 2:
         raise ValueError("there are fewer than two normal windows to learn from")
-    first: Path = args.files[0]
-    table: dict[str, Any] = {"type": args.detector, "metric": "voltage"}
-    if args.detector == "tutorial_kl":
-        kl = TutorialKL("wave", window=n, hop=hop, bins=args.bins)
+    first: Path = options.files[0]
+    table: dict[str, Any] = {"type": options.detector, "metric": "voltage"}
+    if options.detector == "tutorial_kl":
+        kl = TutorialKL("wave", window=n, hop=hop, bins=options.bins)
         kl.fit(whole[0])
-        path = args.model or first.with_name(first.stem + "_reference.npy")
+        path = options.model or first.with_name(first.stem + "_reference.npy")
         np.save(path, whole[0])
-        return kl, table | {"window": n, "hop": hop, "bins": args.bins, "reference": str(path.resolve())}
+        return kl, table | {"window": n, "hop": hop, "bins": options.bins, "reference": str(path.resolve())}
     some = whole[:: max(1, len(whole) // 20)]
-    nominal = args.nominal or float(f"{np.median([find_nominal(one, rate) for one in some]):.3g}")
+    nominal = options.nominal or float(f"{np.median([find_nominal(one, rate) for one in some]):.3g}")
     mains = Mains("wave", sampling_rate=rate, nominal=nominal, window=n, hop=hop)
     measures = measures_of(whole, nominal / rate)
-    model = WaveModel.learn(measures, n, nominal / rate, args.level_tolerance, args.frequency_tolerance)
+    model = WaveModel.learn(measures, n, nominal / rate, options.level_tolerance, options.frequency_tolerance)
     mains.use(model)
-    path = args.model or first.with_name(first.stem + "_model.json")
+    path = options.model or first.with_name(first.stem + "_model.json")
     path.write_text(model.to_text(), encoding="ascii")
     return mains, table | {
         "sampling_rate": rate, "nominal": nominal, "window": n, "hop": hop, "model": str(path.resolve())
     }  # fmt: skip
 
 
-def _of_metric(args: argparse.Namespace) -> Judged:
+def _of_metric(options: CalibrationOptions, warn: Callable[[str], None]) -> CalibrationData:
     """Rows or windows of any detector over any labelled recording; it learns live, as it will in the agent."""
-    items = list(recordings(args))
+    items = list(recordings(options))
     score, kind, truth, part, overlaps, steps = [], [], [], [], [], []
     for item in progress(items, "scoring"):
-        shown, scores, found = scored(args, item, "agent calibrate")
+        shown, scores, found = scored(options, item, warn)
         anomalous = shown.label > 0
         path = Path(item.name)
         words = load_texts(path, "kind") if len(scores) == len(item.label) and path.is_file() else None
@@ -277,9 +313,9 @@ def _of_metric(args: argparse.Namespace) -> Judged:
     if sum(map(len, score)) < 20:
         raise ValueError(f"{sum(map(len, score))} rows have been judged; calibration needs 20 at least")
     step = float(np.median(steps)) / SECOND
-    table = {} if args.config else keys_given(args, list(items[0].rows.values))
-    return Judged(
+    table = {} if options.config else keys_given(options, list(items[0].rows.values))
+    return CalibrationData(
         np.concatenate(score), kind, np.concatenate(truth), np.concatenate(part), max(overlaps),
-        DAY / step if step > 0 else float("nan"), args.detector, table, -np.inf, "rows",
-        tuple(watched(args, items[0])),
+        DAY / step if step > 0 else float("nan"), options.detector, table, -np.inf, "rows",
+        tuple(watched(options, items[0])),
     )  # fmt: skip

@@ -1,15 +1,13 @@
-"""`agent evaluate`: any detector over labelled recordings, the same code as live."""
+"""Any detector over labelled recordings, the same code as live."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +16,37 @@ from agent.alerts.alert import Identity
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.engine.engine import Engine
-from agent.offline.help_text import progress
-from agent.offline.labelled import Labelled, Layout, of_windows, read_nab, read_npz, read_table
-from agent.settings.registry import ConfigError, Registry, build
+from agent.offline.labelled import ColumnNames, Labelled, of_windows, read_nab, read_npz, read_table
+from agent.settings.registry import Registry, build
 from sensors.batch import Batch, Floats
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_EPILOG = """examples:
-  agent evaluate pump.csv --detector pca --metrics pressure,flow,power --train 400 --set train=400
-  agent evaluate recordings/ --detector auto --metric value --threshold 1 --plots pictures/
-  agent evaluate pump.csv -c config/metrics.toml --detector pressure --train 500
-  agent evaluate --nab nab/ --windows windows.json --detector auto --json
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """Which detector is run over which labelled recordings.
+
+    Attributes:
+        files: CSV or NPZ with a label, or folders of them.
+        nab: folder in the layout of NAB, with `windows`, its labelled windows.
+        detector: its type; with `config` its name there.
+        config: TOML whose `[detector.NAME]` is run, with what it reads.
+        metric: column it watches; empty = the first.
+        metrics: columns of a detector of several, comma-separated; empty = all.
+        keys: further keys of the detector, `KEY=VALUE`.
+        label, time, machine: columns; empty = by their usual names.
+    """
+
+    files: Sequence[Path] = ()
+    nab: Path | None = None
+    windows: Path | None = None
+    detector: str = "auto"
+    config: Path | None = None
+    metric: str = ""
+    metrics: str = ""
+    keys: Sequence[str] = ()
+    label: str = ""
+    time: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +83,9 @@ def judge(scores: Sequence[Floats], labels: Sequence[Floats], threshold: float) 
     """Row-wise and event-wise figures over several recordings."""
     score, label = np.concatenate(scores), np.concatenate(labels) > 0.0
     known = ~np.isnan(score)
-    said = np.nan_to_num(score, nan=-np.inf) >= threshold
-    hit, false = int((said & label).sum()), int((said & ~label).sum())
-    missed, quiet = int((~said & label & known).sum()), int((~said & ~label & known).sum())
+    alarm = np.nan_to_num(score, nan=-np.inf) >= threshold
+    hit, false = int((alarm & label).sum()), int((alarm & ~label).sum())
+    missed, quiet = int((~alarm & label & known).sum()), int((~alarm & ~label & known).sum())
     events = found = alarms = wrong = 0
     for one, truth in zip(scores, labels, strict=True):
         on = np.nan_to_num(one, nan=-np.inf) >= threshold
@@ -118,195 +133,121 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def register(commands: Commands) -> None:
-    """Add the command to the command line."""
-    parser = commands.add_parser(
-        "evaluate", help="Score a detector on labelled recordings.", description=__doc__, epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument(
-        "files", nargs="*", type=Path, help="CSV or NPZ with a label, or folders of them (SKAB layout)"
-    )
-    parser.add_argument("--nab", type=Path, help="folder in the layout of NAB, with --windows")
-    parser.add_argument("--windows", type=Path, help="labelled windows of NAB, JSON")
-    parser.add_argument("--detector", default="auto", help="type of the detector; with -c its name there")
-    parser.add_argument("-c", "--config", type=Path, help="TOML whose [detector.NAME] is run, with what it reads")
-    parser.add_argument("--metric", default="", help="column it watches; default: the first")
-    parser.add_argument(
-        "--metrics", default="", help="columns of a detector of several, comma-separated; default: all"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="further keys of the detector"
-    )
-    add_columns(parser)
-    parser.add_argument(
-        "--train", type=int, default=0, help="first rows of each recording that are not judged; what a detector "
-        "learns from is a key of its own, such as --set train=1200"
-    )  # fmt: skip
-    parser.add_argument("--threshold", type=float, default=1.0, help="alarm at this score and above (default 1)")
-    parser.add_argument("--plots", type=Path, help="folder for a picture of each recording")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.set_defaults(func=evaluate)
-
-
-def add_columns(parser: Any) -> None:
-    """The options that say what the columns of a labelled file mean."""
-    parser.add_argument("--label", default="", help="label column; default: label, is_anomaly or anomaly")
-    parser.add_argument("--time", default="", metavar="COLUMN", help="time column (ISO, or seconds); default: that of "
-                        "the codec with -c, else time, timestamp, datetime or ts, else a row a second")  # fmt: skip
-    parser.add_argument("--machine", default="", metavar="COLUMN", help="machine column: each is judged by itself; "
-                        "default: that of the codec with -c, else there is one")  # fmt: skip
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    """Run the detector over all recordings and print how it did."""
-    try:
-        items = list(recordings(args))
-        results = [scored(args, item) for item in progress(items)]
-    except (ConfigError, ValueError, OSError) as error:
-        why = f"cannot use {error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-        sys.stderr.write(f"agent evaluate: {why}\n")
-        return 2
-    recorded, items, scores = items, [item for item, _, _ in results], [score for _, score, _ in results]
-    skipped = [int(np.searchsorted(item.rows.at, args.train)) for item in items]
-    labels = [item.label[skip:] for item, skip in zip(items, skipped, strict=True)]
-    judged = [score[skip:] for score, skip in zip(scores, skipped, strict=True)]
-    whole = judge(judged, labels, args.threshold)
-    best = judge(judged, labels, best_threshold(judged, labels))
-    each = {r.name: judge([s], [t], args.threshold) for r, s, t in zip(items, judged, labels, strict=True)}
-    if args.json:
-        document = {
-            "detector": args.detector,
-            "metrics": watched(args, items[0]),
-            "at_threshold": whole.document(),
-            "best_f1": best.document(),
-        }
-        files = {name: one.document() for name, one in each.items()}
-        sys.stdout.write(json.dumps(document | {"files": files}) + "\n")
-    else:
-        _table(
-            f"{'detector.' if args.config else ''}{args.detector} over {', '.join(watched(args, items[0]))}",
-            each,
-            whole,
-            best,
-        )
-    if args.plots:
-        from agent.offline.score_plots import NoPlotError, plot_score  # matplotlib only where it is wanted
-
-        try:
-            for item, (_, score, found) in zip(recorded, results, strict=True):
-                plot_score(args.plots, item, score, args.threshold, found.at, watched(args, item))
-        except NoPlotError as error:
-            sys.stderr.write(f"agent evaluate: no picture: {error}\n")
-    return 0
-
-
-def recordings(args: argparse.Namespace) -> Iterator[Labelled]:
+def recordings(options: EvaluationOptions) -> Iterator[Labelled]:
     """The labelled recordings that the arguments name.
 
     Raises:
         ValueError: none is named, or one does not fit.
     """
-    if not args.files and not args.nab:
+    if not options.files and not options.nab:
         raise ValueError("name a labelled CSV or NPZ, a folder of them, or --nab with --windows")
-    if args.nab:
-        if not args.windows:
+    if options.nab:
+        if not options.windows:
             raise ValueError("--nab needs --windows")
-        yield from read_nab(args.nab, args.windows)
-    layout = _layout(args)
-    for path in args.files:
+        yield from read_nab(options.nab, options.windows)
+    named = _column_names(options)
+    for path in options.files:
         if not path.exists():
             raise ValueError(f"cannot read {path}: No such file or directory")
         found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
         for file in found:
-            yield from [read_npz(file, layout)] if file.suffix == ".npz" else read_table(file, layout)
+            yield from [read_npz(file, named)] if file.suffix == ".npz" else read_table(file, named)
 
 
-def _layout(args: argparse.Namespace) -> Layout:
+def _column_names(options: EvaluationOptions) -> ColumnNames:
     """The columns as the command line, or else the codec of the configuration, names them."""
-    codecs = [source.get("codec", {}) for source in _tables(args).get("source", {}).values()] if args.config else []
+    codecs = (
+        [source.get("codec", {}) for source in _tables(options.config).get("source", {}).values()]
+        if options.config
+        else []
+    )
     codec: dict[str, Any] = next((one for one in codecs if one.get("time")), next(iter(codecs), {}))
-    unit = "s" if args.time or "time" not in codec else codec.get("time_unit", "ns")
-    return Layout(
-        label=args.label, time=args.time or codec.get("time", ""), time_unit=unit,
-        machine=args.machine or codec.get("machine", ""),
-        required=(args.time, args.machine),
-        metrics=() if args.config else tuple(name for name in [args.metric, *args.metrics.split(",")] if name),
+    unit = "s" if options.time or "time" not in codec else codec.get("time_unit", "ns")
+    return ColumnNames(
+        label=options.label, time=options.time or codec.get("time", ""), time_unit=unit,
+        machine=options.machine or codec.get("machine", ""),
+        required=(options.time, options.machine),
+        metrics=() if options.config else tuple(name for name in [options.metric, *options.metrics.split(",")] if name),
     )  # fmt: skip
 
 
-def _tables(args: argparse.Namespace) -> dict[str, Any]:
+def _tables(config: Path | None) -> dict[str, Any]:
+    """The tables of a configuration; none without one."""
+    if config is None:
+        return {}
     try:
-        return tomllib.loads(args.config.read_text(encoding="utf-8"))
+        return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"cannot read {args.config}: {error.strerror}") from error
+        raise ValueError(f"cannot read {config}: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"{args.config}: {error}") from error
+        raise ValueError(f"{config}: {error}") from error
 
 
 def scored(
-    args: argparse.Namespace, item: Labelled, command: str = "agent evaluate"
+    options: EvaluationOptions, item: Labelled, warn: Callable[[str], None]
 ) -> tuple[Labelled, Floats, Rows]:
-    """Scores with what they are of, the recording, or its windows if the detector judges windows; and all it says."""
-    found = _configured(args, item) if args.config else _named(args, item)
-    # What the clock tells stands before the rows of its call and is about none of them.
+    """Scores with what they are of, the recording, or its windows if it judges windows; and all its results."""
+    found = _configured(options, item) if options.config else _named(options, item)
+    # What the clock emits stands before the rows of its call and is about none of them.
     found = found.take(found.at >= 0)
     score = np.asarray(found.values["score"])
     if not len(score):
-        raise ValueError(f"{item.name}: {len(item.label)} rows are too few for a window of {args.detector}")
+        raise ValueError(f"{item.name}: {len(item.label)} rows are too few for a window of {options.detector}")
     if np.isnan(score).all():
         words = found.texts["reason"].tolist() if "reason" in found.texts else []
         why = ", ".join(f"{words.count(word)} x {word}" for word in dict.fromkeys(words) if word)
-        sys.stderr.write(f"{command}: {item.name}: no row has a score: {why or 'the detector does not say why'}\n")
+        warn(f"{item.name}: no row has a score: {why or 'the detector does not say why'}")
     if len(score) == len(item.label):
         return item, score, found
     return of_windows(item, found), score, found
 
 
-def watched(args: argparse.Namespace, item: Labelled) -> list[str]:
+def watched(options: EvaluationOptions, item: Labelled) -> list[str]:
     """Columns of the readings that the detector looks at."""
-    table = keys_given(args, list(item.rows.values)) if not args.config else {}
-    if args.config:
-        tables = _tables(args)
+    table = keys_given(options, list(item.rows.values)) if not options.config else {}
+    if options.config:
+        tables = _tables(options.config)
         known: dict[str, Any] = {**tables.get("window", {}), **tables.get("detector", {})}
-        seen, name = set(), args.detector
+        seen, name = set(), options.detector
         while name in known and name not in seen:
             seen.add(name)
             table, name = known[name], str(known[name].get("on", ""))
     return [str(table["metric"])] if "metric" in table else [str(one) for one in table.get("metrics", ())]
 
 
-def _named(args: argparse.Namespace, item: Labelled) -> Rows:
-    """What a detector with the keys of the command line says of a recording."""
+def _named(options: EvaluationOptions, item: Labelled) -> Rows:
+    """Results of a detector with the keys of the command line for a recording."""
     columns = list(item.rows.values)
-    wanted = [name for name in [args.metric, *args.metrics.split(",")] if name]
+    wanted = [name for name in [options.metric, *options.metrics.split(",")] if name]
     unknown = [name for name in wanted if name not in columns]
     if unknown:
         raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
-    table = keys_given(args, columns)
-    found: Rows = build("detector", f"detector.{args.detector}", table).process(item.rows)
+    table = keys_given(options, columns)
+    found: Rows = build("detector", f"detector.{options.detector}", table).process(item.rows)
     return found
 
 
-def keys_given(args: argparse.Namespace, columns: Sequence[str]) -> dict[str, Any]:
+def keys_given(options: EvaluationOptions, columns: Sequence[str]) -> dict[str, Any]:
     """The table of a detector that the command line describes, for recordings of these columns."""
-    keys = Registry().keys_of("detector", args.detector)
-    table: dict[str, Any] = {"type": args.detector}
+    keys = Registry().keys_of("detector", options.detector)
+    table: dict[str, Any] = {"type": options.detector}
     if "metrics" in keys:
-        table["metrics"] = args.metrics.split(",") if args.metrics else columns
+        table["metrics"] = options.metrics.split(",") if options.metrics else columns
     else:
-        table["metric"] = args.metric or columns[0]
-    return table | {key: _value(text) for key, _, text in (pair.partition("=") for pair in args.set)}
+        table["metric"] = options.metric or columns[0]
+    return table | {key: _value(text) for key, _, text in (pair.partition("=") for pair in options.keys)}
 
 
-def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
-    """What the table `[detector.NAME]` of a configuration says, with the windows and detectors that it reads."""
-    tables = _tables(args)
+def _configured(options: EvaluationOptions, item: Labelled) -> Rows:
+    """What the table `[detector.NAME]` of a configuration gives, with the windows and detectors that it reads."""
+    tables = _tables(options.config)
     known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
     steps: dict[str, Operator] = {}
-    name = args.detector
+    name = options.detector
     if name not in tables.get("detector", {}):
-        raise ValueError(f"{args.config}: no detector {name}; there are: {', '.join(tables.get('detector', {}))}")
+        raise ValueError(
+            f"{options.config}: no detector {name}; there are: {', '.join(tables.get('detector', {}))}"
+        )
     while name in known and name not in steps:
         kind, table = known[name]
         steps[name] = build(kind, f"{kind}.{name}", {k: v for k, v in table.items() if k != "by"})
@@ -315,11 +256,11 @@ def _configured(args: argparse.Namespace, item: Labelled) -> Rows:
         last = next(reversed(steps))
         steps[last] = replace(steps[last], on="")  # type: ignore[type-var] # steps are dataclasses
     rows = item.rows
-    missing = [c for c in getattr(steps[next(reversed(steps))], "metrics", ()) if c not in rows.values]
+    missing = [column for column in steps[next(reversed(steps))].inputs() if column not in rows.values]
     if missing:
         raise ValueError(f"{item.name}: no column {', '.join(missing)}; there are: {', '.join(rows.values)}")
     batch = Batch(("machine",), np.zeros(len(rows), np.int32), rows.end, dict(rows.values), rows.now)
-    return Engine(steps, {}, Identity("evaluate", "agent")).process(batch).results[args.detector]
+    return Engine(steps, {}, Identity("evaluate", "agent")).process(batch).results[options.detector]
 
 
 def _value(text: str) -> Any:
@@ -327,17 +268,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _table(what: str, each: dict[str, Judgement], whole: Judgement, best: Judgement) -> None:
-    head = "{:40.40s} {:>7s} {:>6s} {:>6s} {:>6s} {:>6s} {:>9s} {:>6s} {:>6s}\n"
-    sys.stdout.write(f"{what}\n{'':40s} {' by row ':-^35s} {' by event ':-^16s} {'by row':>6s}\n")
-    sys.stdout.write(head.format("", "rows", "prec.", "recall", "F1", "FAR", "found", "false", "AUC"))
-    line = "{:40.40s} {:>7d} {:>6.3f} {:>6.3f} {:>6.3f} {:>6.3f} {:>4d}/{:<4d} {:>6d} {:>6.3f}\n"
-    fitted = f"all, best F1 at {best.threshold:.4g}"
-    if best.false_alarm_rate == 1.0:
-        fitted = "all, best F1: none better than always"
-    named = {**each, f"all, threshold {whole.threshold:.4g}": whole, fitted: best}
-    for name, one in named.items():
-        row = (one.rows, one.precision, one.recall, one.f1, one.false_alarm_rate, one.found, one.events, one.false)
-        sys.stdout.write(line.format(name[-40:], *row, one.roc_auc))

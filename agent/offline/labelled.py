@@ -22,7 +22,7 @@ TIMES = ("time", "timestamp", "datetime", "ts")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ColumnNames:
     """What the columns of a labelled CSV or NPZ mean.
 
     Attributes:
@@ -71,7 +71,7 @@ class Layout:
         return self.machine if self.machine in columns or self.machine in self.required else ""
 
 
-PLAIN = Layout()
+PLAIN = ColumnNames()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def readings(time: Ints, values: dict[str, Floats]) -> Rows:
     )
 
 
-def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:
+def read_table(path: Path, named: ColumnNames = PLAIN) -> list[Labelled]:
     """A CSV with a header, a time column if it has one, a label column (0 or 1) and metrics: a recording a machine.
 
     Raises:
@@ -137,20 +137,20 @@ def read_table(path: Path, layout: Layout = PLAIN) -> list[Labelled]:
             neither 0 nor 1; the message names file and line.
     """
     columns, places = _columns(path)
-    truth, stamp = layout.truth(path, columns), layout.stamp(path, columns)
+    truth, stamp = named.truth(path, columns), named.stamp(path, columns)
     if not stamp:
         _refuse_other_times(path, columns)
-    machine = layout.machines(columns)
-    missing = [name for name in (machine, *layout.metrics) if name and name not in columns]
+    machine = named.machines(columns)
+    missing = [name for name in (machine, *named.metrics) if name and name not in columns]
     if missing:
         there = ", ".join(name for name in columns if name not in (truth, stamp, "kind"))
         raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {there}")
     time = (
-        _times(path, stamp, columns[stamp], places, layout.time_unit) if stamp else SECOND * np.arange(len(places))
+        _times(path, stamp, columns[stamp], places, named.time_unit) if stamp else SECOND * np.arange(len(places))
     )
     answer = check_labels(path, _numbers(path, truth, columns[truth], places), places)
     words = columns[machine] if machine else []
-    names = layout.metrics or [
+    names = named.metrics or [
         name
         for name, cells in columns.items()
         if name not in (truth, stamp, machine, "changepoint", "kind") and not _is_text(cells)
@@ -231,18 +231,18 @@ def _numbers(path: Path, name: str, cells: list[str], places: list[int]) -> Floa
 
 def read_skab(path: Path) -> Labelled:
     """A file of SKAB: `;`-separated, columns datetime, sensors, anomaly, changepoint."""
-    (item,) = read_table(path, Layout(label="anomaly"))
+    (item,) = read_table(path, ColumnNames(label="anomaly"))
     return item
 
 
-def read_npz(path: Path, layout: Layout = PLAIN) -> Labelled:
+def read_npz(path: Path, named: ColumnNames = PLAIN) -> Labelled:
     """An NPZ of arrays of one length: metrics, a label, and perhaps a time: whole ns, or seconds with a fraction.
 
     Raises:
         ValueError: if there is no label, or the lengths differ.
     """
     arrays = load_columns(path)
-    truth, stamped = layout.truth(path, arrays), layout.stamp(path, arrays)
+    truth, stamped = named.truth(path, arrays), named.stamp(path, arrays)
     stamp = arrays.pop(stamped) if stamped else None
     n = len(arrays[truth]) if arrays[truth].ndim else 0
     time = SECOND * np.arange(n) if stamp is None else stamp
@@ -254,10 +254,10 @@ def read_npz(path: Path, layout: Layout = PLAIN) -> Labelled:
         raise ValueError(
             f"{path}: {', '.join(wrong) or 'time'} and the label {truth} differ in length, or have none"
         )
-    missing = [name for name in layout.metrics if name not in arrays]
+    missing = [name for name in named.metrics if name not in arrays]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(arrays)}")
-    names = layout.metrics or [name for name in arrays if name != truth]
+    names = named.metrics or [name for name in arrays if name != truth]
     metrics = {name: np.asarray(arrays[name], np.float64) for name in names}
     if not metrics:
         raise ValueError(f"{path}: there is no array beside the label {truth}")

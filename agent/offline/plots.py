@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.offline.quantile import Outcome
+from agent.offline.quantile import HeldOutResult
 from agent.offline.verdicts import Flags
 from sensors.batch import Floats
 
@@ -69,7 +69,7 @@ def plot_calibration(
     threshold: float,
     name: str,
     title: str,
-    test: Outcome,
+    test: HeldOutResult,
     kind: Sequence[str] = (),
 ) -> None:
     """Scores, ROC and precision-recall curve of the windows kept apart; of several kinds the share found of each.

@@ -18,7 +18,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class FittedThreshold:
     """A threshold with its interval.
 
     Attributes:
@@ -42,7 +42,7 @@ class Threshold:
         return bool(np.isfinite(self.high))
 
 
-def threshold_for(normal: Floats, rate: float, overlap: float = 1.0) -> Threshold:
+def threshold_for(normal: Floats, rate: float, overlap: float = 1.0) -> FittedThreshold:
     """Threshold that a share `rate` of normal windows exceeds.
 
     The interval is that of order statistics, which asks nothing of the distribution: the number of scores below the
@@ -70,7 +70,7 @@ def threshold_for(normal: Floats, rate: float, overlap: float = 1.0) -> Threshol
     low, high = (int(binom.ppf(level, independent, 1 - rate)) for level in (tail, 1 - tail))
     stretch = k / independent
     above = high + 1
-    return Threshold(
+    return FittedThreshold(
         value,
         min(value, float(scores[min(k - 1, max(0, int(low * stretch) - 1))])),
         float(scores[min(k - 1, int(above * stretch) - 1)]) if above <= independent else np.inf,
@@ -81,7 +81,7 @@ def threshold_for(normal: Floats, rate: float, overlap: float = 1.0) -> Threshol
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class HeldOutResult:
     """How a threshold does on data apart.
 
     Attributes:
@@ -104,7 +104,7 @@ class Outcome:
     unscored: int
 
 
-def examine(score: Floats, truth: Flags, kind: list[str], threshold: float, overlap: float = 1.0) -> Outcome:
+def examine(score: Floats, truth: Flags, kind: list[str], threshold: float, overlap: float = 1.0) -> HeldOutResult:
     """Count verdicts of scores `(k,)` against truth `(k,)`; a window without a score does not alarm."""
     from scipy.stats import beta
 
@@ -124,6 +124,6 @@ def examine(score: Floats, truth: Flags, kind: list[str], threshold: float, over
         name: (int(np.count_nonzero(names == name)), float(alarm[names == name].mean()))
         for name in dict.fromkeys(kind)
     }
-    return Outcome(
+    return HeldOutResult(
         verdict, by_kind, (away, recall), area, precision, average, low, high, int(np.isnan(score).sum())
     )

@@ -46,6 +46,10 @@ class Verdicts:
         """Share of normal windows that raise an alarm."""
         return _ratio(self.fp, self.fp + self.tn)
 
+    def figures(self) -> dict[str, float]:
+        """Those that a report of a classifier gives, by name."""
+        return {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall, "f1": self.f1}
+
     def confusion(self) -> dict[str, int]:
         """The four counts by name."""
         return {"tp": self.tp, "fp": self.fp, "fn": self.fn, "tn": self.tn}

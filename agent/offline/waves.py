@@ -11,7 +11,7 @@ import numpy as np
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.detectors.histograms.tutorial_kl import TutorialKL
 from agent.detectors.power_quality.mains import Mains
-from agent.offline.help_text import progress
+from agent.offline.progress import progress
 from agent.offline.verdicts import Flags
 from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints
@@ -142,7 +142,7 @@ def rows_of(key: Ints, samples: Floats, rate: float, first: int = 0, metric: str
 
 
 def score_series(detector: Detector, wave: Wave) -> Rows:
-    """What the detector, says of each window of one series."""
+    """What the detector gives for each window of one series."""
     found = no_rows(0)
     for first in progress(range(0, max(1, len(wave.samples)), _PIECE), "scoring"):
         piece = wave.samples[first : first + _PIECE]
@@ -152,7 +152,7 @@ def score_series(detector: Detector, wave: Wave) -> Rows:
 
 
 def score_windows(detector: Detector, windows: Floats, rate: float) -> list[Rows]:
-    """What the detector says of each of the windows `(k, n)`, n samples each: in all k rows, in their order."""
+    """What the detector gives for each of the windows `(k, n)`, n samples each: in all k rows, in their order."""
     results = []
     for first in range(0, len(windows), _SERIES):
         part = windows[first : first + _SERIES]

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.alerts.alert import Alert
-from agent.ops.observers import Observation
+
+if TYPE_CHECKING:  # `agent tail` needs no engine
+    from agent.ops.observers import Observation
 
 SECOND = 10**9
 SEVERITIES = ("info", "warning", "critical", "fatal")
@@ -21,7 +23,7 @@ _SEVERITY_OF_TEXT = {"INFO": "info", "WARN": "warning", "ERROR": "critical", "FA
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
-    """What a line says of one transition. Times are ns since the epoch, UTC.
+    """What a line shows of one transition. Times are ns since the epoch, UTC.
 
     Attributes:
         change: raised, escalated, resolved, ...; "raw" for a reading or window above the limit of a raw rule.

@@ -28,7 +28,7 @@ class Counter(NamedTuple):
 
 GRACE = (
     "raise `grace` (or `delay`) above how late readings come, or set the machines' clocks right; "
-    "`tell_late` hands them out"
+    "`emit_late` hands them out"
 )
 _ROOM = "it is a bound on memory: shorten the window or `within`, or narrow it with `where`"
 
@@ -36,8 +36,8 @@ COUNTERS: Mapping[str, Counter] = {
     "engine.readings": Counter("readings decided on"),
     "engine.alerts": Counter("alerts: raised, escalated, resolved, ..."),
     "engine.refused_future": Counter(
-        "readings refused, their time being more than `agent.ahead` ahead of the host's clock",
-        "set the clocks right (NTP) or raise `agent.ahead`",
+        "readings refused, their time being more than `agent.max_future` ahead of the host's clock",
+        "set the clocks right (NTP) or raise `agent.max_future`",
     ),
     "engine.refused_negative": Counter(
         "readings refused, their time being before 1970", "check the field and unit of the time in the codec"

@@ -12,14 +12,13 @@ from typing import Any
 import orjson
 
 from agent.alerts.alert import Message
-from agent.core.operator import Operator
 from agent.engine.engine import Engine
 from agent.ops.counters import Stats
 from agent.ops.observers import ObserverCounters, Observers
 from agent.outbox import Outbox
 from agent.outbox.counters import OutboxCounters
 from agent.outbox.delivery import Delivery
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from sensors.source import Counters, Source
 
 MOST_SERIES = 10
@@ -37,7 +36,7 @@ def version_of_agent() -> str:
 
 
 def report(
-    parts: Parts,
+    pipeline: Pipeline,
     sources: Mapping[str, Source],
     engine: Engine,
     outbox: Outbox,
@@ -50,7 +49,7 @@ def report(
     return {
         "uptime_s": round(uptime, 1),
         "version": version_of_agent(),
-        "configuration": configuration_mark(parts.fingerprints),
+        "configuration": configuration_mark(pipeline.fingerprints),
         "clock_steps": clock_steps,
         "readings": engine.counts.readings,
         "refused": {"future": engine.counts.refused_future, "before_1970": engine.counts.refused_negative},
@@ -69,7 +68,7 @@ def report(
             name: {
                 "connected": delivery.connected,
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
                 "last_error": delivery.last_error,
             }
@@ -95,7 +94,7 @@ def stats(
         **{
             f"sink.{name}": {
                 "sent": delivery.sent,
-                "waiting": outbox.behind(name),
+                "waiting": outbox.lag(name),
                 "reconnects": delivery.reconnects,
             }
             for name, delivery in deliveries.items()
@@ -107,14 +106,14 @@ def stats(
 def worst_series(engine: Engine) -> Worst:
     """Of each counter that is known by series, those that it concerns most."""
     found: dict[str, dict[str, dict[str, int]]] = {}
-    for name, step in engine.steps.items():
-        if not isinstance(step, Operator):
-            continue
-        for counter, counts in step.stats_by_series().items():
+    parts = {name: (step.kind, step.stats_by_series()) for name, step in engine.steps.items()}
+    parts |= {name: ("rule", rule.stats_by_series()) for name, rule in engine.rules.items()}
+    for name, (kind, counters) in parts.items():
+        for counter, counts in counters.items():
             worst = counts.worst(MOST_SERIES)
             if worst:
                 names = {" ".join(engine.series(name).name(key)): count for key, count in worst.items()}
-                found.setdefault(f"{step.kind}.{name}", {})[counter] = names
+                found.setdefault(f"{kind}.{name}", {})[counter] = names
     return found
 
 

@@ -31,7 +31,7 @@ from sensors.batch import Floats
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _HISTORY = 24  # drawings that the small curve reaches back
-_OPEN_LIMIT = 10_000  # incidents kept to tell a machine's state
+_OPEN_LIMIT = 10_000  # incidents kept for a machine's state
 _CURVES = 1000  # series that get a curve
 
 
@@ -86,7 +86,7 @@ class LiveView:
     Args:
         title: what runs, for the head line.
         subscribe: the command that shows the alerts from outside.
-        counters: numbers to show, such as what is sent and what waits; asked at each drawing.
+        counters: numbers to show, such as what is sent and what waits; called at each drawing.
         console: where to draw.
         rate: drawings a second.
     """

@@ -1,7 +1,7 @@
 """Who looks on while the agent runs: the live view, a printer of lines, a recorder.
 
 Each observer has a thread of its own behind a bounded queue, so that one which is slow, blocks or raises costs only
-itself: deciding does not wait for it, and nothing it raises ends the agent. What is left out is counted, and said
+itself: deciding does not wait for it, and nothing it raises ends the agent. What is left out is counted, and logged
 once.
 """
 

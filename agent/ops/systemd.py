@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Tells systemd how the service is (the protocol of sd_notify(3)). Without systemd it does nothing.
+    """Notifies systemd how the service is (the protocol of sd_notify(3)). Without systemd it does nothing.
 
     Attributes:
         address: where systemd listens; a leading `@` means an abstract socket. Empty: nobody listens.
@@ -32,7 +32,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
-        """What systemd said when it started this process."""
+        """What systemd set when it started this process."""
         mine = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         limit = environment.get("WATCHDOG_USEC", "0") if mine else "0"
         seconds = int(limit) / 1e6 if limit.isdecimal() else 0.0
@@ -69,7 +69,7 @@ class Notifier:
                 channel.connect(address)
                 channel.send(text.encode())
         except OSError as error:
-            logger.warning("systemd could not be told: %s", error)
+            logger.warning("systemd could not be notified: %s", error)
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ def bundles(kind: Kind, messages: Sequence[Message], quota: int) -> Iterator[Seq
 
 def pack(messages: Sequence[Message]) -> bytes:
     """The body of a row that holds several messages."""
-    ids, _, machines, names, bodies, times = zip(*messages, strict=True)
+    ids, _, machines, names, bodies, times, _ = zip(*messages, strict=True)
     columns = (ids, _short(machines), _short(names), times, list(map(len, bodies)))
     return orjson.dumps(columns) + b"\n" + b"".join(bodies)
 
@@ -76,5 +76,6 @@ def unpack(kind: Kind, body: bytes) -> list[Message]:
         raise ValueError(f"{len(rest)} bytes of bodies, {ends[-1]} were written")
     bodies = [rest[end - length : end] for end, length in zip(ends, lengths, strict=True)]
     machines, names = ([column] * len(ids) if isinstance(column, str) else column for column in (machines, names))
-    rows = zip(ids, repeat(kind, len(ids)), machines, names, bodies, times, strict=True)
+    count = len(ids)
+    rows = zip(ids, repeat(kind, count), machines, names, bodies, times, repeat(False, count), strict=True)
     return list(map(tuple.__new__, repeat(Message), rows))  # half the time of Message(...)

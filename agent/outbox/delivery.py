@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.alerts.alert import Message
 from agent.outbox import Outbox
-from agent.outbox.cursor import Portion
+from agent.outbox.cursor import MessageBatch
 from agent.sinks import RejectedError, Sink, SinkError
 from sensors.transport.backoff import Backoff
 
@@ -25,7 +25,7 @@ class Delivery:
         replay_per_second: how fast a backlog is sent; what is new does not wait for it.
         drain_seconds: after `stop`, how long to go on sending what is left, if the sink is connected.
         connected: is the sink connected now.
-        last_error: what the sink said last; empty after it took something.
+        last_error: the sink's last error; empty after it took something.
     """
 
     outbox: Outbox
@@ -91,9 +91,9 @@ class Delivery:
             if deadline is not None and self.monotonic() >= deadline:
                 log.warning("sink %s: %d messages are left for the next start", self.name, self._left())
                 return
-            portion = await self.outbox.next(self.name, self.sink.portion, self._replay_allowance())
-            if portion is not None:
-                await self._send(portion)
+            batch = await self.outbox.next(self.name, self.sink.batch_size, self._replay_allowance())
+            if batch is not None:
+                await self._send(batch)
             elif deadline is not None and not self._left():
                 return
             else:
@@ -101,8 +101,8 @@ class Delivery:
                 if not self._left():
                     await self.sink.send(())  # a lost connection is found out also while there is nothing to send
 
-    async def _send(self, portion: Portion) -> None:
-        messages: list[Message] = portion.messages
+    async def _send(self, batch: MessageBatch) -> None:
+        messages: list[Message] = batch.messages
         while messages:
             try:
                 await self.sink.send(messages)
@@ -114,14 +114,14 @@ class Delivery:
                 log.error("sink %s refused %d messages for good: %s", self.name, len(refused), error)
                 self.outbox.reject(self.name, refused, str(error))
                 messages = [message for message in messages if message.id not in error.ids]
-        self.outbox.confirm(self.name, portion)
+        self.outbox.confirm(self.name, batch)
         self.sent += len(messages)
         self.last_error = ""
-        if portion.replayed:
-            self._allowance -= len(portion.messages)
+        if batch.replayed:
+            self._allowance -= len(batch.messages)
 
     def _left(self) -> int:
-        return self.outbox.behind(self.name)
+        return self.outbox.lag(self.name)
 
     def _replay_allowance(self) -> int:
         """Messages that may be replayed now: a bucket that fills at `replay_per_second` and holds a tenth of it."""

@@ -8,7 +8,7 @@ Promises:
 2. Each sink gets every message of its kinds at least once, per machine in order of append, with the same id always.
 3. A second message of the same kind and id is dropped while the first is held and for some time after; a restart
    forgets the ids of what is not held. Who repeats after it repeats all that followed, in order, as the engine does:
-   then the newest state is told last. An old state repeated alone would be taken for the newest.
+   then the newest state is sent last. An old state repeated alone would be taken for the newest.
 4. What is held is bounded in bytes and age. Room is made by dropping the oldest metrics first, then the oldest
    alerts; everything dropped is counted with its reason.
 5. Notes (small named values, such as the open alerts) change in the same transaction as the messages beside them.
@@ -32,10 +32,10 @@ from typing import Self
 from agent.alerts.alert import Kind, Message
 from agent.outbox.bundle import bundles
 from agent.outbox.counters import OutboxCounters
-from agent.outbox.cursor import PRESENT, Cursor, Portion
-from agent.outbox.known import Known
+from agent.outbox.cursor import PRESENT, Cursor, MessageBatch
 from agent.outbox.log import MIB, MINOR, SECOND, Log
-from agent.outbox.table import MIGRATIONS, Changes, Dead, Held, backlog, dead_letters
+from agent.outbox.seen_ids import SeenIds
+from agent.outbox.table import MIGRATIONS, DeadLetter, Transaction, Usage, backlog, dead_letters
 from agent.storage.database import Database, DatabaseError
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Outbox:
             may also take the room of the metrics.
         alert_seconds, metric_seconds: how long they are kept for a receiver that is away.
         ring_bytes: what is kept in memory while the disk fails.
-        late_seconds: what has waited longer when a sink connects is replayed and marked.
+        replay_after_seconds: what has waited longer when a sink connects is replayed and marked.
         replay_metrics: send metrics that are late; otherwise they are passed over.
         linger_seconds: how long metrics may wait for a commit.
         confirm_seconds: how long a confirmation may wait for a commit of its own; they mostly ride on another.
@@ -71,7 +71,7 @@ class Outbox:
     alert_seconds: float = 7 * 86400.0
     metric_seconds: float = 3600.0
     ring_bytes: int = 8 * MIB
-    late_seconds: float = 10.0
+    replay_after_seconds: float = 10.0
     replay_metrics: bool = False
     linger_seconds: float = 1.0
     confirm_seconds: float = 10.0
@@ -86,10 +86,10 @@ class Outbox:
         self._cursors = {name: Cursor(frozenset(kinds)) for name, kinds in self.sinks.items()}
         self._news = {name: asyncio.Event() for name in self.sinks}
         self._wanted: frozenset[Kind] = frozenset().union(*self.sinks.values())
-        self._known = Known()
-        self._before = 0  # the last position when it was opened
+        self._seen = SeenIds()
+        self._before = 0  # the last offset when it was opened
         self._notes: dict[str, bytes] = {}
-        self._pending = Changes()
+        self._pending = Transaction()
         self._written: dict[str, int] = {}  # cursors as they are on disk
         self._removed: dict[Kind, int] = {}  # up to where confirmed rows are deleted
         self._files = 0
@@ -107,11 +107,11 @@ class Outbox:
         start = await self._log.open()
         self._files = self._log.files
         self._notes = start.notes
-        self._known.learn(start.ids)
-        self._before = self._log.head
+        self._seen.learn(start.ids)
+        self._before = self._log.end_offset
         self._written = dict(start.cursors)
         for name, cursor in self._cursors.items():
-            cursor.position = start.head if self._log.unread else start.cursors.get(name, 0)
+            cursor.offset = start.end_offset if self._log.unread else start.cursors.get(name, 0)
         self._started, self._epoch = self.monotonic(), self.now()
         if start.stored:  # a clock that stepped while the agent was down counts as a day at most
             self._epoch = min(max(self._epoch, start.stored), start.stored + 86400 * SECOND)
@@ -151,7 +151,7 @@ class Outbox:
         urgent = bool(notes)
         for kind, group in groupby(messages, key=_kind):
             urgent |= self._put(kind, list(group)) and kind not in MINOR
-        self._known.bound(self.recent_ids + sum(held.messages for held in self._log.held.values()))
+        self._seen.bound(self.recent_ids + sum(held.messages for held in self._log.held.values()))
         for name, value in (notes or {}).items():
             self._pending.notes[name] = value
             if value is None:
@@ -179,8 +179,8 @@ class Outbox:
         if kind == "state" and len(messages) > 1:  # each depends on the one before
             return sum(self._put(kind, [message]) for message in messages) > 0
         if kind == "state" and self._log.states.get(messages[0][2:4], 0) > self._before:
-            self._known.forget_old(messages[0])
-        new = self._known.new(kind, messages)
+            self._seen.forget_old(messages[0])
+        new = self._seen.new(kind, messages)
         self._counters.repeated += len(messages) - len(new)
         self._counters.appended += len(new)
         stored, quota = self._time(), self.metric_bytes if kind in MINOR else self.alert_bytes
@@ -197,56 +197,56 @@ class Outbox:
     async def begin(self, sink: str) -> None:
         """The sink has connected: decide what is late and will be replayed."""
         cursor = self._cursors[sink]
-        head, after, ahead = self._log.visible, cursor.position, frozenset(cursor.ahead)
+        end_offset, after, ahead = self._log.visible, cursor.offset, frozenset(cursor.ahead)
         kinds = self._late_kinds(cursor) - PRESENT
         try:
-            first, _ = await self._log.rows(after, head, cursor.kinds, 1)
-            if first and first[0].stored <= self._time() - int(self.late_seconds * SECOND):
-                machines = await self._database.run(lambda c: backlog(c, after, head, kinds, ahead))
+            first, _ = await self._log.rows(after, end_offset, cursor.kinds, 1)
+            if first and first[0].stored <= self._time() - int(self.replay_after_seconds * SECOND):
+                machines = await self._database.run(lambda c: backlog(c, after, end_offset, kinds, ahead))
                 for row in self._log.fresh:
                     machines.update(m.machine for m in row.messages if m.kind in kinds)
-                cursor.begin_replay(head, machines)
+                cursor.begin_replay(end_offset, machines)
         except DatabaseError as error:
             self._log.failed(error)
 
-    async def next(self, sink: str, limit: int = 500, replay: int | None = None) -> Portion | None:
+    async def next(self, sink: str, limit: int = 500, replay: int | None = None) -> MessageBatch | None:
         """What to send now, at most `limit` messages, or None; the same again until it is confirmed.
 
         At most `replay` messages are replayed now; None = no bound. What a crash would send again is bounded: where
-        this portion would make it more than `SENT_AGAIN`, what was confirmed is written first.
+        this batch would make it more than `SENT_AGAIN`, what was confirmed is written first.
         """
         cursor = self._cursors[sink]
         self._news[sink].clear()
         while True:
             try:
-                portion = await self._portion(cursor, limit, limit if replay is None else min(limit, replay))
+                batch = await self._next_batch(cursor, limit, limit if replay is None else min(limit, replay))
             except DatabaseError as error:
                 self._log.failed(error)
                 return None
-            if portion is None or portion.messages:
-                if portion is not None and 0 < self._unsaved[sink] > SENT_AGAIN - len(portion.messages):
+            if batch is None or batch.messages:
+                if batch is not None and 0 < self._unsaved[sink] > SENT_AGAIN - len(batch.messages):
                     await self._save_cursors()
-                return portion
-            self.confirm(sink, portion)  # nothing in it for this sink: pass on
+                return batch
+            self.confirm(sink, batch)  # nothing in it for this sink: pass on
 
-    async def _portion(self, cursor: Cursor, limit: int, replay: int) -> Portion | None:
+    async def _next_batch(self, cursor: Cursor, limit: int, replay: int) -> MessageBatch | None:
         lanes = cursor.lanes(self._log.visible, self._late_kinds(cursor), limit, replay)
         for lane, after, upto, kinds, bound in lanes:
             if after < upto and bound > 0:
                 rows, end = await self._log.rows(after, upto, kinds, bound)
-                return cursor.portion(lane, rows, end, self._log.states)
+                return cursor.batch(lane, rows, end, self._log.states)
         return None
 
     def _late_kinds(self, cursor: Cursor) -> frozenset[Kind]:
         return cursor.kinds if self.replay_metrics else cursor.kinds - MINOR
 
-    def confirm(self, sink: str, portion: Portion) -> None:
-        """The receiver has all of the portion; the log forgets it with one of the next commits."""
-        self._cursors[sink].confirm(portion)
-        self._counters.confirmed[sink] += len(portion.messages)
-        self._counters.superseded += portion.superseded
-        if portion.lane in ("follow", "replay"):  # the others do not move the position, which is what is written
-            self._unsaved[sink] += len(portion.messages)
+    def confirm(self, sink: str, batch: MessageBatch) -> None:
+        """The receiver has all of the batch; the log forgets it with one of the next commits."""
+        self._cursors[sink].confirm(batch)
+        self._counters.confirmed[sink] += len(batch.messages)
+        self._counters.superseded += batch.superseded
+        if batch.lane in ("follow", "replay"):  # the others do not move the offset, which is what is written
+            self._unsaved[sink] += len(batch.messages)
             if self._unsaved[sink] > SENT_AGAIN // 2:  # early, so that `next` seldom waits for it
                 self._next_cursors = 0.0
                 self._wake.set()
@@ -259,7 +259,7 @@ class Outbox:
 
     def reject(self, sink: str, messages: Sequence[Message], reason: str) -> None:
         """The receiver refuses these for good: keep them as dead letters, with the reason."""
-        self._pending.dead += [Dead(sink, reason, self.now(), message) for message in messages]
+        self._pending.dead += [DeadLetter(sink, reason, self.now(), message) for message in messages]
         self._counters.dead += len(messages)
         self._wake.set()
 
@@ -269,15 +269,15 @@ class Outbox:
             async with asyncio.timeout(seconds):
                 await self._news[sink].wait()
 
-    def behind(self, sink: str) -> int:
-        """How far the sink's confirmed position is behind the newest message; 0 = it has everything."""
-        return self._log.head - self._cursors[sink].position
+    def lag(self, sink: str) -> int:
+        """How far the sink's confirmed offset lags behind the newest message; 0 = it has everything."""
+        return self._log.end_offset - self._cursors[sink].offset
 
-    def held(self) -> dict[Kind, Held]:
+    def usage(self) -> dict[Kind, Usage]:
         """Messages and bytes held, by kind."""
-        return {kind: Held(held.messages, held.bytes) for kind, held in self._log.held.items() if held.messages}
+        return {kind: Usage(held.messages, held.bytes) for kind, held in self._log.held.items() if held.messages}
 
-    async def dead_letters(self) -> list[Dead]:
+    async def dead_letters(self) -> list[DeadLetter]:
         """What was refused for good, oldest first."""
         return await self._database.run(dead_letters)
 
@@ -300,17 +300,17 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         if self._log.unread:
             await self._read_late()
-        changes, saved = None if self._log.unread else self._changes(), self._unsaved.copy()
-        if changes is not None:
+        transaction, saved = None if self._log.unread else self._transaction(), self._unsaved.copy()
+        if transaction is not None:
             try:
-                await self._log.write(changes)
+                await self._log.write(transaction)
             except DatabaseError:
-                self._pending.notes = changes.notes | self._pending.notes
-                self._pending.dead = (changes.dead + self._pending.dead)[-changes.dead_limit :]
+                self._pending.notes = transaction.notes | self._pending.notes
+                self._pending.dead = (transaction.dead + self._pending.dead)[-transaction.dead_limit :]
             else:
-                self._written |= changes.cursors
+                self._written |= transaction.cursors
                 self._unsaved -= saved
-                for kinds, _, upto in changes.confirmed:
+                for kinds, _, upto in transaction.confirmed:
                     self._removed |= dict.fromkeys(kinds, upto)
             if self._files != self._log.files:  # a new file: all of the small things are to be written again
                 self._files = self._log.files
@@ -320,7 +320,7 @@ class Outbox:
             if not done.done():  # its owner was cancelled
                 done.set_result(None)
         self._announce()
-        if changes is not None and changes.confirmed and not self.failing:
+        if transaction is not None and transaction.confirmed and not self.failing:
             await self._log.shrink()
 
     async def _read_late(self) -> None:
@@ -328,48 +328,50 @@ class Outbox:
         try:
             start = await self._log.read_late()
             for name, cursor in self._cursors.items():
-                after, live = start.cursors.get(name, 0), cursor.position
+                after, live = start.cursors.get(name, 0), cursor.offset
                 kinds = self._late_kinds(cursor) - PRESENT
                 machines = await self._database.run(
-                    lambda c, after=after, kinds=kinds: backlog(c, after, start.head, kinds, frozenset())  # type: ignore[misc]
+                    lambda c, after=after, kinds=kinds: backlog(c, after, start.end_offset, kinds, frozenset())  # type: ignore[misc]
                 )
-                cursor.position = after
-                cursor.begin_replay(start.head, machines)
+                cursor.offset = after
+                cursor.begin_replay(start.end_offset, machines)
                 cursor.live = live
         except DatabaseError as error:
             self._log.failed(error)
             return
         self._files = self._log.files
         self._notes = {**start.notes, **self._notes}
-        self._known.learn(start.ids)
+        self._seen.learn(start.ids)
         self._written = dict(start.cursors)
 
-    def _changes(self) -> Changes | None:
+    def _transaction(self) -> Transaction | None:
         now = self.monotonic()
-        changes, self._pending = self._pending, Changes()
-        changes.drop = self._room()
+        transaction, self._pending = self._pending, Transaction()
+        transaction.drop = self._room()
         if now >= self._next_expiry:
             self._next_expiry = now + 60.0
             oldest = self._time()
-            changes.expire = [
+            transaction.expire = [
                 (self._wanted - MINOR, oldest - int(self.alert_seconds * SECOND)),
                 (MINOR, oldest - int(self.metric_seconds * SECOND)),
             ]
-        busy = bool(self._log.fresh or changes.notes or changes.dead or changes.expire or changes.drop)
+        busy = bool(
+            self._log.fresh or transaction.notes or transaction.dead or transaction.expire or transaction.drop
+        )
         if busy or now >= self._next_cursors:
             for name, cursor in self._cursors.items():
-                if cursor.position != self._written.get(name):
-                    changes.cursors[name] = cursor.position
-            changes.confirmed = self._removable()
-        if changes.cursors:
+                if cursor.offset != self._written.get(name):
+                    transaction.cursors[name] = cursor.offset
+            transaction.confirmed = self._removable()
+        if transaction.cursors:
             self._next_cursors = now + self.confirm_seconds
-        return changes if busy or changes.cursors or changes.confirmed else None
+        return transaction if busy or transaction.cursors or transaction.confirmed else None
 
     def _removable(self) -> list[tuple[frozenset[Kind], int, int]]:
         """Ranges in which the rows of some kinds have reached every sink that takes them."""
         groups: dict[tuple[int, int], set[Kind]] = {}
         for kind, held in self._log.held.items():
-            upto = min((c.position for c in self._cursors.values() if kind in c.kinds), default=self._log.durable)
+            upto = min((c.offset for c in self._cursors.values() if kind in c.kinds), default=self._log.durable)
             after = self._removed.get(kind, 0)
             if held.messages and upto > after:
                 groups.setdefault((after, upto), set()).add(kind)

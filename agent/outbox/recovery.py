@@ -11,15 +11,15 @@ from typing import Any, get_args
 
 from agent.alerts.alert import Kind
 from agent.outbox.bundle import MOST, OVERHEAD, weigh
-from agent.outbox.table import BUNDLED, COLUMNS, Held, among, checksum, kept_of
+from agent.outbox.table import BUNDLED, COLUMNS, Usage, among, checksum, row_of
 
 
 @dataclass(slots=True)
-class Start:
+class LoadedState:
     """What the file held when it was opened."""
 
-    head: int
-    held: dict[Kind, Held]
+    end_offset: int
+    held: dict[Kind, Usage]
     cursors: dict[str, int]
     notes: dict[str, bytes]
     ids: list[tuple[Kind, str]]
@@ -39,7 +39,7 @@ _SIZE = f"length(body) + length(id) + length(machine) + length(name) + {OVERHEAD
 """What a row of one message weighs; of a bundle, whose names are in the body, about."""
 
 
-def load(connection: sqlite3.Connection) -> Start:
+def load(connection: sqlite3.Connection) -> LoadedState:
     """Everything the outbox keeps in memory; bodies stay on disk. Rows and values that are damaged are removed.
 
     A row's size is never a reason to remove it: it only serves the bounds, and is put right from what is there.
@@ -50,10 +50,10 @@ def load(connection: sqlite3.Connection) -> Start:
     last = connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
     cursors, notes = _values(connection, "cursors"), _values(connection, "notes")
     times = connection.execute("SELECT stored FROM log ORDER BY position DESC LIMIT 3").fetchall()
-    return Start(
-        head=max([last, *cursors.values()]),
+    return LoadedState(
+        end_offset=max([last, *cursors.values()]),
         held={
-            kind: Held(messages, size)
+            kind: Usage(messages, size)
             for kind, messages, size in connection.execute(
                 "SELECT kind, sum(count), sum(size) FROM log GROUP BY kind"
             )
@@ -62,8 +62,8 @@ def load(connection: sqlite3.Connection) -> Start:
         notes=notes,
         ids=ids,
         states={
-            (machine, name): position
-            for machine, name, position in connection.execute(
+            (machine, name): offset
+            for machine, name, offset in connection.execute(
                 "SELECT machine, name, max(position) FROM log WHERE kind = 'state' GROUP BY machine, name"
             )
         },
@@ -88,15 +88,15 @@ def _ids(connection: sqlite3.Connection) -> list[tuple[Kind, str]]:
     sizes: list[tuple[int, int]] = []
     query = f"SELECT {BUNDLED}, {_SIZE} FROM log ORDER BY position"  # noqa: S608 constants
     for *row, about in connection.execute(query):
-        position, kind, id_, *_, size, _, _, count = row
+        offset, kind, id_, *_, size, _, _, count = row
         if count == 1:
             ids.append((kind, id_))
             continue
-        kept = kept_of(row)  # None: damaged, which is counted when it is read
+        kept = row_of(row)  # None: damaged, which is counted when it is read
         right = about if kept is None else weigh(kept.messages)
         ids += [(kind, message.id) for message in (kept.messages if kept else ())]
         if right != size:
-            sizes.append((right, position))
+            sizes.append((right, offset))
     connection.executemany("UPDATE log SET size = ? WHERE position = ?", sizes)
     return ids
 
@@ -124,7 +124,7 @@ def salvage(connection: sqlite3.Connection, path: Path) -> int:
         for row in _readable(damaged):
             with suppress(sqlite3.Error, ValueError, TypeError, AttributeError):
                 whole = row if len(row) > 10 else (*row, 1)  # of before bundles
-                kept = kept_of(whole)
+                kept = row_of(whole)
                 if kept is not None:
                     connection.execute(
                         f"INSERT OR REPLACE INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 a constant

@@ -23,7 +23,7 @@ MIGRATIONS = (
         kind TEXT NOT NULL, id TEXT NOT NULL, machine TEXT NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL,
         body BLOB NOT NULL);
     """,
-    # `position` of a row with several messages is that of the last
+    # `offset` of a row with several messages is that of the last
     "ALTER TABLE log ADD COLUMN count INTEGER NOT NULL DEFAULT 1;",
 )
 
@@ -33,16 +33,16 @@ BUNDLED = COLUMNS.replace("body", "iif(count > 1, body, NULL)")
 """Where only the bodies of bundles are wanted."""
 
 
-class Kept(NamedTuple):
-    """A row of the log: messages of one kind at adjoining positions.
+class LogRow(NamedTuple):
+    """A row of the log: messages of one kind at adjoining offsets.
 
     Attributes:
-        position: of the last of them.
+        offset: of the last of them.
         stored: host time, ns.
         size: what they weigh, bytes; of a part of a row, what the whole row does.
     """
 
-    position: int
+    offset: int
     messages: Sequence[Message]
     stored: int
     size: int
@@ -50,23 +50,23 @@ class Kept(NamedTuple):
     @property
     def first(self) -> int:
         """Position of the first of them."""
-        return self.position - len(self.messages) + 1
+        return self.offset - len(self.messages) + 1
 
     @property
     def kind(self) -> Kind:
         return self.messages[0].kind
 
-    def part(self, after: int, upto: int, limit: int) -> Kept:
-        """The first of them, at most `limit`, with `after < position <= upto`."""
+    def part(self, after: int, upto: int, limit: int) -> LogRow:
+        """The first of them, at most `limit`, with `after < offset <= upto`."""
         start = max(0, after + 1 - self.first)
-        stop = min(len(self.messages) - max(0, self.position - upto), start + limit)
+        stop = min(len(self.messages) - max(0, self.offset - upto), start + limit)
         if start == 0 and stop == len(self.messages):
             return self
-        return self._replace(position=self.first + stop - 1, messages=self.messages[start:stop])
+        return self._replace(offset=self.first + stop - 1, messages=self.messages[start:stop])
 
 
 @dataclass(slots=True)
-class Held:
+class Usage:
     """What a kind occupies."""
 
     messages: int = 0
@@ -74,7 +74,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class DeadLetter:
     """A message that a sink's receiver refused for good."""
 
     sink: str
@@ -84,7 +84,7 @@ class Dead:
 
 
 @dataclass(slots=True)
-class Changes:
+class Transaction:
     """What one transaction writes.
 
     Attributes:
@@ -93,64 +93,64 @@ class Changes:
         expire: (kinds, before): delete rows of these kinds stored before that time.
     """
 
-    rows: list[Kept] = field(default_factory=list)
+    rows: list[LogRow] = field(default_factory=list)
     notes: dict[str, bytes | None] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     confirmed: list[tuple[frozenset[Kind], int, int]] = field(default_factory=list)
     drop: list[tuple[frozenset[Kind], int]] = field(default_factory=list)
     expire: list[tuple[frozenset[Kind], int]] = field(default_factory=list)
-    dead: list[Dead] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
     dead_limit: int = 1000
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a transaction removed: kind -> (messages, bytes), and the positions of what never was delivered."""
+class TransactionResult:
+    """What a transaction removed: kind -> (messages, bytes), and the offsets of what never was delivered."""
 
-    confirmed: dict[Kind, Held] = field(default_factory=dict)
-    dropped: dict[Kind, Held] = field(default_factory=dict)
-    expired: dict[Kind, Held] = field(default_factory=dict)
+    confirmed: dict[Kind, Usage] = field(default_factory=dict)
+    dropped: dict[Kind, Usage] = field(default_factory=dict)
+    expired: dict[Kind, Usage] = field(default_factory=dict)
     lost: list[int] = field(default_factory=list)
 
 
-def apply(connection: sqlite3.Connection, changes: Changes) -> Outcome:
-    """Write the changes."""
-    outcome = Outcome()
-    _insert(connection, changes.rows)
-    for name, value in changes.notes.items():
+def apply(connection: sqlite3.Connection, transaction: Transaction) -> TransactionResult:
+    """Write the transaction."""
+    result = TransactionResult()
+    _insert(connection, transaction.rows)
+    for name, value in transaction.notes.items():
         if value is None:
             connection.execute("DELETE FROM notes WHERE name = ?", (name,))
         else:
             connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (name, value, checksum(name, value)))
     connection.executemany(
         "INSERT OR REPLACE INTO cursors VALUES (?,?,?)",
-        [(sink, position, checksum(sink, b"%d" % position)) for sink, position in changes.cursors.items()],
+        [(sink, offset, checksum(sink, b"%d" % offset)) for sink, offset in transaction.cursors.items()],
     )
-    for kinds, after, upto in changes.confirmed:
+    for kinds, after, upto in transaction.confirmed:
         where, values = f"position > ? AND position <= ? AND {among(kinds)}", (after, upto)
-        _delete(connection, where, values, outcome.confirmed)
-    for kinds, before in changes.expire:
+        _delete(connection, where, values, result.confirmed)
+    for kinds, before in transaction.expire:
         where = f"stored < ? AND {among(kinds)}"
-        outcome.lost += [row[0] for row in connection.execute(f"SELECT position FROM log WHERE {where}", (before,))]  # noqa: S608 kinds are a Literal
-        _delete(connection, where, (before,), outcome.expired)
-    for kinds, excess in changes.drop:
-        _drop_oldest(connection, kinds, excess, outcome)
-    if changes.dead:
+        result.lost += [row[0] for row in connection.execute(f"SELECT position FROM log WHERE {where}", (before,))]  # noqa: S608 kinds are a Literal
+        _delete(connection, where, (before,), result.expired)
+    for kinds, excess in transaction.drop:
+        _drop_oldest(connection, kinds, excess, result)
+    if transaction.dead:
         connection.executemany(
             "INSERT INTO dead (sink, reason, at, kind, id, machine, name, time, body) VALUES (?,?,?,?,?,?,?,?,?)",
             [
                 (d.sink, d.reason, d.at, d.message.kind, d.message.id, d.message.machine, d.message.name,
                  d.message.time, d.message.body)
-                for d in changes.dead
+                for d in transaction.dead
             ],
         )  # fmt: skip
         connection.execute(
-            "DELETE FROM dead WHERE number <= (SELECT max(number) FROM dead) - ?", (changes.dead_limit,)
+            "DELETE FROM dead WHERE number <= (SELECT max(number) FROM dead) - ?", (transaction.dead_limit,)
         )
-    return outcome
+    return result
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[Kept]) -> None:
+def _insert(connection: sqlite3.Connection, rows: Sequence[LogRow]) -> None:
     """Many rows a statement: each statement gives up Python's lock once, and gets it back only when others wait."""
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
@@ -161,59 +161,61 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Kept]) -> None:
         connection.execute(f"INSERT OR REPLACE INTO log ({COLUMNS}) VALUES {marks}", values)  # noqa: S608 only marks
 
 
-def _values_of(row: Kept) -> tuple[object, ...]:
-    position, messages, stored, size = row
+def _values_of(row: LogRow) -> tuple[object, ...]:
+    offset, messages, stored, size = row
     m, count = messages[0], len(messages)
     if count == 1:
-        return position, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body, 1
+        return offset, m.kind, m.id, m.machine, m.name, m.time, stored, size, _crc(m, stored), m.body, 1
     body = pack(messages)
-    crc = _crc_of_bundle(position, m.kind, stored, count, body)
-    return position, m.kind, "", "", "", m.time, stored, size, crc, body, count
+    crc = _crc_of_bundle(offset, m.kind, stored, count, body)
+    return offset, m.kind, "", "", "", m.time, stored, size, crc, body, count
 
 
-def _drop_oldest(connection: sqlite3.Connection, kinds: frozenset[Kind], excess: int, outcome: Outcome) -> None:
+def _drop_oldest(
+    connection: sqlite3.Connection, kinds: frozenset[Kind], excess: int, result: TransactionResult
+) -> None:
     upto = None
-    for position, size in connection.execute(
+    for offset, size in connection.execute(
         f"SELECT position, size FROM log WHERE {among(kinds)} ORDER BY position"  # noqa: S608 kinds are a Literal
     ):
         if excess <= 0:
             break
-        upto, excess = position, excess - size
-        outcome.lost.append(position)
+        upto, excess = offset, excess - size
+        result.lost.append(offset)
     if upto is not None:
-        _delete(connection, f"position <= ? AND {among(kinds)}", (upto,), outcome.dropped)
+        _delete(connection, f"position <= ? AND {among(kinds)}", (upto,), result.dropped)
 
 
-def _delete(connection: sqlite3.Connection, where: str, values: tuple[int, ...], into: dict[Kind, Held]) -> None:
+def _delete(connection: sqlite3.Connection, where: str, values: tuple[int, ...], into: dict[Kind, Usage]) -> None:
     query = f"SELECT kind, sum(count), sum(size) FROM log WHERE {where} GROUP BY kind"  # noqa: S608 kinds are a Literal
     found = connection.execute(query, values).fetchall()
     for kind, messages, size in found:
-        held = into.setdefault(kind, Held())
+        held = into.setdefault(kind, Usage())
         held.messages += messages
         held.bytes += size
     if found:
         connection.execute(f"DELETE FROM log WHERE {where}", values)  # noqa: S608 kinds are a Literal
 
 
-class Found(NamedTuple):
+class ReadResult(NamedTuple):
     """What was read.
 
     Attributes:
         rows: whole ones, and parts of those at both ends.
-        damaged: (position, messages) of rows that are not what was written.
+        damaged: (offset, messages) of rows that are not what was written.
         end: up to here there are no others.
     """
 
-    rows: list[Kept]
+    rows: list[LogRow]
     damaged: list[tuple[int, int]]
     end: int
 
 
-def read(connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], limit: int) -> Found:
-    """At most `limit` messages of these kinds with `after < position <= upto`, oldest first."""
-    found = Found([], [], upto)
+def read(connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], limit: int) -> ReadResult:
+    """At most `limit` messages of these kinds with `after < offset <= upto`, oldest first."""
+    found = ReadResult([], [], upto)
     for row in _rows(connection, COLUMNS, after, upto, kinds):
-        kept = kept_of(row)
+        kept = row_of(row)
         if kept is None:
             found.damaged.append((int(row[0]), int(row[10])))
             continue
@@ -221,7 +223,7 @@ def read(connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset
         found.rows.append(part)
         limit -= len(part.messages)
         if limit <= 0:
-            return found._replace(end=part.position)
+            return found._replace(end=part.offset)
     return found
 
 
@@ -239,15 +241,15 @@ def _rows(
 def backlog(
     connection: sqlite3.Connection, after: int, upto: int, kinds: frozenset[Kind], without: frozenset[int]
 ) -> Counter[str]:
-    """How many messages of each machine wait in the range, apart from the positions `without`."""
+    """How many messages of each machine wait in the range, apart from the offsets `without`."""
     machines: Counter[str] = Counter()
     for row in _rows(connection, BUNDLED, after, upto, kinds):
         if row[10] == 1:
             machines[row[3]] += row[0] not in without
             continue
-        kept = kept_of(row)
+        kept = row_of(row)
         if kept is not None:  # damaged: it will not be sent, and so not be waited for
-            places = range(kept.first, kept.position + 1)
+            places = range(kept.first, kept.offset + 1)
             machines.update(
                 message.machine
                 for message, place in zip(kept.messages, places, strict=True)
@@ -256,19 +258,19 @@ def backlog(
     return machines
 
 
-def kept_of(row: Sequence[Any]) -> Kept | None:
+def row_of(row: Sequence[Any]) -> LogRow | None:
     """The row; None if it is damaged."""
-    position, kind, id_, machine, name, time, stored, size, crc, body, count = row
+    offset, kind, id_, machine, name, time, stored, size, crc, body, count = row
     if count == 1:
         message = Message(id_, kind, machine, name, body, time)
-        return Kept(position, [message], stored, size) if _crc(message, stored) == crc else None
-    if _crc_of_bundle(position, kind, stored, count, body) != crc:
+        return LogRow(offset, [message], stored, size) if _crc(message, stored) == crc else None
+    if _crc_of_bundle(offset, kind, stored, count, body) != crc:
         return None
-    return Kept(position, unpack(kind, body), stored, size)
+    return LogRow(offset, unpack(kind, body), stored, size)
 
 
-def _crc_of_bundle(position: int, kind: Kind, stored: int, count: int, body: bytes) -> int:
-    return checksum(f"{position}/{kind}/{stored}/{count}", body)
+def _crc_of_bundle(offset: int, kind: Kind, stored: int, count: int, body: bytes) -> int:
+    return checksum(f"{offset}/{kind}/{stored}/{count}", body)
 
 
 def _crc(message: Message, stored: int) -> int:
@@ -285,9 +287,9 @@ def among(kinds: Iterable[Kind]) -> str:
     return "kind IN ({})".format(",".join(f"'{kind}'" for kind in sorted(kinds)))
 
 
-def dead_letters(connection: sqlite3.Connection) -> list[Dead]:
+def dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """What was refused for good, oldest first."""
     rows = connection.execute(
         "SELECT sink, reason, at, id, kind, machine, name, body, time FROM dead ORDER BY number"
     )
-    return [Dead(sink, reason, at, Message(*rest)) for sink, reason, at, *rest in rows]
+    return [DeadLetter(sink, reason, at, Message(*rest)) for sink, reason, at, *rest in rows]

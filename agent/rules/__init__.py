@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from abc import abstractmethod
+from typing import ClassVar, Literal
 
-from agent.alerts.alert import Change, Flag, Severity
+from agent.alerts.alert import Severity
+from agent.core.operator import EnginePart
 from agent.core.rows import Rows
-from agent.core.series import State, Stateful
-from sensors.batch import Ints
+from agent.core.series import State
+from agent.rules.lifecycle import Lifecycle
+from agent.rules.transition import Transition, Verdict
+
+__all__ = ["Rule", "Transition", "Verdict"]
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A change of one incident, as a rule reports it; the engine adds names, ids and the sequence.
-
-    Attributes:
-        key: row of the key table.
-        at: position in the batch, -1 for the clock.
-        time: event time, ns. `started_at` is the time of the first row for which the condition held.
-        incident: number of the incident of this rule and key, counted from 1; makes the incident id.
-        columns: numbers of a detector's row, where there is one.
-    """
-
-    key: int
-    at: int
-    change: Change
-    severity: Severity
-    value: float
-    start: int
-    end: int
-    time: int
-    started_at: int
-    incident: int
-    ended_at: int | None = None
-    count: int | None = None
-    missing: int | None = None
-    score: float | None = None
-    repeat: int = 0
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, float] = field(default_factory=dict)
-    flags: tuple[Flag, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a rule says of some rows: transitions of incidents, or in raw mode the rows above the limit.
-
-    Raw rows have a column `emission` more: the number of the row among those the rule ever let through for the
-    series, from 1; it keeps ids apart.
-    """
-
-    transitions: list[Transition] = field(default_factory=list)
-    raw: Rows | None = None
-
-
-class Life(Protocol):
-    """The incidents of a rule, one series each. See `agent.rules.lifecycle`."""
-
-    @property
-    def severities(self) -> tuple[Severity, ...]: ...
-
-    def incident(self, key: int) -> State: ...
-
-    def adopt(self, key: int, saved: State) -> None: ...
-
-    def acknowledge(self, key: int, note: str = "") -> list[Transition]: ...
-
-    def tell(self, change: Change, key: int, note: str = "") -> Transition: ...
-
-    def firing(self) -> Ints: ...
-
-    def on_clock_step(self, to: int) -> None: ...
-
-
-class Rule(Stateful, ABC):
-    """A condition with its life cycle: all that the engine may ask of a rule, with what holds where it says nothing.
-
-    Dataclass fields are configuration; state starts in `__post_init__` and is declared by `remembers` and `shared`
-    (see `agent.core.series`).
+class Rule(EnginePart):
+    """A condition with its life cycle: every hook the engine calls, each with a default.
 
     Attributes:
         on: name of the window or detector whose rows it judges; empty = the readings themselves.
@@ -97,24 +32,23 @@ class Rule(Stateful, ABC):
         payload: of raw events: a whole CloudEvent, or the bare number.
     """
 
-    on: str  # annotations only: a value here would become the default of the subclass' field
-    by: tuple[str, ...]
-    signal: str
-    metric: str
+    signal: str  # annotations only, as in the base
     unit: str
     severity: Severity
 
-    life: Life | None = None
+    life: Lifecycle | None = None
     inhibits: bool = False
+    means_offline: ClassVar[bool] = False
+    """Whether a machine of which it fires counts as offline, not as in alarm."""
     every: int = 0
     payload: Literal["event", "value"] = "event"
 
     type: ClassVar[str]
     """The word of the registry, such as `threshold`."""
 
-    tells_metric: ClassVar[bool] = False
+    carries_metric: ClassVar[bool] = False
     """Whether `value` is the very number in the column `metric`, not what the rule makes of it: then what a detector
-    says of its column holds for the alert."""
+    explains of its column holds for the alert."""
 
     @property
     @abstractmethod
@@ -144,14 +78,6 @@ class Rule(Stateful, ABC):
         if self.life is not None:
             self.life.on_clock_step(to)
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return (self.metric,) if self.metric else ()
-
     def snapshot(self) -> State:
         self.grow(self.series)  # what only some series have made use of is as long as the rest
         return super().snapshot()
-
-    def stats(self) -> dict[str, int]:
-        """What it has counted since it was made, such as `{"late": 3}`, for health, metrics and the live view."""
-        return {}

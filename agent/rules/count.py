@@ -19,7 +19,7 @@ from sensors.batch import Ints
 class Count(Threshold):
     """Raises when `when` held in at least `least` of the last `of` rows; resolves when it held in fewer.
 
-    Rows for which it is unknown are passed over. `clear`, if given, may ask for `held`, the number of those rows:
+    Rows for which it is unknown are passed over. `clear`, if given, may name `held`, the number of those rows:
     `held = 0`. Everything else is as in `Threshold`.
 
     Attributes:
@@ -32,6 +32,7 @@ class Count(Threshold):
     of: int = 5
 
     type = "count"
+    adds = ("held",)
     remembers: ClassVar = {**Threshold.remembers, "": "_past"}
 
     def __post_init__(self) -> None:
@@ -56,10 +57,6 @@ class Count(Threshold):
         """For people."""
         return f"{super().limit or self.when.text} in {self.least} of {self.of}"
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name != "held")
-
     def _prepared(self, rows: Rows) -> Rows:
         truth = self.when.evaluate(rows)
         unknown = np.isnan(truth)
@@ -71,8 +68,8 @@ class Count(Threshold):
             held = groups.unsorted(self._counted(groups, groups.sorted(truth) != 0).astype(np.float64))
         return rows.with_values(held=held)
 
-    def _counted(self, groups: Grouping, said: Bools) -> Ints:
-        """How many of the last `of` rows of its series said yes, at each position."""
+    def _counted(self, groups: Grouping, held: Bools) -> Ints:
+        """How many of the last `of` rows of its series held, at each position."""
         past = self.of - 1
         self._past.grow(int(groups.key[-1]) + 1)
         kept = self._past["past"]
@@ -80,7 +77,7 @@ class Count(Threshold):
         # each series' past stands before its rows, so that sums of `of` never reach into another series
         place = np.arange(len(groups)) + groups.spread(np.arange(1, len(keys) + 1) * past)
         line = np.zeros(len(groups) + len(keys) * past, np.int64)
-        line[place] = said
+        line[place] = held
         line[(begin + np.arange(len(keys)) * past)[:, None] + np.arange(past)] = kept[keys]
         total = np.append(0, np.cumsum(line))
         ends = place[groups.end] + 1
@@ -88,7 +85,7 @@ class Count(Threshold):
         counted: Ints = total[place + 1] - total[place - past]
         return counted
 
-    def _drive(self, rows: Rows) -> tuple[Ints, Bools]:
+    def _direction(self, rows: Rows) -> tuple[Ints, Bools]:
         holds = self._held.holds(rows)
         clears = ~holds if self.clear is None else self.clear.holds(rows)
         return np.where(holds, 1, np.where(clears, -1, 0)), np.ones(len(rows), np.bool_)

@@ -55,6 +55,7 @@ class Deadman(Rule):
     flap_within: Duration = NEVER
 
     type = "deadman"
+    means_offline = True
     unit = "s"
     clear_limit = "a row comes"
     remembers: ClassVar = {"life": "life", "": "_state"}
@@ -89,10 +90,9 @@ class Deadman(Rule):
 
     def process(self, rows: Rows) -> Verdict:
         found = self._silent(rows.now)
-        keep = rows.key >= 0
-        if self.metric:
-            keep = keep & ~np.isnan(rows.values.get(self.metric, np.full(len(rows), np.nan)))
-        rows = rows if keep.all() else rows.take(keep)
+        rows = rows.present(self.metric) if self.metric else rows
+        if len(rows) and rows.key.min() < 0:
+            rows = rows.take(rows.key >= 0)
         if len(rows) == 0:
             return Verdict(found)
         self._state.grow(int(rows.key.max()) + 1)
@@ -118,7 +118,7 @@ class Deadman(Rule):
         self._state["set_back"][later] = True
 
     def _silent(self, now: int) -> list[Transition]:
-        """What the clock has to say, once for each time it moves."""
+        """What the clock brings about, once for each time it moves."""
         if now <= self._now:
             return []
         self._now = now

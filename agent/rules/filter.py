@@ -9,7 +9,7 @@ from agent.alerts.alert import Severity
 from agent.core.rows import Rows
 from agent.expressions import Expression
 from agent.rules import Rule, Verdict
-from agent.rules.sequence_numbers import Emissions
+from agent.rules.sequence_numbers import SequenceNumbers
 from agent.rules.threshold import short
 
 
@@ -21,7 +21,7 @@ class Filter(Rule):
         where: condition over the columns of its rows.
         on: window or detector whose rows it sees; empty = readings.
         by: columns of the grouping.
-        metric: column whose value the event tells; left out: the first number that `where` names.
+        metric: column whose value the event carries; left out: the first number that `where` names.
         signal: measured quantity; left out: that of the window.
     """
 
@@ -34,12 +34,12 @@ class Filter(Rule):
     severity: Severity = "info"
 
     type = "filter"
-    remembers: ClassVar = {"emissions": "_emissions"}
+    remembers: ClassVar = {"emissions": "_sequence"}
 
     def __post_init__(self) -> None:
         self.where.condition()
         self.metric = self.metric or next(iter(self.where.numbers), "")
-        self._emissions = Emissions()
+        self._sequence = SequenceNumbers()
 
     @property
     def raise_limit(self) -> str:
@@ -58,4 +58,4 @@ class Filter(Rule):
     def process(self, rows: Rows) -> Verdict:
         if len(rows) == 0:
             return Verdict()
-        return Verdict(raw=self._emissions.numbered(rows.take(self.where.holds(rows) & (rows.key >= 0))))
+        return Verdict(raw=self._sequence.numbered(rows.take(self.where.holds(rows) & (rows.key >= 0))))

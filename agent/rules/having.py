@@ -1,4 +1,4 @@
-"""HAVING over a result that changes: which rows pass now, told as an update stream."""
+"""HAVING over a result that changes: which rows pass now, as an update stream."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from agent.alerts.alert import Severity
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
-from agent.core.series import State
+from agent.core.series import State, entries
 from agent.expressions import Expression
 from agent.rules import Rule, Verdict
-from agent.rules.sequence_numbers import Emissions
+from agent.rules.sequence_numbers import SequenceNumbers
 from agent.rules.series_rows import SeriesRows
 from agent.rules.threshold import short
 from sensors.batch import Ints, Text
@@ -22,18 +22,18 @@ from sensors.batch import Ints, Text
 
 @dataclass
 class Having(Rule):
-    """Takes back the row of a series that passed before, and tells the new one if it passes.
+    """Takes back the row of a series that passed before, and emits the new one if it passes.
 
     As Flink does it for a running aggregate: each raw row has a column `retract`, 1 for a row that does not hold any
     more (-U) and 0 for one that holds now (+U, to be taken as insert or update). A row that is the same as the one
-    before it tells nothing.
+    before it emits nothing.
 
     Attributes:
         when: condition over the columns of its rows; unknown is not true.
         on: window or detector whose rows it sees; empty = readings.
         by: columns of the grouping.
-        columns: told; these and the columns of `when` are compared. Empty = all.
-        metric: column whose value the event tells; left out: the first number that `when` names.
+        columns: of an event; these and the columns of `when` are compared. Empty = all.
+        metric: column whose value the event carries; left out: the first number that `when` names.
     """
 
     when: Expression
@@ -47,12 +47,12 @@ class Having(Rule):
     severity: Severity = "info"
 
     type = "having"
-    remembers: ClassVar = {"last": "_last", "emissions": "_emissions"}
+    remembers: ClassVar = {"last": "_last", "emissions": "_sequence"}
 
     def __post_init__(self) -> None:
         self.when.condition()
         self.metric = self.metric or next(iter(self.when.numbers), "")
-        self._emissions = Emissions()
+        self._sequence = SequenceNumbers()
         self._last: SeriesRows[Rows] = SeriesRows(_saved, _loaded)  # the last row of each series
 
     @property
@@ -91,12 +91,12 @@ class Having(Rule):
         passes = self.when.holds(table)
         changed = (before < 0) | ~self._same(table, here, before)
         back = changed & (before >= 0) & passes[before]
-        told = changed & passes[here]
-        picked = np.stack([np.where(back, before, -1), np.where(told, here, -1)], axis=1).ravel()
+        emitted = changed & passes[here]
+        picked = np.stack([np.where(back, before, -1), np.where(emitted, here, -1)], axis=1).ravel()
         owner = np.repeat(np.arange(len(rows)), 2)
         retract = np.tile([1.0, 0.0], len(rows))
         chosen = picked >= 0
-        out = replace(self._told(table.take(picked[chosen])), at=rows.at[owner[chosen]])
+        out = replace(self._carried(table.take(picked[chosen])), at=rows.at[owner[chosen]])
         out = replace(out, values={**out.values, "retract": retract[chosen]})
         newest = rows.take(np.sort(groups.order[groups.end]))
         if last is not None:
@@ -104,9 +104,9 @@ class Having(Rule):
             others[known[known >= 0]] = False
             newest = last.take(others).then(newest)
         self._last.rows = newest
-        return Verdict(raw=self._emissions.numbered(out))
+        return Verdict(raw=self._sequence.numbered(out))
 
-    def _told(self, rows: Rows, more: tuple[str, ...] = ()) -> Rows:
+    def _carried(self, rows: Rows, more: tuple[str, ...] = ()) -> Rows:
         if not self.columns:
             return rows
         wanted = {*self.columns, *more}
@@ -118,15 +118,15 @@ class Having(Rule):
         )
 
     def _same(self, table: Rows, here: Ints, before: Ints) -> npt.NDArray[np.bool_]:
-        """Whether the told columns of the two places are equal; missing equals missing."""
-        told = self._told(table, self.when.columns)
+        """Whether the carried columns of the two places are equal; missing equals missing."""
+        carried = self._carried(table, self.when.columns)
         same = np.ones(len(here), np.bool_)
-        for column in told.values.values():
+        for column in carried.values.values():
             a, b = column[here], column[before]
             same &= (a == b) | (np.isnan(a) & np.isnan(b))
-        for text in told.texts.values():
+        for text in carried.texts.values():
             same &= text.codes[here] == text.codes[before]
-        for values in told.lists.values():
+        for values in carried.lists.values():
             for i in np.flatnonzero(same).tolist():
                 same[i] = values[int(here[i])] == values[int(before[i])]
         return same
@@ -145,14 +145,15 @@ def _saved(last: Rows) -> State:
 
 def _loaded(state: State) -> Rows:
     key, start, end = (np.array(state[name], np.int64) for name in ("key", "start", "end"))
-    columns = [start, end, *state["values"].values(), *state["texts"].values(), *state["lists"].values()]
+    values, texts, lists = (entries(state[name]) for name in ("values", "texts", "lists"))
+    columns = [start, end, *values.values(), *texts.values(), *lists.values()]
     if any(len(column) != len(key) for column in columns):
         raise ValueError("the last rows have columns of different lengths")
     return Rows(
         key, start, end, np.full(len(key), -1),
-        {name: np.array(column, np.float64) for name, column in state["values"].items()}, 0,
-        {name: _text(words) for name, words in state["texts"].items()},
-        {name: list(map(_tupled, column)) for name, column in state["lists"].items()},
+        {name: np.array(column, np.float64) for name, column in values.items()}, 0,
+        {name: _text(words) for name, words in texts.items()},
+        {name: list(map(_tupled, column)) for name, column in lists.items()},
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from agent.core.series import Field, SeriesState, Stateful
 from sensors.batch import Floats, Ints
 
 
-class Previous(Stateful):
+class PreviousRow(Stateful):
     """Last value and time of each series."""
 
     remembers: ClassVar = {"": "_last"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.core.grouping import Grouping
 from agent.core.rows import Rows
-from agent.rules.previous_row import Previous
+from agent.rules.previous_row import PreviousRow
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 
@@ -32,7 +32,8 @@ class Rate(Threshold):
     per: Duration = SECOND
 
     type = "rate"
-    tells_metric = False
+    adds = ("rate", "change")
+    carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous"}
 
     def __post_init__(self) -> None:
@@ -41,19 +42,13 @@ class Rate(Threshold):
             raise ValueError("metric: name the column whose rate of change is judged")
         if self.per <= 0:
             raise ValueError("per: a rate needs a time longer than 0")
-        self._previous = Previous()
-
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name not in ("rate", "change"))
+        self._previous = PreviousRow()
 
     def _prepared(self, rows: Rows) -> Rows:
-        value = rows.values.get(self.metric)
-        if value is None:
-            return rows.take(np.zeros(0, np.int64))
-        if np.isnan(value).any():
-            rows = rows.take(~np.isnan(value))
-            value = rows.values[self.metric]
+        rows = rows.present(self.metric)
+        if len(rows) == 0:
+            return rows
+        value = rows.values[self.metric]
         groups = Grouping.of(rows)
         before, when = (groups.unsorted(column) for column in self._previous.of(groups, value, rows.end))
         elapsed = (rows.end - when).astype(np.float64)

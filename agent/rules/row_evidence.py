@@ -1,4 +1,4 @@
-"""What the rows behind an incident said beside their value, for transitions that the clock or a command makes."""
+"""What rows behind an incident carry beside their value, for transitions that the clock or a command makes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.core.series import Field, SeriesState, State, Stateful
+from agent.core.series import Field, SeriesState, State, Stateful, entries
+from agent.core.series_records import records_at
 from sensors.batch import Ints
 
-Words = dict[str, Any]
+Evidence = dict[str, Any]
 """Fields of a `Transition`: `count`, `missing`, `score`, `evidence`, `columns`."""
 
 
-def words_of(rows: Rows, row: int) -> Words:
-    """What a row says: figures of its window or score, its texts, what a detector adds in the list `evidence`."""
+def evidence_of(rows: Rows, row: int) -> Evidence:
+    """What a row carries: figures of its window or score, its texts, what a detector adds in the list `evidence`."""
     count, missing = _number(rows, "count", row), _number(rows, "missing", row)
     return {
         "count": None if count is None else int(count),
@@ -29,29 +30,30 @@ def words_of(rows: Rows, row: int) -> Words:
     }
 
 
-_NOTHING, _WORDS = -1, 0  # where what a series said is: nowhere, in `_of`; else the number of a page
-_FEW = 8  # rows whose words are made at once
-_PAGE = 64  # what a page costs beside its rows, in rows
+_FIELDS = frozenset(("count", "missing", "score", "evidence", "columns"))
+_NOTHING, _READ = -1, 0  # where the evidence of a series is: nowhere, in `_read`; else the number of a table
+_FEW = 8  # rows whose evidence is read at once
+_TABLE = 64  # what a table costs beside its rows, in rows
 
 
-class Said(Stateful):
-    """By series, what the row said that raised its incident, or the last one of a run that may raise by the clock.
+class RowEvidence(Stateful):
+    """By series, evidence of the row that raised its incident, or of the last one of a run that may raise by the clock.
 
-    Of many rows at once only their table (a page) and their places in it are kept: most runs end without an alert, so
-    their words are made when somebody asks. Pages are bounded: the oldest are made words when they get too many.
+    Of many rows at once only their table and their places in it are kept: most runs end without an alert, so their
+    evidence is read when it is needed. The tables are bounded: where they get too many the oldest are read and dropped.
 
-    A leaf: only words are saved.
+    A leaf: only evidence that was read is saved.
     """
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
-        self._of: dict[int, Words] = {}
-        self._pages: dict[int, Rows] = {}
-        self._place = SeriesState(page=Field(np.int64, _NOTHING), row=Field(np.int64))
-        self._last = 0
-        self._weight = 0
+        self._read: dict[int, Evidence] = {}
+        self._tables: dict[int, Rows] = {}
+        self._place = SeriesState(table=Field(np.int64, _NOTHING), row=Field(np.int64))
+        self._newest = 0
+        self._rows_held = 0
 
     @property
     def series(self) -> int:
@@ -64,14 +66,14 @@ class Said(Stateful):
     def grow(self, size: int) -> None:
         self._place.grow(size)
 
-    def keep(self, key: int, words: Words) -> None:
+    def keep(self, key: int, evidence: Evidence) -> None:
         """Remember it until the incident is over."""
         self._place.grow(key + 1)
-        self._of[key] = words
-        self._place.arrays["page"][key] = _WORDS
+        self._read[key] = evidence
+        self._place.arrays["table"][key] = _READ
 
     def keep_rows(self, rows: Rows, keys: Ints, row: Ints) -> None:
-        """Remember what these rows of a table say.
+        """Remember the evidence of these rows.
 
         Args:
             rows: the table.
@@ -80,43 +82,43 @@ class Said(Stateful):
         """
         if len(keys) <= _FEW:
             for key, at in zip(keys.tolist(), row.tolist(), strict=True):
-                self.keep(key, words_of(rows, at))
+                self.keep(key, evidence_of(rows, at))
             return
         self.grow(int(keys.max()) + 1)
-        self._last += 1
-        self._pages[self._last] = rows
-        self._place["page"][keys], self._place["row"][keys] = self._last, row
-        self._weight += len(rows) + _PAGE
-        if self._weight > 8 * (self.series + 1024):
-            self._tidy()
+        self._newest += 1
+        self._tables[self._newest] = rows
+        self._place["table"][keys], self._place["row"][keys] = self._newest, row
+        self._rows_held += len(rows) + _TABLE
+        if self._rows_held > 8 * (self.series + 1024):
+            self._compact()
 
-    def of(self, key: int) -> Words:
+    def of(self, key: int) -> Evidence:
         """Nothing if it is not known."""
-        page = int(self._place["page"][key]) if key < self.series else _NOTHING
-        if page <= _WORDS:
-            return self._of[key] if page == _WORDS else {}
-        return words_of(self._pages[page], int(self._place["row"][key]))
+        table = int(self._place["table"][key]) if key < self.series else _NOTHING
+        if table <= _READ:
+            return self._read[key] if table == _READ else {}
+        return evidence_of(self._tables[table], int(self._place["row"][key]))
 
-    def evidence(self, key: int) -> Words:
+    def evidence(self, key: int) -> Evidence:
         """Of it only what the incident is about; figures of a row long past would mislead."""
-        words = self.of(key)
-        return {"evidence": words["evidence"]} if words else {}
+        found = self.of(key)
+        return {"evidence": found["evidence"]} if "evidence" in found else {}
 
     def drop_unless(self, open_: npt.NDArray[np.bool_]) -> None:
         """Forget the series of which nothing is open."""
-        known = self._place["page"][: len(open_)] != _NOTHING
+        known = self._place["table"][: len(open_)] != _NOTHING
         for key in np.flatnonzero(known & ~open_[: len(known)]).tolist():
             self.drop(key)
 
     def drop(self, key: int) -> None:
         """The incident is over."""
-        self._of.pop(key, None)
+        self._read.pop(key, None)
         if key < self.series:
-            self._place.arrays["page"][key] = _NOTHING
+            self._place.arrays["table"][key] = _NOTHING
 
     def evict(self, keys: Ints) -> None:
         for key in keys.tolist():
-            self._of.pop(key, None)
+            self._read.pop(key, None)
         self._place.evict(keys)
 
     def snapshot(self) -> State:
@@ -124,36 +126,50 @@ class Said(Stateful):
 
     def extract(self, keys: Ints) -> State:
         known = np.flatnonzero(keys < self.series)
-        known = known[self._place["page"][keys[known]] != _NOTHING]
+        known = known[self._place["table"][keys[known]] != _NOTHING]
         return {str(place): dict(self.of(int(keys[place]))) for place in known.tolist()}
 
     def restore(self, state: State) -> None:
         self._clear()
-        self.merge(np.arange(1 + max(map(int, state), default=-1)), state)
+        self.merge(np.arange(1 + max(map(int, entries(state)), default=-1)), state)
 
     def merge(self, keys: Ints, state: State) -> None:
-        for place, words in state.items():
-            self.keep(int(keys[int(place)]), dict(words))
+        for key, saved in records_at(keys, state):
+            self.keep(key, loaded(saved))
 
-    def _tidy(self) -> None:
+    def _compact(self) -> None:
         """Drop the pages no series is on any more, then the oldest until half of what is allowed is left."""
-        used = set(np.unique(self._place["page"]).tolist())
-        self._pages = {number: rows for number, rows in self._pages.items() if number in used}
-        self._weight = sum(len(rows) + _PAGE for rows in self._pages.values())
-        for number in list(self._pages):
-            if self._weight <= 4 * (self.series + 1024):
+        used = set(np.unique(self._place["table"]).tolist())
+        self._tables = {number: rows for number, rows in self._tables.items() if number in used}
+        self._rows_held = sum(len(rows) + _TABLE for rows in self._tables.values())
+        for number in list(self._tables):
+            if self._rows_held <= 4 * (self.series + 1024):
                 break
-            for key in np.flatnonzero(self._place["page"] == number).tolist():
+            for key in np.flatnonzero(self._place["table"] == number).tolist():
                 self.keep(key, self.of(key))
-            self._weight -= len(self._pages.pop(number)) + _PAGE
+            self._rows_held -= len(self._tables.pop(number)) + _TABLE
+
+
+def loaded(saved: Any) -> Evidence:
+    """Evidence as it was saved.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    given = dict(saved)
+    if not given.keys() <= _FIELDS or not all(
+        isinstance(given.get(n, {}), Mapping) for n in ("evidence", "columns")
+    ):
+        raise ValueError(f"no evidence of a row: {saved!r}"[:200])
+    return given
 
 
 def _evidence(rows: Rows, row: int) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    found: dict[str, Any] = {
         name: text.words[text.codes[row]] for name, text in rows.texts.items() if text.codes[row] >= 0
     }
     more = rows.lists.get("evidence")
-    return said | _plain(more[row]) if more is not None and more[row] else said
+    return found | _plain(more[row]) if more is not None and more[row] else found
 
 
 def _columns(rows: Rows, row: int) -> dict[str, float]:
@@ -163,7 +179,7 @@ def _columns(rows: Rows, row: int) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-    """Of dicts, lists, numbers and texts only, for check-points and JSON."""
+    """Of dicts, lists, numbers and texts only, for checkpoints and JSON."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Cuts rows into runs: stretches of rows of one series that drive the same way."""
+"""Cuts rows into runs: stretches of rows of one series with the same direction."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Runs:
     """Runs of the rows, sorted by series and then as the rows came.
 
     Attributes:
-        order: `(n,)` row at each spot of the sorted rows; `time` is its event time.
-        run: `(n,)` run of each spot.
-        begin, stop: `(r,)` first spot of each run, and the one after its last.
+        order: `(n,)` row at each position of the sorted rows; `time` is its event time.
+        run: `(n,)` run of each position.
+        begin, stop: `(r,)` first position of each run, and the one after its last.
         key: `(r,)` series; `up` its direction; `begun` the event time at which it began, perhaps before these rows.
         first_of_key, last_of_key: `(r,)` bool.
     """
@@ -34,18 +34,18 @@ class Runs:
     last_of_key: Bools
 
     @classmethod
-    def of(cls, groups: Grouping, time: Ints, drive: Ints, was_up: Bools, since: Ints) -> Runs:
+    def of(cls, groups: Grouping, time: Ints, direction: Ints, was_up: Bools, since: Ints) -> Runs:
         """The runs of `n > 0` rows.
 
         Args:
             groups: the rows by series.
             time: `(n,)` event time.
-            drive: `(n,)` 1, -1 or 0 = as before.
+            direction: `(n,)` 1, -1 or 0 = as before.
             was_up: direction of each series before these rows.
             since: event time at which that run began.
         """
         sorted_key, first, sorted_time = groups.key, groups.first, groups.sorted(time)
-        up = _filled(groups.sorted(drive), first, was_up[sorted_key])
+        up = _filled(groups.sorted(direction), first, was_up[sorted_key])
         turned = first | np.append(True, up[1:] != up[:-1])
         begin = np.flatnonzero(turned)
         first_of_key = first[begin]
@@ -64,17 +64,17 @@ class Runs:
         )
 
     def first_reaching(self, time: Ints) -> Ints:
-        """First spot of each run whose time is at least that of the run, `(r,)`; -1 where there is none."""
-        spots = np.flatnonzero(self.time >= time[self.run])
+        """First position of each run whose time is at least that of the run, `(r,)`; -1 where there is none."""
+        positions = np.flatnonzero(self.time >= time[self.run])
         found = np.full(len(self.begin), -1, np.int64)
-        runs = self.run[spots]
-        found[runs[::-1]] = spots[::-1]  # the first one is written last
+        runs = self.run[positions]
+        found[runs[::-1]] = positions[::-1]  # the first one is written last
         return found
 
-    def reaching(self, run: int, spot: int, time: int) -> int:
-        """First spot of the run, from `spot` on, that reaches the time; -1 if none does."""
-        later = np.flatnonzero(self.time[spot : self.stop[run]] >= time)
-        return spot + int(later[0]) if len(later) else -1
+    def reaching(self, run: int, position: int, time: int) -> int:
+        """First position of the run, from `position` on, that reaches the time; -1 if none does."""
+        later = np.flatnonzero(self.time[position : self.stop[run]] >= time)
+        return position + int(later[0]) if len(later) else -1
 
     def previous(self, counted: Bools, value: Bools, carry: Bools) -> Bools:
         """For each run the value of the counted run before it in its series, else the series' carry, `(r,)`."""
@@ -86,20 +86,20 @@ class Runs:
         return result
 
     def rises(self, level: Ints) -> list[tuple[int, int]]:
-        """(spot, run) of rows of runs up whose level is above that of the row before them in their series.
+        """(position, run) of rows of runs up whose level is above that of the row before them in their series.
 
         What escalates is among them, whatever the level before these rows.
         """
         here = level[self.order]
         higher = np.append(0, here[:-1]) < here
         higher[self.begin[self.first_of_key]] = here[self.begin[self.first_of_key]] > 0
-        spots = np.flatnonzero(higher & self.up[self.run])
-        return list(zip(spots.tolist(), self.run[spots].tolist(), strict=True))
+        positions = np.flatnonzero(higher & self.up[self.run])
+        return list(zip(positions.tolist(), self.run[positions].tolist(), strict=True))
 
 
-def _filled(drive: Ints, first: Bools, carry: Bools) -> Bools:
+def _filled(direction: Ints, first: Bools, carry: Bools) -> Bools:
     """Direction after each row: that of the last row of the series that had one, else the series' carry."""
-    position = np.arange(len(drive))
-    latest = np.maximum.accumulate(np.where((drive != 0) | first, position, 0))
-    up: Bools = np.where(drive[latest] != 0, drive[latest] > 0, carry)
+    position = np.arange(len(direction))
+    latest = np.maximum.accumulate(np.where((direction != 0) | first, position, 0))
+    up: Bools = np.where(direction[latest] != 0, direction[latest] > 0, carry)
     return up

@@ -11,7 +11,7 @@ from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, Stateful
 
 
-class Emissions(Stateful):
+class SequenceNumbers(Stateful):
     """How many raw events each series has had."""
 
     remembers: ClassVar = {"": "_state"}

@@ -11,13 +11,13 @@ from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.expressions import Expression
-from agent.rules.previous_row import Previous
+from agent.rules.previous_row import PreviousRow
 from agent.rules.threshold import Threshold
 from sensors.units import Duration
 
 
 @dataclass
-class Stuck(Threshold):
+class Unchanged(Threshold):
     """Raises when the value has not changed for `after`, in event time; resolves when it changes.
 
     Silence is not stuck: that is a `deadman`. Everything else is as in `Threshold`; a `clear` makes no sense here.
@@ -36,7 +36,8 @@ class Stuck(Threshold):
     tolerance: float = 0.0
 
     type = "stuck"
-    tells_metric = False
+    adds = ("unchanged",)
+    carries_metric = False
     remembers: ClassVar = {**Threshold.remembers, "previous": "_previous", "": "_state"}
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class Stuck(Threshold):
             raise ValueError("tolerance: must be 0 or more")
         self.when = Expression.parse(f"unchanged >= {self.after.seconds!r}")
         super().__post_init__()
-        self._previous = Previous()
+        self._previous = PreviousRow()
         self._state = SeriesState(since=Field(np.int64))  # event time of the first row of the present value
 
     @property
@@ -54,19 +55,11 @@ class Stuck(Threshold):
         """For people."""
         return f"unchanged for {self.after}"
 
-    def inputs(self) -> tuple[str, ...]:
-        """Columns it needs."""
-        return tuple(name for name in super().inputs() if name != "unchanged")
-
     def _prepared(self, rows: Rows) -> Rows:
-        value = rows.values.get(self.metric)
-        if value is None:
-            return rows.take(np.zeros(0, np.int64))
-        if np.isnan(value).any():
-            rows = rows.take(~np.isnan(value))
-            value = rows.values[self.metric]
+        rows = rows.present(self.metric)
         if len(rows) == 0:
             return rows
+        value = rows.values[self.metric]
         groups = Grouping.of(rows)
         before, _ = self._previous.of(groups, value, rows.end)
         value, time = groups.sorted(value), groups.sorted(rows.end)

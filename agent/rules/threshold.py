@@ -15,7 +15,7 @@ from agent.expressions.rounding import round_half_even
 from agent.expressions.syntax import Comparison, Negative, Number
 from agent.rules import Rule, Verdict
 from agent.rules.lifecycle import Lifecycle
-from agent.rules.sequence_numbers import Emissions
+from agent.rules.sequence_numbers import SequenceNumbers
 from sensors.batch import Ints
 from sensors.units import Duration
 
@@ -28,7 +28,7 @@ ORDER: tuple[Severity, ...] = ("info", "warning", "critical", "fatal")
 class Threshold(Rule):
     """Raises while `when` holds, until `clear` does.
 
-    A row for which neither can be said (a value is missing) changes nothing. Between `when` and `clear` the series
+    A row for which neither is known (a value is missing) changes nothing. Between `when` and `clear` the series
     stays as it is: that is the hysteresis.
 
     Attributes:
@@ -36,7 +36,7 @@ class Threshold(Rule):
         clear: condition that ends it; left out: as soon as `when` is false.
         on: window or detector whose rows it judges; empty = readings.
         by: columns of the grouping.
-        metric: column whose value an alert tells; left out: the first number that `when` names.
+        metric: column whose value an alert carries; left out: the first number that `when` names.
         signal: measured quantity; left out: that of the window.
         unit: of the signal, for people.
         severity: of what it raises.
@@ -49,7 +49,7 @@ class Threshold(Rule):
         no_data: silence, by the clock, after which a firing incident becomes `no_data`; 0 = never.
         flap_changes: so many raises within `flap_within` make it `flapping`: it then resolves only after
             `flap_within` without a crossing; 0 = never.
-        digits: decimals to which the value told is rounded, as Python's `round`; left out: as it is.
+        digits: decimals to which the value is rounded, as Python's `round`; left out: as it is.
         payload: of raw events: `event`, a whole CloudEvent, or `value`, the bare number, as the tutorial of Quix
             Streams publishes it.
         mode: `incident`, or `raw`: each row for which `when` holds is an event of its own, without a life.
@@ -77,8 +77,10 @@ class Threshold(Rule):
     mode: Literal["incident", "raw"] = "incident"
 
     type = "threshold"
-    tells_metric = True
-    remembers: ClassVar = {"life": "life", "emissions": "_emissions"}
+    carries_metric = True
+    adds: ClassVar[tuple[str, ...]] = ()
+    """Columns that it adds to its rows itself."""
+    remembers: ClassVar = {"life": "life", "emissions": "_sequence"}
 
     def __post_init__(self) -> None:
         self.when.condition()
@@ -96,7 +98,7 @@ class Threshold(Rule):
             self.for_, self.hold, self.cooldown, self.every, self.no_data, self.flap_changes, self.flap_within,
             (self.severity, *above),
         )  # fmt: skip
-        self._emissions = Emissions()
+        self._sequence = SequenceNumbers()
 
     @property
     def raise_limit(self) -> str:
@@ -117,7 +119,7 @@ class Threshold(Rule):
         """Columns it needs."""
         expressions = (self.when, self.clear, *self._levels)
         return tuple(
-            {name: None for e in expressions if e is not None for name in e.columns}
+            {name: None for e in expressions if e is not None for name in e.columns if name not in self.adds}
             | ({self.metric: None} if self.metric else {})
         )
 
@@ -127,20 +129,20 @@ class Threshold(Rule):
         if rows.key.min() < 0:
             rows = rows.take(rows.key >= 0)
         rows = self._prepared(rows)
-        drive, known = self._drive(rows)
+        direction, known = self._direction(rows)
         if self.mode == "raw":
-            return Verdict(raw=self._emissions.numbered(self._rounded(rows.take(known & (drive > 0)))))
+            return Verdict(raw=self._sequence.numbered(self._rounded(rows.take(known & (direction > 0)))))
         if not known.all():
-            rows, drive = rows.take(known), drive[known]
+            rows, direction = rows.take(known), direction[known]
         rows = self._rounded(rows)
         value = rows.values.get(self.metric)
         level = self._level(rows) if self._levels else None
         return Verdict(
-            self.life.process(rows, drive, np.full(len(rows), np.nan) if value is None else value, level)
+            self.life.process(rows, direction, np.full(len(rows), np.nan) if value is None else value, level)
         )
 
     def _rounded(self, rows: Rows) -> Rows:
-        """The rows with the value told rounded, where that is wanted."""
+        """The rows with the value rounded, where that is wanted."""
         if self.digits is None or self.metric not in rows.values:
             return rows
         return rows.with_values(**{self.metric: round_half_even(rows.values[self.metric], self.digits)})
@@ -149,15 +151,15 @@ class Threshold(Rule):
         """The rows with what this kind of rule adds to them."""
         return rows
 
-    def _drive(self, rows: Rows) -> tuple[Ints, np.typing.NDArray[np.bool_]]:
-        """Whether each row drives up, down or neither, and whether that can be said."""
+    def _direction(self, rows: Rows) -> tuple[Ints, np.typing.NDArray[np.bool_]]:
+        """Direction of each row, up (1), down (-1) or neither (0), and whether it is known."""
         up = self.when.evaluate(rows)
         known = up == up
         if self.clear is None:
             return np.where(up != 0, 1, -1), known
         down = self.clear.evaluate(rows)
-        told = down == down
-        return np.where((up != 0) & known, 1, np.where((down != 0) & told, -1, 0)), known | told
+        down_known = down == down
+        return np.where((up != 0) & known, 1, np.where((down != 0) & down_known, -1, 0)), known | down_known
 
     def _level(self, rows: Rows) -> Ints:
         """Index of the highest severity whose condition holds."""

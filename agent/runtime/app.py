@@ -26,7 +26,7 @@ from agent.runtime.publisher import Publisher
 from agent.runtime.self_monitor import SelfMonitor
 from agent.runtime.source_loop import SourceLoop, noted_step
 from agent.runtime.state_store import StateDirectory
-from agent.settings.build import Parts, command_sources
+from agent.settings.build import Pipeline, command_sources
 from sensors.batch import Batch
 from sensors.source import Source
 
@@ -41,30 +41,30 @@ class App:
     """One agent in one process. `await run(stop)` is its whole life.
 
     Attributes:
-        parts: made by `compose`.
+        pipeline: made by `build_pipeline`.
         progress: signs of life for the watchdog.
         ready: called once everything is open (brokers may be away).
         observers: they see each batch and what was decided on it.
     """
 
-    parts: Parts
+    pipeline: Pipeline
     progress: Progress = field(default_factory=lambda: Progress(30.0))
     ready: Callable[[], None] = lambda: None
     clock: HostClock = field(default_factory=HostClock)
     observers: Observers = field(default_factory=Observers)
 
     def __post_init__(self) -> None:
-        parts, self._agent = self.parts, self.parts.settings.agent
-        self.engine = parts.engine()
-        self.outbox = _outbox(parts)
+        pipeline, self._agent = self.pipeline, self.pipeline.settings.agent
+        self.engine = pipeline.engine()
+        self.outbox = _outbox(pipeline)
         self.deliveries: dict[str, Delivery] = {}
         self._commands: dict[str, Source] = {}
-        journal = IncidentJournal(parts.fingerprints)
-        self.publisher = Publisher(self.outbox, parts.identity, journal, parts.sources, self._agent.metrics)
+        journal = IncidentJournal(pipeline.fingerprints)
+        self.publisher = Publisher(self.outbox, pipeline.identity, journal, pipeline.sources, self._agent.metrics)
         store, budget = StateDirectory(self._agent.state), self._agent.checkpoint_bytes_per_day
-        self.checkpointer = Checkpointer(parts, self.engine, self.publisher, self.outbox, journal, store, budget)
-        self._own_time = any(source.keeps_time for source in parts.sources.values())
-        self._data_watch = DataWatch(parts, self.engine, self.stats)
+        self.checkpointer = Checkpointer(pipeline, self.engine, self.publisher, self.outbox, journal, store, budget)
+        self._own_time = any(source.keeps_time for source in pipeline.sources.values())
+        self._data_watch = DataWatch(pipeline, self.engine, self.stats)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set or every source has ended; then close in order.
@@ -74,7 +74,7 @@ class App:
         """
         try:
             self._agent.state.mkdir(parents=True, exist_ok=True)
-        except OSError as error:  # the outbox goes on in memory, and says so
+        except OSError as error:  # the outbox goes on in memory, and reports it
             log.error("state directory %s: %s", self._agent.state, error)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self.observers.close)
@@ -94,7 +94,7 @@ class App:
     def resume(self) -> None:
         """Go on from what was saved."""
         self.engine = self.checkpointer.resume()
-        self._data_watch = DataWatch(self.parts, self.engine, self.stats)
+        self._data_watch = DataWatch(self.pipeline, self.engine, self.stats)
         if self.engine.host_time and not self._own_time:
             self.clock.resume(self.engine.host_time)
         self.publisher.resume(self.engine)
@@ -104,9 +104,9 @@ class App:
         """Deliver to every sink; on leaving, drain for a bounded time."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            for name, sink in self.parts.sinks.items():
-                replay = float(self.parts.settings.outbox.replay_per_second)
-                drain = self._agent.drain.seconds
+            for name, sink in self.pipeline.sinks.items():
+                replay = float(self.pipeline.settings.outbox.replay_per_second)
+                drain = self._agent.drain_timeout.seconds
                 delivery = Delivery(self.outbox, name, sink, replay_per_second=replay, drain_seconds=drain)
                 self.deliveries[name] = delivery
                 tasks.create_task(delivery.run(stop))
@@ -118,10 +118,10 @@ class App:
     async def _watch(self) -> None:
         """Read all sources, and do what is to be done beside them, until every source has ended."""
         tick = self._agent.tick.seconds
-        reading = SourceLoop(self.parts.sources, self.decide, tick, self.progress, self.clock)
-        reading.replayed, reading.opened = self.checkpointer.replayed, self.checkpointer.opened
-        reading.came, reading.ended = self._data_watch.observe, self._data_watch.ended
-        self._commands = command_sources(self.parts.sinks)
+        loop = SourceLoop(self.pipeline.sources, self.decide, tick, self.progress, self.clock)
+        loop.replayed, loop.opened = self.checkpointer.replayed, self.checkpointer.opened
+        loop.came, loop.ended = self._data_watch.observe, self._data_watch.ended
+        self._commands = command_sources(self.pipeline.sinks)
         commands = SourceLoop(self._commands, self._apply, 0, self.progress, self.clock)
         async with asyncio.TaskGroup() as tasks:
             beside = [
@@ -130,7 +130,7 @@ class App:
                 tasks.create_task(commands.run()),
                 tasks.create_task(self.monitor()),
             ]
-            await reading.run()
+            await loop.run()
             for task in beside:
                 task.cancel()
 
@@ -176,7 +176,7 @@ class App:
             await asyncio.sleep(self._agent.health.seconds)
             self._data_watch.look_closely()
             report = health.report(
-                self.parts,
+                self.pipeline,
                 self._sources(),
                 self.engine,
                 self.outbox,
@@ -188,7 +188,7 @@ class App:
             await self.outbox.append([health.message(report)])
 
     def _sources(self) -> Mapping[str, Source]:
-        return {**self.parts.sources, **self._commands}
+        return {**self.pipeline.sources, **self._commands}
 
     def stats(self) -> Stats:
         """What each part has counted."""
@@ -200,28 +200,28 @@ class App:
         lost = sorted(losses(self.stats()), key=lambda loss: -loss[2])
         return (
             {name: confirmed[name] for name in self.deliveries}
-            | {f"{name} waiting": self.outbox.behind(name) for name in self.deliveries}
+            | {f"{name} waiting": self.outbox.lag(name) for name in self.deliveries}
             | {f"{part} {name}": count for part, name, count in lost[:MOST_SHOWN]}
         )
 
     def status(self) -> str:
         """One line for `systemctl status`."""
         counts = self.engine.counts
-        waiting = max((self.outbox.behind(name) for name in self.deliveries), default=0)
+        waiting = max((self.outbox.lag(name) for name in self.deliveries), default=0)
         return f"{counts.readings} readings, {counts.alerts} alerts, {waiting} messages waiting"
 
 
-def _outbox(parts: Parts) -> Outbox:
-    chosen = parts.settings.outbox
+def _outbox(pipeline: Pipeline) -> Outbox:
+    chosen = pipeline.settings.outbox
     return Outbox(
-        parts.settings.agent.state / "outbox.db",
-        {name: sink.kinds for name, sink in parts.sinks.items()},
+        pipeline.settings.agent.state / "outbox.db",
+        {name: sink.kinds for name, sink in pipeline.sinks.items()},
         alert_bytes=chosen.alert_bytes,
         metric_bytes=chosen.metric_bytes,
         alert_seconds=chosen.alert_age.seconds,
         metric_seconds=chosen.metric_age.seconds,
         ring_bytes=chosen.ring_bytes,
-        late_seconds=chosen.late.seconds,
+        replay_after_seconds=chosen.replay_after.seconds,
         replay_metrics=chosen.replay_metrics,
         confirm_seconds=chosen.confirm_every.seconds,
     )

@@ -1,7 +1,7 @@
 """When the state is saved, what must be safe before that, and how the agent goes on from it.
 
 The order is what makes it right. A state that is saved covers alerts that were decided; so they are safe in the
-outbox first. What is covered is then removed from the incident journal, and sources are told that they need not keep
+outbox first. What is covered is then removed from the incident journal, and sources are notified that they need not keep
 it; so the state is safe before that. While alerts are in memory only, nothing is saved: after a crash they are
 decided again.
 
@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.engine.engine import Engine
+from agent.engine.state import UNFIT
 from agent.outbox import Outbox
-from agent.runtime.incident_journal import UNFIT, IncidentJournal
+from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.source_loop import positions
-from agent.runtime.state_store import SavedState, Saving, StateStore
+from agent.runtime.state_store import PendingSave, SavedState, StateStore
 from agent.runtime.write_budget import WriteBudget
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from sensors.source import Positioned
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,10 @@ class Checkpointer:
     """Saves the state of an agent, now and then and when it must, and resumes from it.
 
     Args:
-        parts: of the configuration.
+        pipeline: of the configuration.
         engine: whose state it is.
         publisher: appends what the engine decides.
-        outbox: says whether appended means safe, and keeps the incident journal.
+        outbox: reports whether appended means safe, and keeps the incident journal.
         journal: of the incidents.
         store: where the state goes.
         bytes_per_day: that may be written.
@@ -50,7 +51,7 @@ class Checkpointer:
 
     def __init__(
         self,
-        parts: Parts,
+        pipeline: Pipeline,
         engine: Engine,
         publisher: Publisher,
         outbox: Outbox,
@@ -61,7 +62,7 @@ class Checkpointer:
         self.engine = engine
         self.replayed: set[str] = set()
         self.failing = ""
-        self._parts, self._publisher, self._outbox, self._journal = parts, publisher, outbox, journal
+        self._pipeline, self._publisher, self._outbox, self._journal = pipeline, publisher, outbox, journal
         self._store, self._budget = store, WriteBudget(bytes_per_day)
         self._one = asyncio.Lock()
         self._soon = asyncio.Event()
@@ -84,7 +85,7 @@ class Checkpointer:
 
     async def opened(self, name: str) -> None:
         """A source that can be read again must be, after a crash, from where it began."""
-        source = self._parts.sources[name]
+        source = self._pipeline.sources[name]
         if not isinstance(source, Positioned):
             return
         if name in self.replayed:
@@ -97,7 +98,7 @@ class Checkpointer:
             await self.save()
 
     async def save(self) -> None:
-        """Save the engine's state and where the sources stand, then tell the sources that it is safe."""
+        """Save the engine's state and where the sources stand, then notify the sources that it is safe."""
         async with self._one:
             if self._writing:  # one that was cancelled still writes
                 await asyncio.wait(self._writing)
@@ -106,9 +107,9 @@ class Checkpointer:
     async def _save(self) -> None:
         if self._in_memory_only():
             return
-        where = positions(self._parts.sources)
+        where = positions(self._pipeline.sources)
         try:
-            saving = self._store.begin(self.engine, self._parts.fingerprints, where)
+            saving = self._store.begin(self.engine, self._pipeline.fingerprints, where)
         except OSError as error:
             self._failed(error)
             return
@@ -135,11 +136,11 @@ class Checkpointer:
         if gone:
             await self._outbox.append([], gone)
         for name, position in where.items():
-            source = self._parts.sources[name]
+            source = self._pipeline.sources[name]
             if position and isinstance(source, Positioned):
                 await source.commit(position)
 
-    async def _written(self, saving: Saving) -> None:
+    async def _written(self, saving: PendingSave) -> None:
         writing = asyncio.ensure_future(saving.write())
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
@@ -164,8 +165,8 @@ class Checkpointer:
             except UNFIT as error:
                 self._store.quarantine(repr(error))
                 self.replayed.clear()
-                self._parts.renew()
-                self.engine = self._parts.engine()
+                self._pipeline.renew()
+                self.engine = self._pipeline.engine()
                 where, state = self._salvage(state), None
         sequence = None if state is None else state.sequence
         at_last_alert = self._journal.resume(self._outbox.notes(), self.engine, sequence, self.replayed, unfit)
@@ -175,14 +176,14 @@ class Checkpointer:
     def _restore(self, state: SavedState) -> set[str]:
         """Go on from this state; the names of the parts it does not fit, though their configuration is the same."""
         state.check()
-        same = {name: state.fingerprints.get(name) == mark for name, mark in self._parts.fingerprints.items()}
+        same = {name: state.fingerprints.get(name) == mark for name, mark in self._pipeline.fingerprints.items()}
         unfit = state.resume(self.engine, same)
         for name in (name for name, fits in same.items() if not fits):
             log.warning("%s is new or changed; it starts without memory", name)
         for name, why in unfit.items():
             log.warning("%s: what was saved of it does not fit (%s); it starts without memory", name, why)
         for name in sorted(state.parts - same.keys()):
-            log.warning("%s: the checkpoint knows it, the configuration does not; the next save drops it", name)
+            log.warning("%s: it is in the checkpoint, not in the configuration; the next save drops it", name)
         self._seek(state.positions)
         log.info("resumed from the checkpoint, after alert %d", state.sequence)
         return set(unfit)
@@ -190,12 +191,12 @@ class Checkpointer:
     def _salvage(self, state: SavedState) -> Mapping[str, Any]:
         """Of a state that cannot be gone on from, number and time: no id is given twice; and the positions."""
         with contextlib.suppress(*UNFIT):
-            self.engine.go_on(state.sequence, int(state.common["now"]))
+            self.engine.advance_to(state.sequence, int(state.common["now"]))
         return state.positions if isinstance(state.positions, Mapping) else {}
 
     def _seek(self, where: Mapping[str, Any]) -> None:
         for name, position in where.items():
-            source = self._parts.sources.get(name)
+            source = self._pipeline.sources.get(name)
             if isinstance(source, Positioned) and position:
                 source.seek(position)
                 self.replayed.add(name)

@@ -1,6 +1,6 @@
 """What is right but does nothing: a configuration of which nothing can come, and sources and columns that never do.
 
-It only looks on, and says each thing once.
+It only looks on, and warns of each thing once.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from agent.engine.engine import Engine
 from agent.ops.counters import GRACE, Stats, about, losses
 from agent.ops.health import worst_series
 from agent.runtime.arrival_watch import ArrivalWatch, in_words, is_time_zone
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.settings.registry import nearest
 from sensors.batch import Batch
 
 log = logging.getLogger(__name__)
 
 
-def config_warnings(parts: Parts) -> list[str]:
+def config_warnings(pipeline: Pipeline) -> list[str]:
     """A sentence for each thing in a configuration that is right but of which nothing can come."""
-    settings = parts.settings
+    settings = pipeline.settings
     read = {
         str(table.get("on", ""))
         for tables in (settings.window, settings.detector, settings.rule)
         for table in tables.values()
     }
-    found = [*parts.warnings]
+    found = [*pipeline.warnings]
     found += [
         f'detector.{name}: no rule looks at its scores; add a table [rule.NAME] with on = "{name}"'
         for name in settings.detector
         if name not in read
     ]
-    if settings.rule and not parts.sinks:
+    if settings.rule and not pipeline.sinks:
         found.append('there are rules but no sink; alerts reach nobody. Add [sink.console] with type = "lines"')
-    if not parts.sources:
+    if not pipeline.sources:
         found.append("there is no source; nothing is read")
-    for name, source in parts.sources.items():
+    for name, source in pipeline.sources.items():
         found += [f"source.{name}.{warning}" for warning in source.warnings()]
         for path in source.files():
             if not path.exists():
@@ -51,18 +51,18 @@ class DataWatch:
     """Warns of what never comes while the agent runs.
 
     Args:
-        parts: of the configuration.
+        pipeline: of the configuration.
         engine: notes which columns have not come.
         stats: what each part has counted.
     """
 
-    def __init__(self, parts: Parts, engine: Engine, stats: Callable[[], Stats]) -> None:
-        self._parts, self._engine, self._stats = parts, engine, stats
-        self._running = set(parts.sources)
-        self._said: set[tuple[str, ...]] = set()
+    def __init__(self, pipeline: Pipeline, engine: Engine, stats: Callable[[], Stats]) -> None:
+        self._pipeline, self._engine, self._stats = pipeline, engine, stats
+        self._running = set(pipeline.sources)
+        self._warned: set[tuple[str, ...]] = set()
         self._arrivals = {
-            name: ArrivalWatch(parts.settings.agent.ahead, source.keeps_time)
-            for name, source in parts.sources.items()
+            name: ArrivalWatch(pipeline.settings.agent.max_future, source.keeps_time)
+            for name, source in pipeline.sources.items()
         }
         self._patient = False  # whether how many is worth waiting for
 
@@ -74,11 +74,11 @@ class DataWatch:
     def look(self) -> None:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.frames_bad or counters.values_bad:
-                self._say(("faults", name), f"source {name}: {counters.faults()}")
-            if counters.retained and ("retained", name) not in self._said:
-                self._said.add(("retained", name))
+                self._warn_once(("faults", name), f"source {name}: {counters.faults()}")
+            if counters.retained and ("retained", name) not in self._warned:
+                self._warned.add(("retained", name))
                 log.info(
                     "source %s: %d retained messages passed over: the last known values, no readings of now; "
                     'retained = "use" takes them',
@@ -100,14 +100,14 @@ class DataWatch:
             said = f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
             late = self._disorder(rest) if counter.advice == GRACE else 0
             by = f", up to {in_words(late)} behind newer ones" if late else ""
-            self._say(("lost", part, name), f"{said} ({counter.counts}{by}); {counter.advice}")
+            self._warn_once(("lost", part, name), f"{said} ({counter.counts}{by}); {counter.advice}")
 
     def _is_news(self, part: str, name: str, count: int) -> bool:
-        """Whether it has not been said, neither here nor, with more to it, by the part itself."""
+        """Whether it has not been reported, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._parts.sources and name in ("frames_bad", "values_bad")
+        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
         future = name == "refused_future" and any(arrival.refused for arrival in self._arrivals.values())
-        return ("lost", part, name) not in self._said and not faults and not future and kind != "observer"
+        return ("lost", part, name) not in self._warned and not faults and not future and kind != "observer"
 
     def _disorder(self, part: str) -> int:
         """By how much readings that lead to a part came after newer ones, at most, ns."""
@@ -120,10 +120,10 @@ class DataWatch:
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, clocks that are wrong, empty columns."""
         for name in sorted(self._running):
-            counters = self._parts.sources[name].counters
+            counters = self._pipeline.sources[name].counters
             if counters.rows == 0:
                 what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
-                self._say(("rows", name), f"source {name}: no reading yet; {what}")
+                self._warn_once(("rows", name), f"source {name}: no reading yet; {what}")
             self._clocks(name)
         self._losses(patient=False)
         self._columns(("", *self._running))
@@ -142,43 +142,46 @@ class DataWatch:
         arrival = self._arrivals[name]
         if arrival.refused:
             of = f" of {arrival.furthest_machine}" if arrival.furthest_machine != name else ""
-            self._say(
+            limit = self._pipeline.settings.agent.max_future
+            self._warn_once(
                 ("refused", name),
                 f"source {name}: {arrival.refused} of {arrival.rows} readings were refused, their times being more "
-                f"than agent.ahead ({self._parts.settings.agent.ahead}) ahead of the host's clock; that{of} by "
-                f"{in_words(arrival.furthest)}{_remedy(arrival.furthest)} or raise agent.ahead",
+                f"than agent.max_future ({limit}) ahead of the host's clock; that{of} by "
+                f"{in_words(arrival.furthest)}{_remedy(arrival.furthest)} or raise agent.max_future",
             )
         for machine, lead in arrival.wrong_clocks():
             of = f"of {machine} are" if machine != name else "are"
             side = "ahead of" if lead > 0 else "behind"
-            self._say(
+            self._warn_once(
                 ("clock", name, machine),
                 f"source {name}: the times {of} {in_words(lead)} {side} the host's clock, and so will be its "
                 f"alerts{_remedy(lead)}",
             )
 
     def _columns(self, names: Iterable[str]) -> None:
-        settings = self._parts.settings
+        settings = self._pipeline.settings
         for on in names:
-            for name, column, there in self._engine.unseen.columns(on):
+            for name, column, there in self._engine.awaited.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
                 said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
-                self._say((kind, name, column), said)
-                self._said.add(("empty", column))
+                self._warn_once((kind, name, column), said)
+                self._warned.add(("empty", column))
 
     def _empty(self, names: Iterable[str]) -> None:
         """Columns that come, but never with a value, and that nothing has complained about."""
         for name in sorted(names):
             arrival = self._arrivals[name]
             for column in sorted(arrival.empty):
-                if ("empty", column) not in self._said:
+                if ("empty", column) not in self._warned:
                     said = f'source {name}: "{column}" has had no value in {arrival.rows} readings'
-                    self._say(("empty", name, column), f"{said}; compare what comes with the names in its codec")
+                    self._warn_once(
+                        ("empty", name, column), f"{said}; compare what comes with the names in its codec"
+                    )
 
-    def _say(self, what: tuple[str, ...], sentence: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _warn_once(self, what: tuple[str, ...], sentence: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             log.warning("%s", sentence)
 
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.settings.registry import ConfigError
+from agent.settings.errors import ConfigError
 
 
 @asynccontextmanager

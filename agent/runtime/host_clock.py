@@ -25,7 +25,7 @@ class HostClock:
     _known: int | None = field(default=None)
 
     def resume(self, known: int) -> None:
-        """The state knows of host time up to `known`: the first step says how much went by since, unwatched.
+        """The state knows of host time up to `known`: the first step is how much went by since, unwatched.
 
         Time in which nobody listened is no silence of the machines.
         """

@@ -23,12 +23,11 @@ from typing import Any
 import orjson
 
 from agent.engine.engine import Decisions, Engine
+from agent.engine.state import UNFIT
 
 log = logging.getLogger(__name__)
 
 _INCIDENT = "incident/"
-UNFIT = (KeyError, TypeError, ValueError, OverflowError)
-"""What a state raises that is damaged or another version's; anything else is a bug."""
 
 
 @dataclass(slots=True)
@@ -86,7 +85,7 @@ class IncidentJournal:
         Args:
             kept: notes of the outbox.
             engine: as restored from the checkpoint.
-            sequence: of the last alert that the checkpoint knows; None if there is no checkpoint.
+            sequence: of the last alert in the checkpoint; None if there is no checkpoint.
             replayed: sources that will be read again from where the checkpoint was.
             unfit: rules that the checkpoint has, but did not fit.
 
@@ -107,7 +106,7 @@ class IncidentJournal:
             return {}
         try:
             mark = orjson.loads(kept["mark"])
-            engine.go_on(int(mark["sequence"]), int(mark["now"]))
+            engine.advance_to(int(mark["sequence"]), int(mark["now"]))
             return dict(mark["positions"])
         except UNFIT as error:
             log.error("the note of positions is damaged (%r); going on without it", error)
@@ -117,7 +116,7 @@ class IncidentJournal:
         self, name: str, saved: Any, engine: Engine, sequence: int, again: set[str], unfit: Container[str]
     ) -> None:
         if name == "silences":
-            engine.desk.silences.restore(saved)
+            engine.incidents.silences.restore(saved)
             return
         if saved["print"] != self.prints.get(saved["rule"]):
             return
@@ -127,6 +126,6 @@ class IncidentJournal:
             if saved["rule"] in unfit:
                 engine.adopt(saved["rule"], tuple(saved["series"]), saved)
             return
-        if saved.get("source") in again or again.issuperset(engine.feeding(saved["rule"]) or {""}):
+        if saved.get("source") in again or again.issuperset(engine.sources_of(saved["rule"]) or {""}):
             return
         engine.adopt(saved["rule"], tuple(saved["series"]), saved)

@@ -26,8 +26,8 @@ class _Open:
 class MachineState:
     """The open alerts of each machine, kept up to date by the transitions.
 
-    State of a machine: `offline` if a deadman rule fires, else the worst severity of its open alerts, else `stale` if
-    all of them are frozen for want of data, else `ok`.
+    State of a machine: `offline` if a rule fires that means so (`deadman`), else the worst severity of its open alerts,
+    else `stale` if all of them are frozen for want of data, else `ok`.
     """
 
     identity: Identity
@@ -45,11 +45,11 @@ class MachineState:
                 alert_key = self.identity.alert_key(name, label.signal, series)
                 severity = rule.life.severities[int(saved["level"])]
                 machine = machine_of(label.by, series)
-                entry = _Open(severity, bool(saved["silent"]), rule.type == "deadman")
+                entry = _Open(severity, bool(saved["silent"]), rule.means_offline)
                 self._open.setdefault(machine, {})[alert_key] = entry
 
-    def update(self, alerts: Iterable[Alert]) -> list[Message]:
-        """One message for each machine that the transitions touch."""
+    def update(self, alerts: Iterable[Alert], engine: Engine) -> list[Message]:
+        """One message for each machine that the engine's transitions touch."""
         last: dict[str, Alert] = {}
         for alert in alerts:
             mine = self._open.setdefault(alert.machine, {})
@@ -57,7 +57,7 @@ class MachineState:
                 mine.pop(alert.key, None)
             else:
                 mine[alert.key] = _Open(
-                    alert.severity, alert.change is Change.NO_DATA, alert.rule_type == "deadman"
+                    alert.severity, alert.change is Change.NO_DATA, engine.rules[alert.rule].means_offline
                 )
             if not mine:
                 del self._open[alert.machine]

@@ -14,7 +14,7 @@ def encode(decisions: Decisions, engine: Engine, identity: Identity, metrics: bo
 
     Args:
         decisions: on one batch.
-        engine: that made them; it knows the names of series.
+        engine: that made them; it has the names of series.
         identity: of the agent.
         metrics: whether window results and scores go out too.
     """

@@ -47,7 +47,7 @@ class Publisher:
     def messages(self, decisions: Decisions, engine: Engine) -> list[Message]:
         """What goes out for these decisions, in order. To be called once for each, it keeps up the machines' state."""
         out = encode(decisions, engine, self._identity, metrics=self._metrics)
-        return out + self._machines.update(decisions.alerts) if decisions.alerts else out
+        return out + self._machines.update(decisions.alerts, engine) if decisions.alerts else out
 
     async def publish(self, messages: list[Message], decisions: Decisions, source: str) -> None:
         """Returns once the messages for these decisions, on a batch of `source`, are safe on disk."""

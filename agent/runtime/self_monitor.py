@@ -13,7 +13,7 @@ from sensors.batch import Batch, Text
 
 @dataclass(slots=True)
 class SelfMonitor:
-    """Tells the engine when the disk begins to fail, and when it is well again.
+    """Reports to the engine when the disk begins to fail, and when it is well again.
 
     Attributes:
         name: of the agent.
@@ -26,14 +26,14 @@ class SelfMonitor:
     failing: Callable[[], str]
     now: Callable[[], int]
     take: Callable[[Batch], Awaitable[None]]
-    _told: bool | None = None
+    _reported: bool | None = None
 
     async def look(self) -> None:
-        """Look once; the first look always tells, to end what was raised before a restart."""
+        """Look once; the first look always reports, to end what was raised before a restart."""
         reason, now = self.failing(), self.now()
-        if bool(reason) == self._told or not now:
+        if bool(reason) == self._reported or not now:
             return
-        self._told = bool(reason)
+        self._reported = bool(reason)
         await self.take(disk_batch(self.name, reason, now))
 
 

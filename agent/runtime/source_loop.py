@@ -24,18 +24,18 @@ class SourceLoop:
     """Hands each batch of each source, named and with the steps of the host clock in it, to `take`.
 
     A source that fails is closed, and opened again after a jittered pause; the others do not notice. Where nothing
-    is read, a batch without rows says that time has passed, unless a source keeps a time of its own (simulated,
+    is read, a batch without rows moves time on, unless a source keeps a time of its own (simulated,
     recorded).
 
     Attributes:
         sources: by name.
         take: what is done with a batch; the next is read when it returns.
-        tick_seconds: how often the clock is told; 0 = never.
-        opened: told when a source is open, before it is read.
-        came: told each batch before it is taken.
-        ended: told when there is no more to come from a source.
+        tick_seconds: how often the clock moves on; 0 = never.
+        opened: called when a source is open, before it is read.
+        came: called with each batch before it is taken.
+        ended: called when there is no more to come from a source.
         replayed: sources that are read again from a position. Until each has handed over something, or for
-            `patience_seconds`, the clock is not told: what they have may say otherwise.
+            `patience_seconds`, the clock stands: what they have may be older.
     """
 
     sources: Mapping[str, Source]
@@ -94,8 +94,10 @@ class SourceLoop:
         faults = source.counters.faults()
         old = not rows and name in self.replayed
         level = logging.WARNING if faults or not rows else logging.INFO
-        said = ["nothing new; to begin anew remove the state, or use agent replay" if old else f"{rows} readings"]
-        log.log(level, "source %s: ended; %s", name, "; ".join([*said, faults] if faults else said))
+        summary = [
+            "nothing new; to begin anew remove the state, or use agent replay" if old else f"{rows} readings"
+        ]
+        log.log(level, "source %s: ended; %s", name, "; ".join([*summary, faults] if faults else summary))
         if self.ended is not None:
             self.ended(name)
 
@@ -116,7 +118,7 @@ class SourceLoop:
 
 
 def noted_step(clock: HostClock) -> int:
-    """By how much the host clock was set since this was asked last, ns; a step is logged."""
+    """By how much the host clock was set since the last call, ns; a step is logged."""
     steps = clock.steps
     _, step = clock.read()
     if clock.steps > steps:

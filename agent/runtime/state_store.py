@@ -43,11 +43,11 @@ class SavedState:
 
     @property
     def sequence(self) -> int:
-        """Number of the last alert that it knows."""
+        """Number of the last alert in it."""
         return int(self.common["desk"]["sequence"])
 
 
-class Saving(Protocol):
+class PendingSave(Protocol):
     """A save that has begun, of the moment at which it did."""
 
     async def write(self) -> int:
@@ -64,7 +64,7 @@ class Saving(Protocol):
 class StateStore(Protocol):
     """Where the state outlasts the process."""
 
-    def begin(self, engine: Engine, fingerprints: Mapping[str, str], positions: Positions) -> Saving:
+    def begin(self, engine: Engine, fingerprints: Mapping[str, str], positions: Positions) -> PendingSave:
         """Take hold of the state as it is now, between two batches.
 
         Raises:
@@ -89,10 +89,10 @@ class StateDirectory:
         self._old = directory / "engine.checkpoint"
         self._from_old = False
 
-    def begin(self, engine: Engine, fingerprints: Mapping[str, str], positions: Positions) -> Saving:
+    def begin(self, engine: Engine, fingerprints: Mapping[str, str], positions: Positions) -> PendingSave:
         """Take hold of what changed."""
         document = {"engine": engine.common(), "prints": dict(fingerprints), "positions": positions}
-        return _Saving(self._store.begin(engine.tracked(), document), self._old)
+        return _PendingSave(self._store.begin(engine.tracked(), document), self._old)
 
     def load(self) -> SavedState | None:
         """Read the newest that is whole; its parts are read when an engine resumes."""
@@ -122,14 +122,14 @@ class StateDirectory:
     def quarantine(self, reason: str) -> None:
         """Rename it."""
         if self._from_old:
-            single_file.quarantine(self._old, reason)
+            single_file.give_up(self._old, reason)
         else:
             self._store.quarantine(reason)
 
 
 @dataclass(frozen=True, slots=True)
-class _Saving:
-    saving: Saving
+class _PendingSave:
+    saving: PendingSave
     old: Path
 
     async def write(self) -> int:

@@ -23,8 +23,8 @@ from sensors.source import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """All that a configuration describes; made anew at each call of `compose`.
+class Pipeline:
+    """All that a configuration describes; made anew at each call of `build_pipeline`.
 
     Attributes:
         fingerprints: name of a step or rule -> hash of its configuration and of all it stands on; a saved state
@@ -52,11 +52,11 @@ class Parts:
     def engine(self) -> Engine:
         """The engine of the steps and rules."""
         agent = self.settings.agent
-        limits = Limits(series=agent.series, ahead=agent.ahead, idle=agent.idle)
+        limits = Limits(series=agent.series, max_future=agent.max_future, idle=agent.idle)
         return Engine(self.steps, self.rules, self.identity, limits, sources=self.sources)
 
 
-def compose(settings: Settings) -> Parts:
+def build_pipeline(settings: Settings) -> Pipeline:
     """The objects of a configuration.
 
     Raises:
@@ -89,16 +89,16 @@ def compose(settings: Settings) -> Parts:
     problems += _name_clients(settings, sources, sinks)
     tables = {**settings.window, **settings.detector, **_rules(settings)}
     prints = fingerprints(tables, steps, rules)
-    outside, warnings = tuple(registry.made), tuple(registry.warnings)
-    parts = Parts(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
+    outside, warnings = tuple(registry.made), (*settings.warnings, *registry.warnings)
+    pipeline = Pipeline(settings, identity, sources, steps, rules, sinks, prints, outside, warnings)
     if not problems:
         try:
-            parts.engine()
+            pipeline.engine()
         except ValueError as error:
             problems.append(str(error))
     if problems:
         raise ConfigError(problems)
-    return parts
+    return pipeline
 
 
 def _rules(settings: Settings) -> dict[str, Table]:
@@ -110,7 +110,7 @@ def _with_default_limits(
 ) -> dict[str, Table]:
     """The rules, those that only say which detector they look at completed by its default limit.
 
-    What is wrong with a detector, or its name, is told there; of its rule any limit will do (`known`: names of what
+    What is wrong with a detector, or its name, is reported there; of its rule any limit will do (`known`: names of what
     could be made).
     """
     completed = dict(rules)

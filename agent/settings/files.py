@@ -82,7 +82,7 @@ def _load_csv(path: Path) -> dict[str, Floats]:
             raise ValueError(f"{path} is empty")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # no lines at all: said below
+                warnings.simplefilter("ignore")  # no lines at all: reported below
                 table = np.loadtxt(file, delimiter=",", ndmin=2)
         except ValueError:
             return _read_cells(path)

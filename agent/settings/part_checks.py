@@ -13,6 +13,7 @@ import pkgutil
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,7 @@ class BrokenPartError(Exception):
     """What a part does wrong; continues a sentence that names it."""
 
 
+@cache
 def base_of(kind: str) -> type[Any]:
     """The class that all parts of a kind inherit."""
     found: type[Any] = pkgutil.resolve_name(BASES[kind])
@@ -74,7 +76,7 @@ def within(work: Callable[[], T], seconds: float | None = None) -> T:
     return results[0]
 
 
-def said(error: BaseException, file: str = "") -> str:
+def describe(error: BaseException, file: str = "") -> str:
     """An exception on one line, with the line of the part's own code that led to it."""
     if isinstance(error, TimeoutError):
         return str(error)
@@ -158,11 +160,11 @@ def construct(cls: Callable[..., T], arguments: Mapping[str, Any]) -> T:
     except ValueError:
         raise
     except Exception as error:
-        raise BrokenPartError(f"cannot be made: {said(error, file_of(cls))}") from error
+        raise BrokenPartError(f"cannot be made: {describe(error, file_of(cls))}") from error
 
 
 def hooks(kind: str, part: Any) -> list[str]:
-    """What is wrong with the attributes of a part, and with what it says of its columns."""
+    """What is wrong with the attributes of a part, and with its `outputs` and `inputs`."""
     base = base_of(kind)
     found = [
         f"has no attribute {name}; make it a field, or set it in __post_init__"
@@ -181,17 +183,17 @@ def hooks(kind: str, part: Any) -> list[str]:
         try:
             within(lambda name=name: attrgetter(name)(part))  # type: ignore[misc]
         except Exception as error:
-            found.append(f"{name} failed: {said(error, file_of(type(part)))}")
-    asked: dict[str, Callable[[], Any]] = {}
+            found.append(f"{name} failed: {describe(error, file_of(type(part)))}")
+    hooks_of_columns: dict[str, Callable[[], Any]] = {}
     if kind in ("source", "codec", "window", "detector"):
-        asked["outputs"] = part.outputs
+        hooks_of_columns["outputs"] = part.outputs
     if kind in ("window", "detector", "rule"):
-        asked["inputs"] = part.inputs
-    for name, ask in asked.items():
+        hooks_of_columns["inputs"] = part.inputs
+    for name, hook in hooks_of_columns.items():
         try:
-            columns = within(ask)
+            columns = within(hook)
         except Exception as error:
-            found.append(f"{name}() failed: {said(error, file_of(type(part)))}")
+            found.append(f"{name}() failed: {describe(error, file_of(type(part)))}")
             continue
         if not _names(columns) and not (columns is None and name == "outputs"):
             found.append(f"{name}() gives {columns!r}; it has to be a tuple of names")

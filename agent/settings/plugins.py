@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agent.settings.part_checks import BASES, base_of, said, within
+from agent.settings.part_checks import BASES, base_of, describe, within
 
 
 class PluginError(Exception):
@@ -111,7 +111,7 @@ def _module(path: Path) -> ModuleType:
         within(lambda: load(module))
     except Exception as error:
         del sys.modules[name]
-        raise PluginError(f"{path}: cannot be imported: {said(error, str(path))}") from error
+        raise PluginError(f"{path}: cannot be imported: {describe(error, str(path))}") from error
     return module
 
 
@@ -127,5 +127,5 @@ def _parts(module: ModuleType) -> Iterator[tuple[str, str, type[Any]]]:
 
 
 def _kind(cls: type[Any], kinds: list[str]) -> str:
-    """An operator says by itself whether it is a window; a detector otherwise."""
+    """An operator declares whether it is a window; a detector otherwise."""
     return cls.kind if "window" in kinds and cls.kind in kinds else kinds[-1]

@@ -23,8 +23,9 @@ from typing import Any
 
 from agent.core.files import ColumnsFile, FromFile
 from agent.settings import part_checks as checks
+from agent.settings.errors import ConfigError as ConfigError
 from agent.settings.files import read_columns, read_text
-from agent.settings.former_keys import RENAMED, RETIRED, advice
+from agent.settings.former_keys import RENAMED, RETIRED, advice, both
 from agent.settings.plugins import Found, Outside, installed
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -86,7 +87,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "having": "agent.rules.having:Having",
         "pattern": "agent.rules.pattern.pattern:Pattern",
         "rate": "agent.rules.rate:Rate",
-        "stuck": "agent.rules.stuck:Stuck",
+        "stuck": "agent.rules.stuck:Unchanged",
         "threshold": "agent.rules.threshold:Threshold",
     },
     "sink": {
@@ -96,19 +97,11 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 _DEFAULT_TYPE = {"rule": "threshold", "detector": "auto"}
-_NESTED = {"Codec": "codec", "Operator": "detector"}
-"""Class -> kind of the table that a field annotated with it, or with one below it, holds."""
+_NESTED = ("codec", "detector")
+"""Kinds whose base, or a class below it, annotates a field that holds a table of that kind."""
 _AROUND = {
     "detector": {"metric": "", "on": "", "by": ("machine",)}
-}  # what the component around a nested table says
-
-
-class ConfigError(Exception):
-    """What is wrong with a configuration, one sentence a problem, each with its key path."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+}  # what the component around a nested table sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +149,7 @@ class Registry:
             kind: "source", "codec", "window", "detector", "rule" or "sink".
             path: where the table stands, such as `source.line`, for messages.
             table: the table as read.
-            around: values of fields that another component says, where it has them.
+            around: values of fields that another component sets, where it has them.
 
         Raises:
             ConfigError: an unknown type or key (with the nearest known one), a value that does not fit, a missing
@@ -175,7 +168,10 @@ class Registry:
             if key == "type":
                 continue
             now = RENAMED.get(kind, {}).get(key, key)
-            if now != key and now in fields and key not in fields and now not in table:
+            if now != key and now in fields and key not in fields:
+                if now in table:
+                    problems.append(both(path, key, now))
+                    continue
                 self.warnings.append(advice(path, key, now))
                 key = now
             if key not in fields:
@@ -232,12 +228,8 @@ class Registry:
             outside.append(self._files[kind][name])
         if name in REGISTRY[kind]:
             if outside:
-                raise ConfigError(
-                    [
-                        f'{path}: {outside[0].origin} is a {kind} "{name}", too; built-ins cannot be shadowed, '
-                        "give it another name"
-                    ]
-                )
+                taken = f'{outside[0].origin} is a {kind} "{name}", too; built-ins cannot be shadowed'
+                raise ConfigError([f"{path}: {taken}, give it another name"])
             return _load(REGISTRY[kind][name], path, name), None
         if not outside:
             raise ConfigError([f'{path}: unknown {kind} "{name}"{nearest(name, self.names(kind))}'])
@@ -257,7 +249,7 @@ class Registry:
         except ModuleNotFoundError as error:
             raise ConfigError([f"{word} needs the Python package {error.name}, which is not installed"]) from error
         except Exception as error:
-            raise ConfigError([f"{word} cannot be imported: {checks.said(error)}"]) from error
+            raise ConfigError([f"{word} cannot be imported: {checks.describe(error)}"]) from error
         problems = checks.problems_of(kind, cls) or _unreadable(cls)
         if problems:
             raise ConfigError([f"{word} {problem}" for problem in problems])
@@ -296,7 +288,7 @@ class Registry:
             ) from error
 
     def _inside(self, kind: str, path: str, table: Mapping[str, Any]) -> Any:
-        """A component inside another, which says for both what they watch."""
+        """A component inside another, which sets for both what they watch."""
         around = _AROUND.get(kind, {})
         problems = [f"{path}.{key}: the {kind} around it says that; leave it out" for key in table if key in around]
         if problems:
@@ -376,11 +368,8 @@ def _nested_item(hint: Any) -> str | None:
 
 def _nested(hint: Any) -> str | None:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        for base in option.__mro__ if isinstance(option, type) else ():
-            if base.__name__ in _NESTED:
-                return _NESTED[base.__name__]
-    return None
+    classes = [option for option in options if isinstance(option, type)]
+    return next((kind for kind in _NESTED for cls in classes if issubclass(cls, checks.base_of(kind))), None)
 
 
 def _file(hint: Any) -> type[FromFile] | None:
@@ -391,9 +380,9 @@ def _file(hint: Any) -> type[FromFile] | None:
 
 def _plain(item: Any) -> str:
     """What is wrong with a value; of a word that is none of some, the nearest of them."""
-    said = str(item["msg"]).removeprefix("Value error, ")
+    text = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "literal_error":
         words = [word.strip("'") for word in re.split(r", | or ", item["ctx"]["expected"])]
         near = difflib.get_close_matches(str(item["input"]), words, n=1, cutoff=0.6)
-        said += f'; did you mean "{near[0]}"?' if near else ""
-    return said
+        text += f'; did you mean "{near[0]}"?' if near else ""
+    return text

@@ -10,7 +10,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from agent.settings.former_keys import translated
 from agent.settings.registry import ConfigError, nearest
 from sensors.units import Duration
 
@@ -46,7 +47,7 @@ class AgentSettings(BaseModel):
         description="Name of this agent; part of every topic. Default: the host name.",
     )
     state: Path = Field(
-        default_factory=lambda: Path(_state_directory()), description="Directory of outbox and check-point."
+        default_factory=lambda: Path(_state_directory()), description="Directory of outbox and checkpoint."
     )
     checkpoint_every: Duration = Field(
         Duration("10s"), description="How often what changed of the engine's state is saved, at most."
@@ -58,21 +59,21 @@ class AgentSettings(BaseModel):
         "A crash repeats what was read since the last one.",
     )
     tick: Duration = Field(Duration("1s"), description="How often the clock moves on where nothing is read.")
-    ahead: Duration | None = Field(
+    max_future: Duration | None = Field(
         Duration("1h"),
-        description="Readings further ahead of the host clock are refused; none by `ahead = false`.",
+        description="Readings further ahead of the host clock are refused; none by `max_future = false`.",
     )
     series: int = Field(100_000, ge=1, description="Most series a grouping keeps.")
     idle: Duration | None = Field(
         Duration("7d"),
         description="Series not seen for so long, with no open alert, are forgotten; `false` keeps all.",
     )
-    drain: Duration = Field(Duration("3s"), description="How long a stop tries to deliver what is left.")
+    drain_timeout: Duration = Field(Duration("3s"), description="How long a stop tries to deliver what is left.")
     metrics: bool = Field(False, description="Publish window results too (topic `.../metric`).")
     health: Duration = Field(Duration("60s"), description="How often counters are published (topic `health`).")
     log: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of log lines.")
 
-    @field_validator("ahead", "idle", mode="before")
+    @field_validator("max_future", "idle", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if value is False else value
@@ -97,7 +98,9 @@ class OutboxSettings(BaseModel):
     ring_bytes: int = Field(
         8 << 20, ge=1 << 16, description="What is kept in memory while the disk is full or fails."
     )
-    late: Duration = Field(Duration("10s"), description="What has waited longer when a sink connects is replayed.")
+    replay_after: Duration = Field(
+        Duration("10s"), description="What has waited longer when a sink connects is replayed."
+    )
     replay_per_second: int = Field(
         5000, ge=1, description="How fast the backlog is replayed; what is new does not wait for it."
     )
@@ -120,7 +123,7 @@ class PluginSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """A whole configuration. Tables of components are keyed by name; `components.Registry` makes the objects."""
+    """A whole configuration. Tables of components are keyed by name; `registry.Registry` makes the objects."""
 
     model_config = SettingsConfigDict(extra="forbid", env_prefix="AGENT_", env_nested_delimiter="__")
 
@@ -132,6 +135,13 @@ class Settings(BaseSettings):
     detector: dict[str, Table] = Field(default_factory=dict)
     rule: dict[str, Table] = Field(default_factory=dict)
     sink: dict[str, Table] = Field(default_factory=dict)
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is right but will not be in the next release."""
+        return self._warnings
 
 
 def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
@@ -146,6 +156,15 @@ def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
     for override in overrides:
         _set(chosen, override)
     where = str(file) if file is not None else "configuration"
+    warnings: list[str] = []
+
+    def layer(tables: dict[str, Any], origin: str) -> InitSettingsSource:
+        try:
+            translation, found = translated(tables)
+        except ValueError as error:
+            raise ConfigError([f"{origin}: {error}"]) from error
+        warnings.extend(found)
+        return InitSettingsSource(Settings, translation)
 
     class Layers(Settings):
         @classmethod
@@ -157,15 +176,16 @@ def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (InitSettingsSource(settings_cls, chosen), env_settings, init_settings)
+            return layer(chosen, "--set"), layer(env_settings(), "environment"), layer(tables, where)
 
     try:
-        settings = Layers(**tables)
+        settings = Layers()
     except ValidationError as error:
         raise ConfigError([f"{where}: {_problem(item)}" for item in error.errors()]) from error
     except SettingsError as error:
         raise ConfigError([f"environment: {error}"]) from error
     beside = Path() if file is None else file.parent
+    settings._warnings = tuple(dict.fromkeys(warnings))
     settings.plugins.paths = tuple(beside / path for path in settings.plugins.paths)
     return settings
 
@@ -218,6 +238,7 @@ def _problem(item: Any) -> str:
     path = ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         *parents, key = item["loc"]
-        model: Any = AgentSettings if parents == ["agent"] else Settings
+        tables = {"agent": AgentSettings, "outbox": OutboxSettings, "plugins": PluginSettings}
+        model: Any = tables.get(str(parents[0]), Settings) if parents else Settings
         return f"{path}: unknown key{nearest(str(key), model.model_fields)}"
     return f"{path}: {str(item['msg']).removeprefix('Value error, ')}"

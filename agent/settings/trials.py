@@ -21,12 +21,12 @@ def trial(kind: str, part: Any) -> list[str]:
     try:
         fresh = checks.within(lambda: dataclasses.replace(part))
     except Exception as error:
-        return [f"cannot be made a second time: {checks.said(error, checks.file_of(type(part)))}"]
+        return [f"cannot be made a second time: {checks.describe(error, checks.file_of(type(part)))}"]
     for name, step in _TRIALS[kind](fresh, part).items():
         try:
             wrong = checks.within(step)
         except Exception as error:
-            return [f"{name}() failed: {checks.said(error, checks.file_of(type(part)))}"]
+            return [f"{name}() failed: {checks.describe(error, checks.file_of(type(part)))}"]
         if wrong:
             return [f"{name}() {wrong}"]
     return []

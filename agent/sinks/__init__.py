@@ -40,11 +40,11 @@ class Sink(ABC):
     kinds: frozenset[Kind]
     identity: Identity = Identity()
 
-    portion: ClassVar[int] = 500
+    batch_size: ClassVar[int] = 500
     """Most messages it is handed at once; they are confirmed together."""
 
     def signed(self, identity: Identity) -> Self:
-        """This sink, as that of this agent; told once, before it is opened."""
+        """This sink, as that of this agent; called once, before it is opened."""
         self.identity = identity
         return self
 

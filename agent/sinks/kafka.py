@@ -47,7 +47,7 @@ _FOR_GOOD = (
 _OBJECT = ord("{")
 _body = itemgetter(4)
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
-_LATE = [*_HEADERS, ("replayed", b"true")]
+_REPLAYED = [*_HEADERS, ("replayed", b"true")]
 
 Place = tuple[tuple[str, int], bytes]
 """Topic and partition, and the key."""
@@ -86,7 +86,7 @@ class KafkaSink(Sink):
     batch_bytes: int = 256 * 1024
     kinds: frozenset[Kind] = frozenset({"alert", "raw", "state", "metric"})
 
-    portion: ClassVar[int] = 2000
+    batch_size: ClassVar[int] = 2000
     """Each time costs a round trip."""
 
     def __post_init__(self) -> None:
@@ -166,7 +166,7 @@ class KafkaSink(Sink):
             async with asyncio.timeout(self.timeout.seconds):
                 parts: dict[tuple[str, int], list[tuple[bytes, Message]]] = defaultdict(list)
                 for message in messages:
-                    _, kind, machine, name, _, _ = message
+                    _, kind, machine, name, *_ = message
                     where = (kind, machine, name if kind == "state" else "")
                     target, key = self._places.get(where) or await self._place(producer, *where)
                     parts[target].append((key, message))
@@ -210,11 +210,11 @@ class KafkaSink(Sink):
         while start < len(messages):
             batch = producer.create_batch()
             stop = start
-            for key, (_, kind, _, _, body, at) in islice(messages, start, None):
+            for key, (_, kind, _, _, body, at, replayed) in islice(messages, start, None):
                 if kind == "raw" and body and body[0] != _OBJECT:  # a bare value, no CloudEvent
                     added = batch.append(timestamp=_stamp(at, now), key=key, value=body)
                 else:
-                    headers = _LATE if body.endswith(b'"replayed":true}') else _HEADERS
+                    headers = _REPLAYED if replayed else _HEADERS
                     added = batch.append(timestamp=None, key=key, value=body or None, headers=headers)
                 if added is None:
                     break
@@ -244,7 +244,7 @@ class KafkaSink(Sink):
 
 
 def _stamp(time: int, now: int) -> int:
-    """Time stamp of a body that does not tell its time, ms; others get the broker's, so that they are kept long.
+    """Time stamp of a body that does not carry its time, ms; others get the broker's, so that they are kept long.
 
     Never ahead of our clock: a broker refuses records an hour ahead, and one wild time would block the sink.
     """

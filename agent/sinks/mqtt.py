@@ -58,11 +58,11 @@ class MqttSink(Sink):
         protocol: "auto" = MQTT 5, and 3.1.1 where the broker does not speak it.
         keepalive: silence after which the connection is taken for dead.
         timeout: bound of each wait for the broker.
-        will_delay: how long the broker waits before it tells that we are gone (MQTT 5).
+        will_delay: how long the broker waits before it publishes that we are gone (MQTT 5).
         home_assistant: announce each alert to Home Assistant, as a binary sensor of its machine.
         discovery: first level of Home Assistant's own topics.
         max_body: longest body, bytes; longer ones are dead-lettered.
-        commands: obey what is published under `cmd/` (acknowledge, silence); who may publish there is the
+        commands: apply what is published under `cmd/` (acknowledge, silence); who may publish there is the
             broker's business.
         kinds: the classes of message it takes.
     """
@@ -129,7 +129,7 @@ class MqttSink(Sink):
             session=Duration("0s"),
             protocol=self.protocol,
             keepalive=self.keepalive,
-            waiting=100,
+            max_queued=100,
         )
         source.known_as(f"{self._client or self.base}-commands")
         return source
@@ -255,19 +255,18 @@ class MqttSink(Sink):
     def _encode(self, message: Message) -> Publish:
         route = ROUTES[message.kind]
         topic = topic_of(message, self.base, topic_name(self.identity.agent), self.discovery)
-        late = message.body.endswith(b'"replayed":true}')
-        key = (message.kind, late)
+        key = (message.kind, message.replayed)
         if key not in self._properties:
-            self._properties[key] = self._properties_of(message.kind, route.expiry, late)
+            self._properties[key] = self._properties_of(message.kind, route.expiry, message.replayed)
         return Publish(topic, message.body, route.qos, route.retain, self._properties[key])
 
-    def _properties_of(self, kind: Kind, expiry: int, late: bool) -> Properties | None:
+    def _properties_of(self, kind: Kind, expiry: int, replayed: bool) -> Properties | None:
         if self._connection is None or self._connection.protocol != V5:
             return None
         values: dict[str, Any] = {"ContentType": _CONTENT.get(kind, "application/json")}
         if expiry:
             values["MessageExpiryInterval"] = expiry
-        values["UserProperty"] = [("schema", "v1"), *([("replayed", "true")] if late else [])]
+        values["UserProperty"] = [("schema", "v1"), *([("replayed", "true")] if replayed else [])]
         return properties_of(PacketTypes.PUBLISH, **values)
 
     def _status(self, state: str, reason: str = "") -> Publish:

@@ -28,7 +28,7 @@ from agent.core.series import Tracked
 from agent.storage import records, segments
 from agent.storage.image import Copied, Image, Parts, keys_of
 from agent.storage.live import Live, segments_of, worn
-from agent.storage.quarantine import move_aside
+from agent.storage.quarantine import quarantine
 from agent.storage.segments import Place, Segment, SegmentWriter
 from sensors.batch import Ints
 
@@ -41,7 +41,7 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, M
 """What reading raises where bytes are not what was written."""
 
 MOST_SERIES = 1 << 22
-"""Rows that the first part restored may have; it then says how many there are."""
+"""Rows that the first part restored may have; its table then holds how many there are."""
 
 
 class CheckpointStore:
@@ -62,7 +62,7 @@ class CheckpointStore:
         self._ending: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
 
-    def begin(self, parts: Parts, document: Any) -> Saving:
+    def begin(self, parts: Parts, document: Any) -> PendingCheckpoint:
         """Take hold of the parts as they are now, between two batches.
 
         Args:
@@ -74,7 +74,7 @@ class CheckpointStore:
         """
         if self._ending is not None and not self._ending.done():
             raise BlockingIOError(f"{self.folder}: the save before is still being given up")
-        return Saving(self, parts, document)
+        return PendingCheckpoint(self, parts, document)
 
     def _run(self, work: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -119,7 +119,7 @@ class CheckpointStore:
                 wrong[number] = str(error)
                 continue
             for bad, why in wrong.items():
-                self._set_aside(bad, why)
+                self._quarantine_segment(bad, why)
             return checkpoint
         if wrong:
             self.quarantine("; ".join(f"segment {number}: {why}" for number, why in [*wrong.items()][:3]))
@@ -129,16 +129,16 @@ class CheckpointStore:
         """Start without the checkpoint, and keep it for whoever wants to know."""
         self._live, self._sizes = {}, {}
         try:
-            aside = move_aside(self.folder)
+            aside = quarantine(self.folder)
         except OSError as error:
             log.error("checkpoint %s cannot be read (%s) nor moved: %s", self.folder, reason, error)
         else:
             log.error("checkpoint %s cannot be read (%s); moved to %s", self.folder, reason, aside.name)
 
-    def _set_aside(self, number: int, reason: str) -> None:
+    def _quarantine_segment(self, number: int, reason: str) -> None:
         path = segments.path_of(self.folder, number)
         try:
-            aside = move_aside(path, named=self.folder.with_name(f"{self.folder.name}-segment"))
+            aside = quarantine(path, named=self.folder.with_name(f"{self.folder.name}-segment"))
         except OSError as error:
             log.error("checkpoint %s is damaged (%s) and cannot be moved: %s", path, reason, error)
         else:
@@ -163,7 +163,7 @@ class CheckpointStore:
         return Checkpoint(self, known["document"], dict(known["shared"]), places, sizes)
 
 
-class Saving:
+class PendingCheckpoint:
     """A save that has begun: `await write()`, or `abandon()`; until then what changes is copied before it does."""
 
     def __init__(self, store: CheckpointStore, parts: Parts, document: Any) -> None:
@@ -267,7 +267,7 @@ class Checkpoint:
                     opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
                 saved = records.unpack(opened[place.segment].record(place))
                 keys = keys_of(saved["keys"], most)
-                if live.knows(keys):
+                if live.contains(keys):
                     part.evict(keys)
                 part.merge(keys, saved["state"])
                 live.add(place, keys)

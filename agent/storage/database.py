@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 
-from agent.storage.quarantine import move_aside
+from agent.storage.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class Database:
 
     def _quarantine(self, reason: str) -> None:
         self._drop_connection()
-        target = move_aside(self.path, ("-wal", "-shm"))
+        target = quarantine(self.path, ("-wal", "-shm"))
         self.quarantined.append(target)
         log.error("%s is corrupt (%s): moved to %s, starting a new one", self.path, reason, target)
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.core.series import Changes, Stateful, Tracked
+from agent.core.changes import Changes
+from agent.core.series import Stateful, Tracked
 from agent.storage.live import Live
 from agent.storage.records import Array, strip
 from sensors.batch import Ints

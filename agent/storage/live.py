@@ -38,7 +38,7 @@ class Live:
         other.places, other._held, other._where = [*self.places], [*self._held], self._where.copy()
         return other
 
-    def knows(self, keys: Ints) -> bool:
+    def contains(self, keys: Ints) -> bool:
         """Whether there is a record of any of these series, ascending."""
         known = keys[: np.searchsorted(keys, len(self._where))]
         return bool((self._where[known] >= 0).any())

@@ -13,7 +13,7 @@ KEPT = 5
 """Files of one name that are kept; the oldest goes first."""
 
 
-def move_aside(path: Path, companions: tuple[str, ...] = (), *, named: Path | None = None) -> Path:
+def quarantine(path: Path, companions: tuple[str, ...] = (), *, named: Path | None = None) -> Path:
     """Rename `path` to `NAME.corrupt-TIME`, and `path` + each suffix of `companions` with it.
 
     Args:

@@ -176,7 +176,7 @@ def _expanded(blob: memoryview, size: int, packed: bool) -> bytes:
         except zlib.error as error:
             raise ValueError(str(error)) from error
     if len(content) != size:
-        raise ValueError("a record holds less or more than it says")
+        raise ValueError("a record holds less or more than its head says")
     return content
 
 

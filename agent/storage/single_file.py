@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.storage.quarantine import move_aside
+from agent.storage.quarantine import quarantine
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ def load(path: Path) -> Any | None:
     except FileNotFoundError:
         return None
     except _NONSENSE as error:
-        quarantine(path, str(error))
+        give_up(path, str(error))
         return None
 
 
-def quarantine(path: Path, reason: str) -> None:
+def give_up(path: Path, reason: str) -> None:
     """Start without the checkpoint, and keep it for whoever wants to know."""
     try:
-        aside = move_aside(path)
+        aside = quarantine(path)
     except OSError as error:
         log.error("checkpoint %s cannot be read (%s) nor moved: %s", path, reason, error)
     else:

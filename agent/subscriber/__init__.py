@@ -9,9 +9,9 @@
 `subscribe` takes `mqtt://`, `mqtts://` and `kafka://` addresses. See docs/subscribers.md.
 """
 
-from agent.subscriber.events import Event, Ledger
+from agent.subscriber.events import Deduplicator, Event
 from agent.subscriber.kafka import KafkaEvents
 from agent.subscriber.mqtt import MqttEvents
 from agent.subscriber.subscribe import subscribe
 
-__all__ = ["Event", "KafkaEvents", "Ledger", "MqttEvents", "subscribe"]
+__all__ = ["Deduplicator", "Event", "KafkaEvents", "MqttEvents", "subscribe"]

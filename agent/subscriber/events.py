@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,7 +102,7 @@ class Event:
 
 
 @dataclass
-class Counters:
+class SubscriberCounters:
     """What came: events handed over, repeats dropped, messages refused; gaps that are open and that were filled."""
 
     events: int = 0
@@ -114,7 +114,7 @@ class Counters:
 
 
 @dataclass
-class Ledger:
+class Deduplicator:
     """Remembers what came: drops what comes again, counts what is missing.
 
     Attributes:
@@ -126,7 +126,7 @@ class Ledger:
     remember: int = 100_000
     most_open: int = 10_000
     gaps: bool = True
-    counters: Counters = field(default_factory=Counters, init=False)
+    counters: SubscriberCounters = field(default_factory=SubscriberCounters, init=False)
 
     def __post_init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -154,7 +154,7 @@ class Ledger:
         missed = self._missed(event) if self.gaps and event.change != "raw" else 0
         if not missed:
             return event
-        return Event(**{name: getattr(event, name) for name in Event.__slots__} | {"missed": missed})
+        return replace(event, missed=missed)
 
     def open_gaps(self, agent: str) -> list[int]:
         """Numbers of the agent's alerts that have not come (yet: a replay may bring them)."""

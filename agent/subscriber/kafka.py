@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.subscriber.events import Event, Ledger
+from agent.subscriber.events import Deduplicator, Event
 from sensors.transport.backoff import Backoff
 from sensors.transport.kafka_auth import Mechanism, options
 from sensors.transport.tls import Tls
@@ -31,7 +31,7 @@ class KafkaEvents:
         topics: to read.
         start: where to begin without a committed place.
         commit_every: events after which the place is committed; also on leaving.
-        trouble: told when the cluster is away, and why.
+        trouble: called when the cluster is away, and why.
     """
 
     servers: str
@@ -45,7 +45,7 @@ class KafkaEvents:
     tls: Tls | None = None
     secure: bool = False
     timeout: float = 10.0
-    ledger: Ledger = field(default_factory=Ledger)
+    deduplicator: Deduplicator = field(default_factory=Deduplicator)
     backoff: Backoff = field(default_factory=Backoff)
     trouble: Callable[[str], None] = lambda why: log.warning("%s", why)
 
@@ -90,7 +90,7 @@ class KafkaEvents:
                 await asyncio.sleep(self.backoff.next())
                 continue
             self._last = self._waiting.popleft()
-            if self._last.value and (event := self.ledger.take(self._last.value)) is not None:
+            if self._last.value and (event := self.deduplicator.take(self._last.value)) is not None:
                 return event
 
     def _finish(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 
-from agent.subscriber.events import Event, Ledger
+from agent.subscriber.events import Deduplicator, Event
 from sensors.transport.backoff import Backoff
 from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Received, connect, properties_of
 from sensors.transport.tls import Tls, read_secret
@@ -37,7 +37,7 @@ class MqttEvents:
         raw: raw events too.
         present: first the alerts that are open now, from the retained topics.
         keep: with `client_id`, seconds for which the broker keeps what comes while we are away.
-        trouble: told when the broker is away, and why.
+        trouble: called when the broker is away, and why.
     """
 
     url: str
@@ -53,13 +53,13 @@ class MqttEvents:
     password_file: Path | None = None
     tls: Tls | None = None
     timeout: float = 10.0
-    ledger: Ledger = field(default_factory=Ledger)
+    deduplicator: Deduplicator = field(default_factory=Deduplicator)
     backoff: Backoff = field(default_factory=Backoff)
     trouble: Callable[[str], None] = lambda why: log.warning("%s", why)
 
     def __post_init__(self) -> None:
         self._address = Address.parse(self.url)
-        self.ledger.gaps = self.ledger.gaps and self.machine == "+"
+        self.deduplicator.gaps = self.deduplicator.gaps and self.machine == "+"
         self._connection: Connection | None = None
         self._waiting: deque[Received] = deque()
         self._last: Received | None = None
@@ -96,7 +96,7 @@ class MqttEvents:
                 await asyncio.sleep(self.backoff.next(time.monotonic() - self._since))
                 continue
             self._last = self._waiting.popleft()
-            if self._last.body and (event := self.ledger.take(self._last.body)) is not None:
+            if self._last.body and (event := self.deduplicator.take(self._last.body)) is not None:
                 return event
 
     def _acknowledge(self, connection: Connection) -> None:

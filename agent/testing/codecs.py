@@ -22,7 +22,7 @@ MOST = 8 * MIB
 
 
 @dataclass(frozen=True)
-class Subject:
+class CodecSubject:
     """A codec under test; the fields are those of `check_codec`."""
 
     make: Callable[[], Codec]
@@ -41,15 +41,15 @@ class Subject:
         return [self.stream[a:b] for a, b in pairwise(edges)]
 
 
-def it_keeps_the_protocol(subject: Subject) -> None:
+def it_keeps_the_protocol(subject: CodecSubject) -> None:
     keeps_the_protocol("codec", subject.make)
 
 
-def it_is_documented(subject: Subject) -> None:
+def it_is_documented(subject: CodecSubject) -> None:
     is_documented(subject.make)
 
 
-def the_stream_has_rows(subject: Subject) -> None:
+def the_stream_has_rows(subject: CodecSubject) -> None:
     codec = subject.make()
     found = subject.fed([subject.stream], codec)
     holds(len(found) > 1, "fewer than two rows come of the stream; give one that shows what the codec does")
@@ -57,7 +57,7 @@ def the_stream_has_rows(subject: Subject) -> None:
     holds(codec.counters.frames_ok > 0, "counters.frames_ok does not count")
 
 
-def any_cut_of_the_bytes_gives_the_same_rows(subject: Subject) -> None:
+def any_cut_of_the_bytes_gives_the_same_rows(subject: CodecSubject) -> None:
     whole = subject.fed([subject.stream])
     rng = np.random.default_rng(0)
     size = len(subject.stream)
@@ -68,7 +68,7 @@ def any_cut_of_the_bytes_gives_the_same_rows(subject: Subject) -> None:
     holds(subject.fed(subject.cut(range(1, size))) == whole, "byte by byte it gives other rows")
 
 
-def batches_are_well_formed(subject: Subject) -> None:
+def batches_are_well_formed(subject: CodecSubject) -> None:
     codec = subject.make()
     for piece in subject.cut(range(0, len(subject.stream), 50)):
         batch = codec.feed(piece, START)
@@ -78,7 +78,7 @@ def batches_are_well_formed(subject: Subject) -> None:
             holds(batch.read_at == START, "read_at is not what feed was told")
 
 
-def nonsense_is_counted_and_never_raised(subject: Subject) -> None:
+def nonsense_is_counted_and_never_raised(subject: CodecSubject) -> None:
     rng = np.random.default_rng(1)
     for seed in range(20):
         codec = subject.make()
@@ -94,7 +94,7 @@ def nonsense_is_counted_and_never_raised(subject: Subject) -> None:
         codec.decode([noise, b"", bytes(broken)], START)
 
 
-def it_recovers_after_nonsense(subject: Subject) -> None:
+def it_recovers_after_nonsense(subject: CodecSubject) -> None:
     codec = subject.make()
     codec.feed(subject.stream[: len(subject.stream) // 3], START)
     codec.feed(bytes(range(256)), START)
@@ -105,7 +105,7 @@ def it_recovers_after_nonsense(subject: Subject) -> None:
     holds(found and found[-1] == tail, "after nonsense and reset() a good stream is not read to its end")
 
 
-def what_never_ends_takes_no_memory(subject: Subject) -> None:
+def what_never_ends_takes_no_memory(subject: CodecSubject) -> None:
     codec = subject.make()
     endless = bytes(ord("a") + number % 20 for number in range(MIB))
     tracemalloc.start()
@@ -118,21 +118,21 @@ def what_never_ends_takes_no_memory(subject: Subject) -> None:
     holds(kept <= MOST, f"{kept} bytes are kept of a frame that never ends")
 
 
-def it_does_not_touch_its_input(subject: Subject) -> None:
+def it_does_not_touch_its_input(subject: CodecSubject) -> None:
     frames, times, machines = list(subject.frames), [START] * len(subject.frames), ["m"] * len(subject.frames)
     before = (list(frames), list(times), list(machines))
     subject.make().decode(frames, START, times, machines)
     holds((frames, times, machines) == before, "decode changes the lists it is given")
 
 
-def whole_frames_are_decoded(subject: Subject) -> None:
+def whole_frames_are_decoded(subject: CodecSubject) -> None:
     codec = subject.make()
     batch = codec.decode(list(subject.frames), START)
     holds(isinstance(batch, Batch) and len(batch) > 0, "decode gives no row for whole frames")
     holds(codec.decode([], START) is None, "decode of no frame has to give None")
 
 
-def silence_and_the_end_break_nothing(subject: Subject) -> None:
+def silence_and_the_end_break_nothing(subject: CodecSubject) -> None:
     codec = subject.make()
     codec.silence()
     holds(codec.finish(START) is None, "finish() gives rows although nothing was fed")
@@ -166,4 +166,4 @@ def check_codec(make: Callable[[], Codec], stream: bytes, frames: Iterable[bytes
         stream: some frames as they come on a line.
         frames: some whole frames as they come from a broker; left out: the lines of the stream.
     """
-    return bound(_CHECKS, Subject(make, stream, tuple(frames) or tuple(stream.splitlines())))
+    return bound(_CHECKS, CodecSubject(make, stream, tuple(frames) or tuple(stream.splitlines())))

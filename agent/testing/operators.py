@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from agent.core.changes import Changes
 from agent.core.rows import Rows, no_rows
-from agent.core.series import Changes, State, Stateful
+from agent.core.series import State, Stateful
 from agent.rules import Verdict
 from agent.testing.streams import content, cut, exact, part, readings, renamed
 from agent.testing.subject import Check, bound, holds, is_documented, keeps_the_protocol
@@ -23,7 +24,7 @@ DAY = 86_400 * 10**9
 
 
 @dataclass(frozen=True)
-class Subject:
+class OperatorSubject:
     """An operator or rule under test.
 
     Attributes:
@@ -61,26 +62,26 @@ class Subject:
         return part(rows, 0, most), part(rows, most, len(rows))
 
 
-def _subject(kind: str, make: Callable[[], Any], rows: Callable[[int], Rows] | None) -> Subject:
-    return Subject(make, rows or (lambda seed: readings(make().inputs() or ("x",), seed=seed)), kind)
+def _subject(kind: str, make: Callable[[], Any], rows: Callable[[int], Rows] | None) -> OperatorSubject:
+    return OperatorSubject(make, rows or (lambda seed: readings(make().inputs() or ("x",), seed=seed)), kind)
 
 
-def it_keeps_the_protocol(subject: Subject) -> None:
+def it_keeps_the_protocol(subject: OperatorSubject) -> None:
     keeps_the_protocol(subject.kind, subject.make)
 
 
-def it_is_documented(subject: Subject) -> None:
+def it_is_documented(subject: OperatorSubject) -> None:
     is_documented(subject.make)
 
 
-def the_stream_has_something_to_show(subject: Subject) -> None:
+def the_stream_has_something_to_show(subject: OperatorSubject) -> None:
     """Else all other checks would compare nothing with nothing."""
     holds(
         subject.run(subject.rows(0)), "no row and no transition comes of the rows; give `rows` that make it speak"
     )
 
 
-def how_the_stream_is_cut_changes_no_bit(subject: Subject) -> None:
+def how_the_stream_is_cut_changes_no_bit(subject: OperatorSubject) -> None:
     for seed in range(5):
         rows = subject.rows(seed)
         rng = np.random.default_rng(seed)
@@ -90,12 +91,12 @@ def how_the_stream_is_cut_changes_no_bit(subject: Subject) -> None:
         )
 
 
-def one_row_at_a_time_changes_no_bit(subject: Subject) -> None:
+def one_row_at_a_time_changes_no_bit(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     holds(subject.run(rows, tuple(range(1, len(rows)))) == subject.run(rows), "row by row it gives other results")
 
 
-def calls_without_rows_change_no_bit(subject: Subject) -> None:
+def calls_without_rows_change_no_bit(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     first, second = subject.halves()
     pieces = [no_rows(rows.now), first, no_rows(rows.now), second]
@@ -105,14 +106,14 @@ def calls_without_rows_change_no_bit(subject: Subject) -> None:
     holds(subject.results(subject.make(), pieces) == subject.run(rows), "calls without rows change the results")
 
 
-def it_does_not_touch_its_input(subject: Subject) -> None:
+def it_does_not_touch_its_input(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     before = exact(_arrays(rows))
     subject.make().process(rows)
     holds(exact(_arrays(rows)) == before, "it changes the arrays of its input")
 
 
-def another_of_the_same_configuration_shares_nothing(subject: Subject) -> None:
+def another_of_the_same_configuration_shares_nothing(subject: OperatorSubject) -> None:
     first, second = subject.halves()
     used = subject.used(first)
     twin = dataclasses.replace(used)
@@ -120,7 +121,7 @@ def another_of_the_same_configuration_shares_nothing(subject: Subject) -> None:
     holds(subject.results(twin, [first]) == subject.run(first), "dataclasses.replace hands on what was remembered")
 
 
-def results_are_in_order_and_of_known_series(subject: Subject) -> None:
+def results_are_in_order_and_of_known_series(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     found = subject.make().process(rows)
     tables = [found] if isinstance(found, Rows) else [found.raw] if found.raw is not None else []
@@ -135,7 +136,7 @@ def results_are_in_order_and_of_known_series(subject: Subject) -> None:
         holds(ats == sorted(ats), "transitions are not in order of the rows")
 
 
-def it_names_the_columns_it_gives(subject: Subject) -> None:
+def it_names_the_columns_it_gives(subject: OperatorSubject) -> None:
     made = subject.make()
     found = made.process(subject.rows(0))
     if not isinstance(found, Rows) or made.outputs() is None:
@@ -145,7 +146,7 @@ def it_names_the_columns_it_gives(subject: Subject) -> None:
     holds(set(made.texts) == set(found.texts), f"texts says {sorted(made.texts)}, it gives {sorted(found.texts)}")
 
 
-def it_goes_on_exactly_from_a_snapshot(subject: Subject) -> None:
+def it_goes_on_exactly_from_a_snapshot(subject: OperatorSubject) -> None:
     first, second = subject.halves()
     used, other = subject.used(first), subject.make()
     other.restore(copy.deepcopy(used.snapshot()))
@@ -154,7 +155,7 @@ def it_goes_on_exactly_from_a_snapshot(subject: Subject) -> None:
     holds(exact(other.snapshot()) == exact(used.snapshot()), "restored, it remembers something else")
 
 
-def a_snapshot_is_a_copy_of_plain_data(subject: Subject) -> None:
+def a_snapshot_is_a_copy_of_plain_data(subject: OperatorSubject) -> None:
     first, second = subject.halves()
     used = subject.used(first)
     taken = used.snapshot()
@@ -165,13 +166,13 @@ def a_snapshot_is_a_copy_of_plain_data(subject: Subject) -> None:
     holds(exact(taken) == kept, "a snapshot changes when the part goes on")
 
 
-def a_snapshot_is_all_series_extracted(subject: Subject) -> None:
+def a_snapshot_is_all_series_extracted(subject: OperatorSubject) -> None:
     for leaf in _leaves(subject.used(subject.halves()[0])):
         whole, all_series = leaf.snapshot(), leaf.extract(np.arange(leaf.series))
         holds(exact(whole) == exact(all_series), f"snapshot and extract of a {type(leaf).__name__} differ")
 
 
-def series_go_on_exactly_elsewhere(subject: Subject) -> None:
+def series_go_on_exactly_elsewhere(subject: OperatorSubject) -> None:
     """Taken out with `extract` and put in with `merge`, at other rows of state."""
     for seed, to in enumerate([{0: 4, 2: 1}, {1: 0}, {2: 0, 1: 1, 0: 2}]):
         first, second = subject.halves(seed)
@@ -182,7 +183,7 @@ def series_go_on_exactly_elsewhere(subject: Subject) -> None:
         holds(there == here, f"series {to} (old key: new key) go on differently elsewhere (seed {seed})")
 
 
-def what_changed_is_enough_to_go_on(subject: Subject) -> None:
+def what_changed_is_enough_to_go_on(subject: OperatorSubject) -> None:
     """Saved now and then, each time only the series touched since, as a checkpoint is."""
     first, second = subject.halves(3)
     made, other, changes = subject.make(), subject.make(), Changes()
@@ -200,7 +201,7 @@ def what_changed_is_enough_to_go_on(subject: Subject) -> None:
     holds(same, "of the series that were touched all was saved, but restored from that it gives other results")
 
 
-def an_evicted_series_is_new_and_the_others_do_not_notice(subject: Subject) -> None:
+def an_evicted_series_is_new_and_the_others_do_not_notice(subject: OperatorSubject) -> None:
     first, second = subject.halves()
     late = dataclasses.replace(second, start=second.start + 2 * 10**14, end=second.end + 2 * 10**14)
     used, witness = subject.used(first), subject.used(first)
@@ -214,7 +215,7 @@ def an_evicted_series_is_new_and_the_others_do_not_notice(subject: Subject) -> N
     holds(same, "evict changes other series")
 
 
-def what_changes_a_series_touches_it_first(subject: Subject) -> None:
+def what_changes_a_series_touches_it_first(subject: OperatorSubject) -> None:
     """So that a checkpoint knows what it must write, and may still copy what it was."""
     made = subject.make()
     touched: set[int] = set()
@@ -242,7 +243,7 @@ def what_changes_a_series_touches_it_first(subject: Subject) -> None:
             holds(same or key in touched, f"series {key} has changed and was not touched ({len(rows)} rows)")
 
 
-def a_column_that_does_not_come_breaks_nothing(subject: Subject) -> None:
+def a_column_that_does_not_come_breaks_nothing(subject: OperatorSubject) -> None:
     first, second = subject.halves()
     made = subject.used(first)
     gone = dataclasses.replace(second, values={"other": np.zeros(len(second))}, texts={})
@@ -251,7 +252,7 @@ def a_column_that_does_not_come_breaks_nothing(subject: Subject) -> None:
     subject.make().process(gone)
 
 
-def wild_values_break_nothing(subject: Subject) -> None:
+def wild_values_break_nothing(subject: OperatorSubject) -> None:
     rng = np.random.default_rng(1)
     rows = subject.rows(0)
     odd = [0.0, -0.0, 1.0, -1.0, 1e-300, 1e99, -1e99, np.nan, np.inf, -np.inf, 1e308, 5.0]
@@ -263,7 +264,7 @@ def wild_values_break_nothing(subject: Subject) -> None:
     holds(subject.run(wild, places) == subject.run(wild), "how wild values are cut changes the results")
 
 
-def few_rows_and_the_clock_break_nothing(subject: Subject) -> None:
+def few_rows_and_the_clock_break_nothing(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     for n in (0, 1, 2):
         made = subject.make()
@@ -277,7 +278,7 @@ def few_rows_and_the_clock_break_nothing(subject: Subject) -> None:
         holds(all(isinstance(v, int) for v in made.stats().values()), "stats() has something that is no number")
 
 
-def a_series_does_not_see_its_neighbours(subject: Subject) -> None:
+def a_series_does_not_see_its_neighbours(subject: OperatorSubject) -> None:
     rows = subject.rows(0)
     together = dict(subject.run(rows))
     for key in sorted({*rows.key.tolist()} - {-1}):
@@ -285,7 +286,7 @@ def a_series_does_not_see_its_neighbours(subject: Subject) -> None:
         holds(alone.get(key) == together.get(key), f"series {key} alone gives other results")
 
 
-def no_score_is_without_a_reason(subject: Subject) -> None:
+def no_score_is_without_a_reason(subject: OperatorSubject) -> None:
     """A score is finite, or NaN with a text `reason` where the detector gives one."""
     found = subject.make().process(subject.rows(0))
     holds("score" in found.values, "a detector gives a column `score`")
@@ -355,7 +356,7 @@ def _leaves(node: Stateful) -> Iterator[Stateful]:
         yield from _leaves(child)
 
 
-_ALL: tuple[Callable[[Subject], None], ...] = (
+_ALL: tuple[Callable[[OperatorSubject], None], ...] = (
     it_keeps_the_protocol,
     it_is_documented,
     the_stream_has_something_to_show,
@@ -381,19 +382,11 @@ _ALL: tuple[Callable[[Subject], None], ...] = (
 
 def _check(
     kind: str,
-    more: tuple[Callable[[Subject], None], ...],
+    more: tuple[Callable[[OperatorSubject], None], ...],
     make: Callable[[], Any],
     rows: Callable[[int], Rows] | None = None,
 ) -> list[Check]:
-    """The checks of an operator or rule.
-
-    Args:
-        kind: of the part.
-        more: checks of this kind alone.
-        make: makes one, always of the same configuration.
-        rows: makes, from a seed, a stream of the series 0 to 2 that shows what it does; left out: `readings` of the
-            columns it needs.
-    """
+    """The checks of a part that `make` makes anew; `rows` makes, from a seed, a stream that shows what it does."""
     return bound(_ALL + more, _subject(kind, make, rows))
 
 

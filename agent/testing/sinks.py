@@ -24,7 +24,7 @@ World = Callable[[], AbstractAsyncContextManager[tuple[Make, Received]]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class SinkSubject:
     """A sink under test; the fields are those of `check_sink`."""
 
     make: Make
@@ -40,15 +40,15 @@ def messages(first: int, count: int, kind: Kind = "alert") -> list[Message]:
     ]
 
 
-async def it_keeps_the_protocol(subject: Subject) -> None:
+async def it_keeps_the_protocol(subject: SinkSubject) -> None:
     keeps_the_protocol("sink", subject.make)
 
 
-async def it_is_documented(subject: Subject) -> None:
+async def it_is_documented(subject: SinkSubject) -> None:
     is_documented(subject.make)
 
 
-async def making_one_has_no_effect(subject: Subject) -> None:
+async def making_one_has_no_effect(subject: SinkSubject) -> None:
     threads, tasks = threading.active_count(), len(asyncio.all_tasks())
     made: Any = subject.make()
     sink = dataclasses.replace(made)
@@ -58,17 +58,17 @@ async def making_one_has_no_effect(subject: Subject) -> None:
     holds(
         sink.kinds <= {*get_args(Kind)}, f"kinds has {sorted(sink.kinds - {*get_args(Kind)})}, which are no kinds"
     )
-    holds(sink.portion > 0, "it takes no message at once")
+    holds(sink.batch_size > 0, "it takes no message at once")
 
 
-async def it_is_signed(subject: Subject) -> None:
+async def it_is_signed(subject: SinkSubject) -> None:
     identity = Identity("plant-1", "gateway-1")
     sink = subject.make()
     holds(sink.signed(identity) is sink, "signed() has to return the sink")
     holds(sink.identity == identity, "signed() has to keep the identity")
 
 
-async def what_was_sent_has_arrived(subject: Subject) -> None:
+async def what_was_sent_has_arrived(subject: SinkSubject) -> None:
     async with subject.world() as (make, received), asyncio.timeout(SECONDS):
         sink = make()
         async with sink as opened:
@@ -79,7 +79,7 @@ async def what_was_sent_has_arrived(subject: Subject) -> None:
         await _arrives(received, 0, 43)
 
 
-async def it_opens_and_closes_again_and_again(subject: Subject) -> None:
+async def it_opens_and_closes_again_and_again(subject: SinkSubject) -> None:
     async with subject.world() as (make, received), asyncio.timeout(SECONDS):
         sink = make()
         await sink.__aexit__(None, None, None)
@@ -90,7 +90,7 @@ async def it_opens_and_closes_again_and_again(subject: Subject) -> None:
         await _arrives(received, 0, 3)
 
 
-async def what_is_not_open_cannot_send(subject: Subject) -> None:
+async def what_is_not_open_cannot_send(subject: SinkSubject) -> None:
     try:
         async with asyncio.timeout(SECONDS):
             await subject.make().send(messages(0, 1))
@@ -99,7 +99,7 @@ async def what_is_not_open_cannot_send(subject: Subject) -> None:
     raise AssertionError("it takes messages before it was opened; raise SinkError")
 
 
-async def a_receiver_that_is_away_is_a_sink_error_each_time(subject: Subject) -> None:
+async def a_receiver_that_is_away_is_a_sink_error_each_time(subject: SinkSubject) -> None:
     if subject.away is None:
         return
     sink = subject.away()
@@ -130,7 +130,7 @@ async def _arrives(received: Received, first: int, count: int) -> None:
         holds(once == mine, "messages of one machine have arrived in another order")
 
 
-_CHECKS: tuple[Callable[[Subject], Awaitable[None]], ...] = (
+_CHECKS: tuple[Callable[[SinkSubject], Awaitable[None]], ...] = (
     it_keeps_the_protocol,
     it_is_documented,
     making_one_has_no_effect,
@@ -161,4 +161,4 @@ def check_sink(
             raise AssertionError("check_sink needs to know what was received: give `received` or `world`")
         yield make, received
 
-    return bound(_CHECKS, Subject(make, world or plain, away))
+    return bound(_CHECKS, SinkSubject(make, world or plain, away))

@@ -25,7 +25,7 @@ World = Callable[[], AbstractAsyncContextManager[Make]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class SourceSubject:
     """A source under test; the fields are those of `check_source`."""
 
     world: World
@@ -44,15 +44,15 @@ class Subject:
         return found
 
 
-async def it_keeps_the_protocol(subject: Subject) -> None:
+async def it_keeps_the_protocol(subject: SourceSubject) -> None:
     keeps_the_protocol("source", subject.make)
 
 
-async def it_is_documented(subject: Subject) -> None:
+async def it_is_documented(subject: SourceSubject) -> None:
     is_documented(subject.make)
 
 
-async def making_one_has_no_effect(subject: Subject) -> None:
+async def making_one_has_no_effect(subject: SourceSubject) -> None:
     threads, tasks = threading.active_count(), len(asyncio.all_tasks())
     source: Any = subject.make()
     dataclasses.replace(source)
@@ -63,7 +63,7 @@ async def making_one_has_no_effect(subject: Subject) -> None:
     holds(source.counters == Counters(), "a source that was just made has counted something")
 
 
-async def what_is_not_open_cannot_be_read(subject: Subject) -> None:
+async def what_is_not_open_cannot_be_read(subject: SourceSubject) -> None:
     try:
         async with asyncio.timeout(SECONDS):
             await anext(subject.make())
@@ -74,7 +74,7 @@ async def what_is_not_open_cannot_be_read(subject: Subject) -> None:
     raise AssertionError("it gives a batch before it was opened")
 
 
-async def batches_are_well_formed_and_counted(subject: Subject) -> None:
+async def batches_are_well_formed_and_counted(subject: SourceSubject) -> None:
     async with subject.world() as make:
         source = make()
         async with source as opened:
@@ -91,7 +91,7 @@ async def batches_are_well_formed_and_counted(subject: Subject) -> None:
         holds(given <= set(columns), f"outputs() says {sorted(columns)}, it gives {sorted(given)}")
 
 
-async def it_opens_and_closes_again_and_again(subject: Subject) -> None:
+async def it_opens_and_closes_again_and_again(subject: SourceSubject) -> None:
     async with subject.world() as make:
         source = make()
         await source.__aexit__(None, None, None)
@@ -103,7 +103,7 @@ async def it_opens_and_closes_again_and_again(subject: Subject) -> None:
             holds(await subject.read(source, 1), "opened again, it gives nothing")
 
 
-async def a_cancelled_read_loses_nothing(subject: Subject) -> None:
+async def a_cancelled_read_loses_nothing(subject: SourceSubject) -> None:
     async with subject.world() as make:
         found: list[Batch] = []
         source = make()
@@ -126,7 +126,7 @@ async def a_cancelled_read_loses_nothing(subject: Subject) -> None:
             holds(rows == plain[: len(rows)], "reads that were cancelled have lost rows, or given them twice")
 
 
-async def a_failure_is_a_source_error_each_time(subject: Subject) -> None:
+async def a_failure_is_a_source_error_each_time(subject: SourceSubject) -> None:
     if subject.broken is None:
         return
     source = subject.broken()
@@ -141,7 +141,7 @@ async def a_failure_is_a_source_error_each_time(subject: Subject) -> None:
     await source.__aexit__(None, None, None)
 
 
-async def it_goes_on_from_a_position(subject: Subject) -> None:
+async def it_goes_on_from_a_position(subject: SourceSubject) -> None:
     if not isinstance(subject.make(), Positioned):
         return
     async with subject.world() as make:
@@ -163,7 +163,7 @@ async def it_goes_on_from_a_position(subject: Subject) -> None:
         holds(not subject.repeats or len(rest) == len(again), "from a position it gives more or fewer rows")
 
 
-_CHECKS: tuple[Callable[[Subject], Awaitable[None]], ...] = (
+_CHECKS: tuple[Callable[[SourceSubject], Awaitable[None]], ...] = (
     it_keeps_the_protocol,
     it_is_documented,
     making_one_has_no_effect,
@@ -193,4 +193,4 @@ def check_source(
     async def plain() -> AsyncIterator[Make]:
         yield make
 
-    return bound(_CHECKS, Subject(world or plain, make, broken, repeats))
+    return bound(_CHECKS, SourceSubject(world or plain, make, broken, repeats))

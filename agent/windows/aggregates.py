@@ -1,4 +1,4 @@
-"""What a window tells of its readings: the names of aggregates, their spelling in SQL, what each needs."""
+"""The aggregates of a window: the names of aggregates, their spelling in SQL, what each needs."""
 
 from __future__ import annotations
 

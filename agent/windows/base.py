@@ -9,12 +9,13 @@ from typing import ClassVar
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
+from agent.core.series_counter import SeriesCounter
 from agent.expressions import Expression
 from agent.windows.aggregates import SAMPLED, Aggregate
 from agent.windows.lateness import Lateness
-from agent.windows.partials import Layout
-from agent.windows.sampled_aggregates import Samples
-from agent.windows.watermark import Horizon
+from agent.windows.partials import PartialLayout
+from agent.windows.sampled_aggregates import SampledAggregates
+from agent.windows.watermark import Watermark
 
 
 @dataclass(kw_only=True)
@@ -24,13 +25,13 @@ class Window(Operator):
     Attributes:
         metric: the column that `count`, `missing` and aggregates without a column of their own are about.
         aggregates: names, such as `mean` or `max(pressure)`, or a table of names and calls.
-        where: readings for which this does not hold are left out; they still move a common horizon.
+        where: readings for which this does not hold are left out; they still move a common watermark.
         on: name of the window, detector or source it reads; empty for all readings.
         by: what makes a series.
     """
 
     kind = "window"
-    remembers: ClassVar[Mapping[str, str]] = {"": "_flat", "horizon": "horizon", "samples": "samples"}
+    remembers: ClassVar[Mapping[str, str]] = {"": "_flat", "horizon": "watermark", "samples": "samples"}
 
     metric: str = ""
     aggregates: list[str] | dict[str, str] = field(default_factory=lambda: ["mean"])
@@ -39,23 +40,23 @@ class Window(Operator):
     by: tuple[str, ...] = ("machine",)
 
     def _begin(
-        self, wanted: Sequence[Aggregate], most: int, horizon: Horizon, lateness: Lateness, *flat: Stateful
+        self, wanted: Sequence[Aggregate], most: int, watermark: Watermark, lateness: Lateness, *flat: Stateful
     ) -> None:
         """Make the state.
 
         Args:
             wanted: aggregates.
             most: readings kept of a series where an aggregate needs them.
-            horizon: of the window.
+            watermark: of the window.
             lateness: of the window.
             flat: what else is remembered beside the counters, under its own names.
         """
         if self.where is not None:
             self.where.condition()
         sampled = [item for item in wanted if item.function in SAMPLED]
-        self.samples = Samples(sampled, most) if sampled else None
-        self.layout = Layout([item for item in wanted if item not in sampled], self.metric)
-        self.horizon, self.lateness = horizon, lateness
+        self.samples = SampledAggregates(sampled, most) if sampled else None
+        self.layout = PartialLayout([item for item in wanted if item not in sampled], self.metric)
+        self.watermark, self.lateness = watermark, lateness
         self._flat = (self.layout, *flat)
 
     def outputs(self) -> tuple[str, ...]:
@@ -70,21 +71,25 @@ class Window(Operator):
 
     @property
     def late(self) -> list[Rows]:
-        """Windows refused to late readings of the last call, if `tell_late`."""
+        """Windows refused to late readings of the last call, if `emit_late`."""
         return self.lateness.rows
 
     @property
     def dropped(self) -> int:
         """What was dropped because a series may keep no more, `most`."""
-        return 0 if self.samples is None else self.samples.journal.dropped
+        return 0 if self.samples is None else self.samples.buffer.dropped
 
     def stats(self) -> dict[str, int]:
         """Late readings, what was dropped, and windows whose sum was beyond all numbers."""
         return {**self.lateness.stats(), "dropped": self.dropped, "overflows": self.layout.overflows}
 
+    def stats_by_series(self) -> dict[str, SeriesCounter]:
+        """Whose readings were late."""
+        return self.lateness.by_series
+
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`: series whose windows lie after it start anew, else all would be late."""
-        keys = self.horizon.on_clock_step(to, self.series)
+        keys = self.watermark.on_clock_step(to, self.series)
         self.touch(keys)
         self.evict(keys)
 

@@ -1,26 +1,19 @@
-"""What windows work out about rows before anything of their own: order, segments, columns; shared through `memo`."""
+"""What all windows compute of rows first: order, segments, columns; shared through the `memo` of the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent.core.rows import Rows
 from agent.windows import sorted_block as block
-from sensors.batch import Floats, Ints, Text
+from agent.windows.partials import MaskedColumn, masked
+from sensors.batch import Ints, Text
 
 
-class Column(NamedTuple):
-    """Numbers `(n,)`, invalid ones 0, and which are valid (None: all)."""
-
-    value: Floats
-    valid: Any
-
-
-class Sight:
-    """A block of rows by series; each thing is worked out once, whichever window asks first.
+class BlockView:
+    """A block of rows by series; each property is computed once for all windows over it.
 
     Attributes:
         series: None if there are rows without a series.
@@ -28,22 +21,23 @@ class Sight:
     """
 
     def __init__(self, rows: Rows, part: slice, resolution: int) -> None:
-        # without the memo that holds this sight: a circle would keep every batch until the collector comes round
+        # without the memo that holds this view: a cycle would keep every batch until the collector comes round
         self.rows = Rows(rows.key, rows.start, rows.end, rows.at, rows.values, rows.now, rows.texts, rows.lists)
         self.part = part
-        key = rows.key if part.start == 0 and part.stop == len(rows) else rows.key[part]
+        whole = part.start == 0 and part.stop == len(rows)
+        key = rows.key if whole else rows.key[part]
         self.highest = int(key.max()) if len(key) > 1 else int(key[0])
-        self.series: block.Series | None = None
+        self.series: block.SortedBlock | None = None
         if (int(key.min()) if len(key) > 1 else self.highest) >= 0:
-            self.series = block.series_of(key, event_time(rows, part, resolution))
+            self.series = block.sort(key, event_time(rows, part, resolution), rows if whole else None)
         self._segments: dict[int, block.Segments] = {}
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, MaskedColumn] = {}
 
     @classmethod
-    def of(cls, rows: Rows, part: slice, resolution: int) -> Sight:
-        """The sight of these rows, from their memo if it is there."""
-        name = ("sight", part.start, part.stop, 0 if rows.start is rows.end else resolution)
-        found: Sight | None = rows.memo.get(name)
+    def of(cls, rows: Rows, part: slice, resolution: int) -> BlockView:
+        """The view of these rows, from their memo if it is there."""
+        name = ("view", part.start, part.stop, 0 if rows.start is rows.end else resolution)
+        found: BlockView | None = rows.memo.get(name)
         if found is None:
             found = rows.memo[name] = cls(rows, part, resolution)
         return found
@@ -57,13 +51,13 @@ class Sight:
         """Segments of series and panes of this length, of series in order."""
         found = self._segments.get(pane)
         if found is None:
-            assert self.series is not None  # noqa: S101  # the caller has looked
+            assert self.series is not None  # noqa: S101  # the caller has checked
             made = block.segments(self.series.key, self.series.time // pane, None, True)
             assert made is not None  # noqa: S101  # all are accepted
             found = self._segments[pane] = made
         return found
 
-    def columns(self, names: Iterable[str]) -> dict[str, Column]:
+    def columns(self, names: Iterable[str]) -> dict[str, MaskedColumn]:
         """Columns in the order of `series`."""
         order = None if self.series is None else self.series.order
         for name in names:
@@ -72,18 +66,12 @@ class Sight:
         return {name: self._columns[name] for name in names}
 
 
-def columns(rows: Rows, part: slice, names: Iterable[str], order: Ints | None) -> dict[str, Column]:
+def columns(rows: Rows, part: slice, names: Iterable[str], order: Ints | None) -> dict[str, MaskedColumn]:
     """Columns of the block in this order (None: as they are); one that the rows do not have is all missing."""
     found = {}
     for name in names:
         value = block.column(rows.values, name, part, part.stop - part.start)
-        if order is not None:
-            value = value.take(order)
-        finite = np.isfinite(value)
-        if finite.all():
-            found[name] = Column(value, None)
-        else:
-            found[name] = Column(np.where(finite, value, 0.0), finite)
+        found[name] = masked(value if order is None else value.take(order))
     return found
 
 
@@ -95,7 +83,7 @@ def event_time(rows: Rows, part: slice, resolution: int) -> Ints:
     return np.where(end > start, end - resolution, end)
 
 
-def cut(rows: Rows, part: slice) -> Rows:
+def slice_of(rows: Rows, part: slice) -> Rows:
     """Rows of a slice, as views."""
     return Rows(
         rows.key[part],

@@ -1,4 +1,4 @@
-"""Panes to windows: the panes of some series in order, and the windows that close over them."""
+"""Panes to windows: the panes of some series in order, their versions, and the windows that close over them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.windows.panes import Geometry
+from agent.windows.assigners import WindowAssigner
 from agent.windows.partials import Partials
-from agent.windows.sorted_block import Segments
+from agent.windows.search import spread
+from agent.windows.sorted_block import Segments, starts_of
 from sensors.batch import Floats, Ints
 
 _ROOM = 1 << 62
 _LONG = 16  # panes in a window from which a running total beats adding them up
 
 
-class Told(NamedTuple):
-    """Windows to be told: series, number, position of the cause in the block (-1: the clock), folded partial."""
+class ClosedWindows(NamedTuple):
+    """Windows to be emitted: series, number, position of the cause in the block (-1: the clock), folded partial."""
 
     key: Ints
     window: Ints
     position: Ints
     partial: Floats
 
-    def take(self, index: Ints) -> Told:
+    def take(self, index: Ints) -> ClosedWindows:
         """Those at `index`, in that order."""
-        return Told(self.key[index], self.window[index], self.position[index], self.partial.take(index, axis=1))
+        return ClosedWindows(
+            self.key[index], self.window[index], self.position[index], self.partial.take(index, axis=1)
+        )
 
 
-def together(*told: Told, size: int = 0) -> Told:
+def concatenated(*emitted: ClosedWindows, size: int = 0) -> ClosedWindows:
     """One after the other; of partials of this size where there is none."""
-    if not told:
+    if not emitted:
         empty = np.zeros(0, np.int64)
-        return Told(empty, empty, empty, np.zeros((size, 0)))
-    if len(told) == 1:
-        return told[0]
-    return Told(
-        np.concatenate([item.key for item in told]),
-        np.concatenate([item.window for item in told]),
-        np.concatenate([item.position for item in told]),
-        np.concatenate([item.partial for item in told], axis=1),
+        return ClosedWindows(empty, empty, empty, np.zeros((size, 0)))
+    if len(emitted) == 1:
+        return emitted[0]
+    return ClosedWindows(
+        np.concatenate([item.key for item in emitted]),
+        np.concatenate([item.window for item in emitted]),
+        np.concatenate([item.position for item in emitted]),
+        np.concatenate([item.partial for item in emitted], axis=1),
     )
 
 
@@ -57,7 +60,7 @@ class RunningPartials(NamedTuple):
     before: Floats
 
 
-class Ledger:
+class PaneVersions:
     """Every state each pane has been in during a block, to look up what it was when a certain reading came.
 
     Args:
@@ -96,10 +99,10 @@ class Ledger:
         return np.where(inside, found, len(self.position) + pane)
 
 
-def ledger_of(segments: Segments, running: RunningPartials, carried: Floats) -> Ledger:
-    """The ledger of the panes of a block and of others `(C, t)` that it leaves as they are, one after the other."""
+def versions_of(segments: Segments, running: RunningPartials, carried: Floats) -> PaneVersions:
+    """The versions of the panes of a block and of others `(C, t)` that it leaves as they are, one after the other."""
     none = np.zeros(carried.shape[1], np.int64)
-    return Ledger(
+    return PaneVersions(
         running.after,
         running.position,
         np.concatenate((segments.first, none)),
@@ -115,14 +118,14 @@ class PaneTable:
         key: `(t,)` series.
         pane: `(t,)` number; no pane of a series twice.
         partial: `(C, t)` loaded partials; `neutral` `(C, 1)` that of an empty pane.
-        ledger: of the same panes in the same order, where panes as of a moment are asked for.
+        versions: of the same panes in the same order, where panes are needed as of a certain reading.
     """
 
     def __init__(
-        self, key: Ints, pane: Ints, partial: Floats, neutral: Floats, ledger: Ledger | None = None
+        self, key: Ints, pane: Ints, partial: Floats, neutral: Floats, versions: PaneVersions | None = None
     ) -> None:
         # Series and pane as one number: they are sorted, and looked up by `before`, in one go. The span is one more
-        # than there are panes, since `before` may ask for the pane after the last.
+        # than there are panes, since `before` may be called with the pane after the last.
         self.least = int(pane.min())
         self.span = int(pane.max()) - self.least + 2
         self._ranks = _ranks(key, self.span)
@@ -130,9 +133,9 @@ class PaneTable:
         order = np.argsort(code, kind="stable") if len(code) > 1 else np.zeros(len(code), np.int64)
         self.key, self.pane, self.code = key[order], pane[order], code[order]
         self._partial, self._order = partial, order
-        self.ledger = ledger
-        if ledger is not None:
-            ledger.arrange(order, neutral)
+        self.versions = versions
+        if versions is not None:
+            versions.arrange(order, neutral)
 
     def __len__(self) -> int:
         return len(self.pane)
@@ -158,8 +161,8 @@ class PaneTable:
         """
         length = last - first + 1
         longest = int(length.max(initial=0))
-        if position is not None and self.ledger is not None:
-            return self._fold(layout, self.ledger.states, length, last, position)
+        if position is not None and self.versions is not None:
+            return self._fold(layout, self.versions.states, length, last, position)
         # A difference of running totals is exact only for whole numbers, the counts of a histogram.
         if layout.whole and longest > _LONG:
             total = np.zeros((len(self._partial), len(self) + 1))
@@ -169,7 +172,7 @@ class PaneTable:
 
     def _fold(self, layout: Partials, source: Floats, length: Ints, last: Ints, position: Any) -> Floats:
         def index(pane: Ints, when: Any) -> Ints:
-            return self._order[pane] if when is None or self.ledger is None else self.ledger.at(pane, when)
+            return self._order[pane] if when is None or self.versions is None else self.versions.at(pane, when)
 
         # All windows at once, a pane back in time each turn: each adds its panes newest first, as it must to give
         # the same bits however the stream was cut; windows with no pane so far back drop out.
@@ -188,7 +191,7 @@ class PaneTable:
         return window
 
 
-class Turns:
+class Triggers:
     """Which reading closed which window: those readings, at least one, at which the newest closed window moved on.
 
     Args:
@@ -199,7 +202,7 @@ class Turns:
     """
 
     def __init__(self, key: Ints | None, before: Ints, closed: Ints, position: Ints) -> None:
-        # Series and window as one number, as in the table: `of` searches for the first turn that is not before it.
+        # Series and window as one number, as in the table: `of` searches for the first trigger that is not before it.
         self.position, self.key, self.closed = position, key, closed
         self.least = int(closed.min())
         self.span = int(closed.max()) - self.least + 2
@@ -209,12 +212,12 @@ class Turns:
         else:
             self._ranks = _ranks(key, self.span)
             self.code = _ranked(self._ranks, key) * self.span + (closed - self.least)
-            first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+            first = starts_of(key)
             self.series, self.before = key[first], before[first]
             self.after = closed[np.append(first[1:], len(key)) - 1]
 
     def bounds(self, key: Ints) -> tuple[Ints, Ints]:
-        """Newest window closed before and after all turns, of each of these series; equal if it has no turn."""
+        """Newest window closed before and after all triggers, of each of these series; equal if it has no trigger."""
         if self.series is None:
             return np.repeat(self.before, len(key)), np.repeat(self.after, len(key))
         index = np.minimum(np.searchsorted(self.series, key), len(self.series) - 1)
@@ -239,40 +242,39 @@ def _ranked(ranks: Ints | None, key: Ints) -> Ints:
     return key if ranks is None else np.searchsorted(ranks, key)
 
 
-def final_rows(table: PaneTable, geometry: Geometry, layout: Partials, turns: Turns) -> Told:
+def final_rows(table: PaneTable, assigner: WindowAssigner, layout: Partials, triggers: Triggers) -> ClosedWindows:
     """Windows that close, each once, in order of the reading that closed them, then start, then series.
 
     Args:
         table: panes of the series concerned.
-        geometry: which windows there are.
+        assigner: which windows there are.
         layout: of the partials.
-        turns: which reading closed what.
+        triggers: which reading closed what.
     """
     # A window belongs to the first pane in it that is there: so each is found once, from that pane, and one without
     # readings never. `low` is the oldest window that is neither closed before nor owned by the pane before.
-    before, after = turns.bounds(table.key)
+    before, after = triggers.bounds(table.key)
     previous = np.empty_like(table.pane)
     previous[1:] = table.pane[:-1]
     same = np.empty(len(table), np.bool_)
     same[:1] = False
     same[1:] = table.key[1:] == table.key[:-1]
-    low = np.maximum(geometry.oldest(table.pane), before + 1)
-    low[same] = np.maximum(low[same], geometry.after(previous[same]))
+    low = np.maximum(assigner.oldest(table.pane), before + 1)
+    low[same] = np.maximum(low[same], assigner.after(previous[same]))
     # From `low` to the newest window that holds the pane and closes now: so many rows a pane.
-    number = np.maximum(np.minimum(geometry.newest(table.pane), after) - low + 1, 0)
-    owner = np.repeat(np.arange(len(table)), number)
-    window = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number) + low[owner]
+    number = np.maximum(np.minimum(assigner.newest(table.pane), after) - low + 1, 0)
+    owner, window = spread(low, number)
     key = table.key[owner]
-    last = table.before(key, geometry.end(window)) - 1
-    position = turns.of(key, window)
-    partial = table.fold(layout, owner, last, position if table.ledger is not None else None)
+    last = table.before(key, assigner.end(window)) - 1
+    position = triggers.of(key, window)
+    partial = table.fold(layout, owner, last, position if table.versions is not None else None)
     # As of the reading that closed it a window may have been empty: what is in it now came too late for it.
-    if table.ledger is not None:
+    if table.versions is not None:
         some = np.flatnonzero(partial[0] > 0)
-        key, window, position, partial = Told(key, window, position, partial).take(some)
+        key, window, position, partial = ClosedWindows(key, window, position, partial).take(some)
     # The table runs by series, then window; where all series close together, or the clock does it, start is first.
-    if turns.key is None or position.min(initial=0) < 0:
+    if triggers.key is None or position.min(initial=0) < 0:
         order = np.lexsort((key, window, position))
     else:
         order = np.argsort(position, kind="stable")
-    return Told(key, window, position, partial).take(order)
+    return ClosedWindows(key, window, position, partial).take(order)

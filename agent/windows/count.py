@@ -10,19 +10,20 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.windows.aggregates import Aggregate, parse
+from agent.windows.assigners import HoppingAssigner, pane_length
 from agent.windows.base import Window
-from agent.windows.block_driver import Windows, block_length
-from agent.windows.closed_windows import Told
+from agent.windows.block_driver import BlockDriver, block_length
+from agent.windows.closed_windows import ClosedWindows
 from agent.windows.lateness import Lateness
-from agent.windows.pane_operator import PaneWindows
-from agent.windows.panes import Hops, PaneRing, pane_length
+from agent.windows.pane_operator import PaneOperator
+from agent.windows.panes import PaneRing
 from agent.windows.results import results
-from agent.windows.sampled_aggregates import Asked, Samples, with_columns
-from agent.windows.sorted_block import places
-from agent.windows.watermark import Horizon
+from agent.windows.sampled_aggregates import SampledAggregates, WindowQuery, with_columns
+from agent.windows.watermark import Watermark
 from sensors.batch import Floats
 
 _BY_TIME = ("earliest", "latest", "rate")
@@ -62,15 +63,15 @@ class CountWindow(Window):
                 raise ValueError(f"{item.function} is not available in a window by count")
         bounds = (Aggregate("\0start", "min", _TIME), Aggregate("\0end", "max", _TIME))
         pane = pane_length(self.count, step)
-        horizon = Horizon("key", -1, 0, None)  # full with its last reading, not with the one after
+        watermark = Watermark("key", -1, 0, None)  # full with its last reading, not with the one after
         self._readings = SeriesState(number=Field(np.int64))
-        self._begin((*wanted, *bounds), self.most, horizon, Lateness(), self._readings)
-        shape = Hops(self.count // pane, step // pane)
-        self.panes = PaneWindows(
-            geometry=shape,
+        self._begin((*wanted, *bounds), self.most, watermark, Lateness(), self._readings)
+        shape = HoppingAssigner(self.count // pane, step // pane)
+        self.panes = PaneOperator(
+            assigner=shape,
             layout=self.layout,
-            horizon=horizon,
-            ring=PaneRing(shape.wide + 2, self.layout.neutral),
+            watermark=watermark,
+            ring=PaneRing(shape.width + 2, self.layout.neutral),
             pane=pane,
             shift=0,
             current=self.emit == "current",
@@ -78,7 +79,7 @@ class CountWindow(Window):
             resolution=0,
             lateness=self.lateness,
         )
-        self.windows = Windows(self.panes, block_length(shape.wide, True))
+        self.driver = BlockDriver(self.panes, block_length(shape.width, True))
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
@@ -94,37 +95,37 @@ class CountWindow(Window):
                 rows = rows.take(keep)
             numbered = self._numbered(rows)
             if self.samples is None:
-                return self._rows(self.windows.process(numbered), rows)
+                return self._rows(self.driver.process(numbered), rows)
             return self._sampled(self.samples, numbered, rows)
 
-    def _sampled(self, samples: Samples, numbered: Rows, rows: Rows) -> Rows:
-        """Windows whose readings are asked for too."""
+    def _sampled(self, samples: SampledAggregates, numbered: Rows, rows: Rows) -> Rows:
+        """Windows of which some aggregates need the readings themselves."""
         panes, arrived = self.panes, self.panes.arrived
         owner = samples.add(numbered, numbered.end, numbered.key >= 0, arrived)
-        told = self.windows.process(numbered)
-        first, end = (edge(told.window) * panes.pane for edge in (panes.geometry.first, panes.geometry.end))
+        emitted = self.driver.process(numbered)
+        first, end = (edge(emitted.window) * panes.pane for edge in (panes.assigner.first, panes.assigner.end))
         found = with_columns(
-            self._rows(told, rows), *samples.of(Asked(told.key, first, end, arrived + told.position))
+            self._rows(emitted, rows), *samples.of(WindowQuery(emitted.key, first, end, arrived + emitted.position))
         )
         if len(owner):
-            samples.drop(owner, panes.geometry.first(panes.closed(panes.horizon.at[owner]) + 1) * panes.pane)
+            samples.drop(owner, panes.assigner.first(panes.closed(panes.watermark.at[owner]) + 1) * panes.pane)
         return found
 
     def _numbered(self, rows: Rows) -> Rows:
         """The rows with their number in the series for a time, and their time for a column."""
         self._readings.grow(int(rows.key.max(initial=-1)) + 1)
-        place, owner, length = places(rows.key)
-        number = self._readings["number"][rows.key] + place
-        self._readings["number"][owner] += length
+        series = Grouping.of(rows)
+        number = self._readings["number"][rows.key] + series.unsorted(series.number)
+        self._readings["number"][series.owner] += series.length
         # A time is 0 or more and below 2**62: its bits are a number too, and both are ordered alike.
         bits: Floats = np.ascontiguousarray(rows.end).view(np.float64)
         return Rows(rows.key, number, number, rows.at, {**rows.values, _TIME: bits}, rows.now)
 
-    def _rows(self, told: Told, rows: Rows) -> Rows:
-        values = results(self.layout, told.partial, self.panes.pane)
+    def _rows(self, emitted: ClosedWindows, rows: Rows) -> Rows:
+        values = results(self.layout, emitted.partial, self.panes.pane)
         start = np.ascontiguousarray(values.pop("\0start")).view(np.int64)
         end = np.ascontiguousarray(values.pop("\0end")).view(np.int64)
-        return Rows(told.key, start, end, rows.at[told.position], values, rows.now)
+        return Rows(emitted.key, start, end, rows.at[emitted.position], values, rows.now)
 
     def on_clock_step(self, to: int) -> None:
         """The clock is nothing to it."""

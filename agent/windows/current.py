@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.windows.closed_windows import Ledger, PaneTable, RunningPartials, Told
-from agent.windows.panes import Geometry, Hops
+from agent.windows.assigners import HoppingAssigner, WindowAssigner
+from agent.windows.closed_windows import ClosedWindows, PaneTable, PaneVersions, RunningPartials
 from agent.windows.partials import Partials
+from agent.windows.search import spread
 from agent.windows.sorted_block import Segments
 from sensors.batch import Floats, Ints
 
 
-def current_tidy_rows(
-    table: PaneTable, hops: Hops, layout: Partials, segments: Segments, readings: RunningPartials
-) -> Told:
+def current_rows_in_order(
+    table: PaneTable, assigner: HoppingAssigner, layout: Partials, segments: Segments, readings: RunningPartials
+) -> ClosedWindows:
     """Windows changed by readings none of which is late and none behind another of its series.
 
     The newest pane of each window is then the reading's own, in its state after the reading; the older ones are
@@ -21,21 +22,21 @@ def current_tidy_rows(
 
     Args:
         table: panes of the series from the oldest concerned on.
-        hops: which windows there are.
+        assigner: which windows there are.
         layout: of the partials.
         segments: of the readings.
         readings: what each made of its pane; `after` is changed.
     """
     running, position = readings.after, readings.position
-    n, wide, hop = len(position), hops.wide, hops.hop
-    times = -(-wide // hop)  # windows that a pane belongs to, at most
+    n, width, hop = len(position), assigner.width, assigner.hop
+    times = -(-width // hop)  # windows that a pane belongs to, at most
     source = np.concatenate((table.partial(), layout.neutral), axis=1)
     own = table.before(segments.key, segments.panes)
     older = own - 1
     out = np.empty((len(running), n, times))
     within = segments.pane % hop if hop > 1 else None
-    # A step back in time each turn: `running` is then the window of one pane more, whose place in `out` is known.
-    for back in range(wide):
+    # A step back in time each pass: `running` is then the window of one pane more, whose place in `out` is known.
+    for back in range(width):
         if back:
             there = (older >= 0) & (table.pane[older] == segments.panes - back) & (table.key[older] == segments.key)
             if there.any():
@@ -56,61 +57,60 @@ def current_tidy_rows(
     pane, key = segments.pane, segments.key.take(segments.number)
     if arrival is not None:
         pane, key, position = pane.take(arrival), key.take(arrival), position.take(arrival)
-    window = (hops.newest(pane)[:, None] - np.arange(times - 1, -1, -1)).ravel()
-    told = Told(np.repeat(key, times), window, np.repeat(position, times), out.reshape(len(out), -1))
-    if hop == 1 and int(pane.min()) >= wide:
-        return told
-    some = (window >= 0) & (hops.end(window) > np.repeat(pane, times))
-    return told if some.all() else told.take(np.flatnonzero(some))
+    window = (assigner.newest(pane)[:, None] - np.arange(times - 1, -1, -1)).ravel()
+    emitted = ClosedWindows(np.repeat(key, times), window, np.repeat(position, times), out.reshape(len(out), -1))
+    if hop == 1 and int(pane.min()) >= width:
+        return emitted
+    some = (window >= 0) & (assigner.end(window) > np.repeat(pane, times))
+    return emitted if some.all() else emitted.take(np.flatnonzero(some))
 
 
 def current_rows(
     table: PaneTable,
-    ledger: Ledger,
-    geometry: Geometry,
+    versions: PaneVersions,
+    assigner: WindowAssigner,
     layout: Partials,
     segments: Segments,
     position: Ints,
     closed: Ints | None,
-) -> Told:
+) -> ClosedWindows:
     """Windows changed by readings in any order; panes are looked up as of each reading.
 
     Args:
         table: panes of the series from the oldest concerned on.
-        ledger: what each of them was, and when.
-        geometry: which windows there are.
+        versions: what each of them was, and when.
+        assigner: which windows there are.
         layout: of the partials.
         segments: of the readings.
         position: `(n,)` of each reading in the block.
         closed: `(n,)` newest window that was closed when each came; None if none can be.
     """
-    wide, n = geometry.wide, len(position)
+    width, n = assigner.width, len(position)
     least = 0 if closed is None else np.maximum(closed + 1, 0)
-    low = np.maximum(geometry.oldest(segments.pane), least)
-    number = geometry.newest(segments.pane) - low + 1
-    reading = np.repeat(np.arange(n), number)
-    window = np.arange(len(reading)) - np.repeat(np.cumsum(number) - number, number) + low[reading]
-    # States of all panes that may share a window with the reading, `wide` - 1 to each side, are looked up once; its
+    low = np.maximum(assigner.oldest(segments.pane), least)
+    number = assigner.newest(segments.pane) - low + 1
+    reading, window = spread(low, number)
+    # States of all panes that may share a window with the reading, `width` - 1 to each side, are looked up once; its
     # windows only choose among them.
-    empty = ledger.states.shape[1] - 1
-    state = np.full((2 * wide - 1, n), empty)
-    for away in range(-(wide - 1), wide):
+    empty = versions.states.shape[1] - 1
+    state = np.full((2 * width - 1, n), empty)
+    for away in range(-(width - 1), width):
         at = np.minimum(table.before(segments.key, segments.panes + away), len(table) - 1)
         there = (table.pane[at] == segments.panes + away) & (table.key[at] == segments.key)
         if there.any():
             rows = np.flatnonzero(there[segments.number])
-            state[away + wide - 1, rows] = ledger.at(at[segments.number[rows]], position[rows])
+            state[away + width - 1, rows] = versions.at(at[segments.number[rows]], position[rows])
     # Newest pane first, as every window, for the same bits; panes outside of a shorter window count as empty.
-    first, end = geometry.first(window), geometry.end(window)
+    first, end = assigner.first(window), assigner.end(window)
     own = segments.pane[reading]
     partial: Floats = np.repeat(layout.neutral, len(reading), axis=1)
-    for back in range(1, wide + 1):
+    for back in range(1, width + 1):
         pane = end - back
-        index = state[np.clip(pane - own + wide - 1, 0, 2 * wide - 2), reading]
+        index = state[np.clip(pane - own + width - 1, 0, 2 * width - 2), reading]
         index[pane < first] = empty
         if back == 1:
-            partial = ledger.states.take(index, axis=1)
+            partial = versions.states.take(index, axis=1)
         elif (index != empty).any():
-            layout.fold(partial, ledger.states.take(index, axis=1))
+            layout.fold(partial, versions.states.take(index, axis=1))
     order = np.argsort(position[reading], kind="stable")
-    return Told(segments.key[segments.number[reading]], window, position[reading], partial).take(order)
+    return ClosedWindows(segments.key[segments.number[reading]], window, position[reading], partial).take(order)

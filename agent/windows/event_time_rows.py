@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from agent.windows.partials import Layout, Readings
+from agent.windows.partials import PartialLayout, Readings, masked
 from agent.windows.search import first_at_least, spread
+from agent.windows.sorted_block import lengths, starts_of
 from sensors.batch import Floats, Ints
 
 _PAIRS = 1 << 20
 
 
-class Story:
+class EventTimeRows:
     """Readings by series, time and arrival.
 
     Args:
@@ -27,7 +28,7 @@ class Story:
         place: `(n,)` where each of the rows handed in is now.
     """
 
-    def __init__(self, layout: Layout, size: int, key: Ints, columns: dict[str, Any]) -> None:
+    def __init__(self, layout: PartialLayout, size: int, key: Ints, columns: dict[str, Any]) -> None:
         order = np.lexsort((columns["arrival"], columns["time"], key))
         self.layout, self.size = layout, size
         self.key = key[order]
@@ -44,13 +45,7 @@ class Story:
         self.begin, self.end = np.repeat(starts, length), np.repeat(starts + length, length)
         self._twin = ~fresh
         self._twin[1:] &= self.time[1:] == self.time[:-1]  # ends when the row before it does
-        self._values: dict[str, Floats] = {}
-        self._valid: dict[str, Any] = {}
-        for i, name in enumerate(layout.columns):
-            value = self.columns[f"x{i}"]
-            finite = np.isfinite(value)
-            self._values[name] = np.where(finite, value, 0.0)
-            self._valid[name] = None if finite.all() else finite
+        self._numbers = {name: masked(self.columns[f"x{i}"]) for i, name in enumerate(layout.columns)}
 
     def windows(self) -> Ints:
         """Open windows: the last row at each time at which one ends."""
@@ -68,7 +63,7 @@ class Story:
         closed[group[rows]] = True
         self.window[closed[group]] = False
 
-    def tidy(self, rows: Ints) -> Floats:
+    def in_order(self, rows: Ints) -> Floats:
         """Windows `(C, m)` that end with these rows, of the rows up to each; series whose rows came in order."""
         if len(rows) == 0:
             return np.zeros((self.layout.size, 0))
@@ -93,8 +88,7 @@ class Story:
     def _readings(self, rows: Ints, first: Ints, length: Ints, backwards: bool) -> Readings:
         head = rows[first]
         return Readings(
-            values={name: value[rows] for name, value in self._values.items()},
-            valid={name: None if valid is None else valid[rows] for name, valid in self._valid.items()},
+            columns={name: column.take(rows) for name, column in self._numbers.items()},
             segment=np.repeat(np.arange(len(first)), length),
             first=first,
             length=length,
@@ -106,18 +100,18 @@ class Story:
             backwards=backwards,
         )
 
-    def after(self, rows: Ints, horizon: Ints) -> tuple[Ints, Ints]:
+    def after(self, rows: Ints, watermark: Ints) -> tuple[Ints, Ints]:
         """Windows that readings change: those that were open, contain them, and end with a reading come by then.
 
         Args:
             rows: `(m,)` of the readings.
-            horizon: `(m,)` when each came, ns.
+            watermark: `(m,)` when each came, ns.
 
         Returns:
             Number of the reading (0 to m - 1) and a row at the end of the window, for each window; each once.
         """
         low = np.maximum(self.time[rows], 0)
-        least = np.where(horizon > self.size, np.maximum(low, horizon), low)  # older ones are closed
+        least = np.where(watermark > self.size, np.maximum(low, watermark), low)  # older ones are closed
         begin = first_at_least(self.time, self.begin[rows], self.end[rows], least)
         stop = first_at_least(self.time, self.begin[rows], self.end[rows], low + self.size + 1)
         reading, row = spread(begin, np.maximum(stop - begin, 0))
@@ -153,8 +147,8 @@ class Story:
         """Partials of the windows `(C, number)`, each of its rows in the order given."""
         found = np.repeat(self.layout.neutral, number, axis=1)
         if len(window):
-            first = np.flatnonzero(np.append(True, window[1:] != window[:-1]))
-            length = np.diff(first, append=len(window))
+            first = starts_of(window)
+            length = lengths(first, len(window))
             carry = np.repeat(self.layout.neutral, len(first), axis=1)
             found[:, window[first]] = self.layout.load(
                 self.layout.reduce(carry, self._readings(row, first, length, backwards))

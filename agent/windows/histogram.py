@@ -113,7 +113,7 @@ class Histograms(Stateful):
     def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None:
         """Count readings where the histograms lie: segments in the columns `slot` of `data`."""
         data[0][slot] += r.length
-        value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
+        (value, valid), segment = r.columns[self.columns[0]], r.segment
         if valid is not None:
             value, segment = value[valid], segment[valid]
         cell = self.bin(r.key, value, segment)
@@ -125,7 +125,7 @@ class Histograms(Stateful):
     def reduce(self, carry: Floats, r: Readings) -> Floats:
         """Counts `(C, g)` of the segments with their readings; `carry` is changed and returned."""
         carry[0] += r.length
-        value, valid, segment = r.values[self.columns[0]], r.valid[self.columns[0]], r.segment
+        (value, valid), segment = r.columns[self.columns[0]], r.segment
         if valid is not None:
             value, segment = value[valid], segment[valid]
         cell = self.bin(r.key, value, segment)
@@ -141,7 +141,7 @@ class Histograms(Stateful):
     def running(self, carry: Floats, r: Readings) -> Floats:
         """Counts `(C, n)` after each reading."""
         n = len(r.segment)
-        value, valid = r.values[self.columns[0]], r.valid[self.columns[0]]
+        value, valid = r.columns[self.columns[0]]
         out = np.zeros((self.size, n))
         out[0] = 1.0
         rows = np.arange(n) if valid is None else np.flatnonzero(valid)

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sensors.batch import Floats, Ints
+
+
+def before_each(after: npt.NDArray[Any], first: Ints, carried: Any) -> npt.NDArray[Any]:
+    """State before each row: that after the row before it, at the `first` row of each segment what is `carried`."""
+    before = np.empty_like(after)
+    before[1:] = after[:-1]
+    before[first] = carried
+    return before
 
 
 class Padding:

@@ -6,8 +6,7 @@ ring and carries its number, so that a jump in time costs nothing: old slots are
 
 from __future__ import annotations
 
-import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,93 +15,13 @@ from agent.core.series import State, Stateful
 from sensors.batch import Floats, Ints
 
 
-class Geometry(Protocol):
-    """Which windows there are; windows are numbered, panes too, both from the epoch plus an offset."""
-
-    wide: int
-    """Most panes a window has."""
-
-    def oldest(self, pane: Ints) -> Ints:
-        """Number of the oldest window that contains each pane."""
-
-    def newest(self, pane: Ints) -> Ints:
-        """Number of the newest window that contains each pane."""
-
-    def after(self, pane: Ints) -> Ints:
-        """Number of the oldest window that lies wholly after each pane, or contains no pane up to it."""
-
-    def first(self, window: Ints) -> Ints:
-        """First pane of each window."""
-
-    def end(self, window: Ints) -> Ints:
-        """Pane after the last of each window."""
-
-    def closed(self, pane: Ints) -> Ints:
-        """Number of the newest window that ends at or before the start of each pane."""
-
-
-class Hops:
-    """Windows of `wide` panes, one each `hop` panes; hop = wide is a tumbling window."""
-
-    def __init__(self, wide: int, hop: int) -> None:
-        self.wide, self.hop = wide, hop
-
-    def oldest(self, pane: Ints) -> Ints:
-        return (pane - self.wide) // self.hop + 1
-
-    def newest(self, pane: Ints) -> Ints:
-        return pane if self.hop == 1 else pane // self.hop
-
-    def after(self, pane: Ints) -> Ints:
-        return self.newest(pane) + 1
-
-    def first(self, window: Ints) -> Ints:
-        return window * self.hop
-
-    def end(self, window: Ints) -> Ints:
-        return window * self.hop + self.wide
-
-    def closed(self, pane: Ints) -> Ints:
-        return (pane - self.wide) // self.hop
-
-
-class Steps:
-    """Windows of `wide` panes one after the other, each told again at every `hop` panes as it fills (CUMULATE)."""
-
-    def __init__(self, wide: int, hop: int) -> None:
-        self.wide, self.hop, self.times = wide, hop, wide // hop
-
-    def oldest(self, pane: Ints) -> Ints:
-        return pane // self.hop
-
-    def newest(self, pane: Ints) -> Ints:
-        return pane // self.wide * self.times + self.times - 1
-
-    def after(self, pane: Ints) -> Ints:
-        return self.newest(pane) + 1
-
-    def first(self, window: Ints) -> Ints:
-        return window // self.times * self.wide
-
-    def end(self, window: Ints) -> Ints:
-        return (window + 1) * self.hop
-
-    def closed(self, pane: Ints) -> Ints:
-        return pane // self.hop - 1
-
-
-def pane_length(size: int, step: int) -> int:
-    """The greatest length that divides both."""
-    return math.gcd(size, step)
-
-
 class PaneRing(Stateful):
     """Partials of the live panes of every series.
 
     Attributes:
         pane: `(series * slots,)` number of the pane in each slot, -1 where it is empty.
-        data: `(C, series * slots)` partials, see `agent.windows.partials.Layout`; kept as `kind`, floats or, at half
-            the memory, whole numbers.
+        data: `(C, series * slots)` partials, see `PartialLayout`; kept as `kind`, floats or, at half the memory, whole
+            numbers.
         newest: `(series,)` newest pane of each series, -1 where there is none.
     """
 

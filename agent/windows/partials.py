@@ -1,32 +1,49 @@
 """Partial aggregates: what is kept of the readings of one pane, and how panes combine to a window.
 
-A partial is a column of a `(C, m)` array; its `C` numbers are laid out by `Layout`. Three operations, each exact to
-the last bit however the stream was cut (law 2):
+A partial is a column of a `(C, m)` array; its `C` numbers are laid out by `PartialLayout`. Three operations, each exact
+to the last bit however the stream was cut (law 2):
 
 * `reduce`: readings are added to what is carried, one by one in order of arrival (`np.add.at` adds in order);
 * `running`: the same, but every intermediate state is returned (padded `accumulate`, which also adds in order);
 * `fold`: a window takes its panes one by one, newest first.
 
 Missing values: NaN and infinities are no values; they count in `missing` only. Sums may overflow: the caller
-silences the warnings, `finish` tells NaN and counts.
+silences the warnings, `results` makes them NaN and counts them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.core.series import Stateful
 from agent.windows.aggregates import Aggregate
-from agent.windows.padding import Padding
+from agent.windows.padding import Padding, before_each
 from sensors.batch import Floats, Ints
 
 _LEAST, _MOST = np.inf, -np.inf
 ENDS = ("first", "last", "earliest", "latest")
+
+
+class MaskedColumn(NamedTuple):
+    """Numbers `(n,)`, invalid ones 0, and which are valid (None: all)."""
+
+    value: Floats
+    valid: Any
+
+    def take(self, rows: Any) -> MaskedColumn:
+        """Those at `rows`."""
+        return MaskedColumn(self.value[rows], None if self.valid is None else self.valid[rows])
+
+
+def masked(value: Floats) -> MaskedColumn:
+    """A column of which NaN and infinities are invalid."""
+    finite = np.isfinite(value)
+    return MaskedColumn(value, None) if finite.all() else MaskedColumn(np.where(finite, value, 0.0), finite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +51,7 @@ class Readings:
     """Readings in segments: each segment is a run of rows of one series and pane, in order of arrival.
 
     Attributes:
-        values: column -> `(n,)` numbers; invalid ones are 0.
-        valid: column -> `(n,)` bool, or None where all are valid.
+        columns: the numbers by name.
         segment: `(n,)` segment of each row, ascending from 0.
         first: `(g,)` first row of each segment; `length` is its number of rows.
         key: `(g,)` series of each segment.
@@ -46,8 +62,7 @@ class Readings:
         backwards: rows of a segment run from the last to the first.
     """
 
-    values: dict[str, Floats]
-    valid: dict[str, Any]
+    columns: dict[str, MaskedColumn]
     segment: Ints
     first: Ints
     length: Ints
@@ -80,7 +95,7 @@ class Partials(Protocol):
     def fold(self, window: Floats, older: Floats) -> None: ...
 
 
-class Layout(Stateful):
+class PartialLayout(Stateful):
     """Where each number of a partial lies, for a set of aggregates; counts the windows whose sum was not finite.
 
     Rows: number of readings; for each column its number of values; sums; least and negated greatest values;
@@ -145,7 +160,7 @@ class Layout(Stateful):
         carry[0] += r.length
         segment = r.segment
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             count = self.count[column]
             moment = self.moment.get(column)
             if moment is not None:
@@ -170,14 +185,14 @@ class Layout(Stateful):
             if row is not None:
                 np.minimum(carry[row], -np.maximum.reduceat(_masked(value, valid, _MOST), r.first), out=carry[row])
         for (kind, column), row in self.end.items():
-            valid = r.valid[column]
+            value, valid = r.columns[column]
             which = _end_row(kind, r, valid)
             order = r.order if kind in ("first", "last") else r.offset
             new = _at(order, which, _LEAST if kind in ("first", "earliest") else _MOST)
             better = _better(kind, r)(new, carry[row]) & (which >= 0)
             carry[row] = np.where(better, new, carry[row])
             carry[row + 1] = np.where(better, r.pane, carry[row + 1])
-            carry[row + 2] = np.where(better, _at(r.values[column], which, np.nan), carry[row + 2])
+            carry[row + 2] = np.where(better, _at(value, which, np.nan), carry[row + 2])
         return carry
 
     def add(self, data: npt.NDArray[Any], slot: Ints, r: Readings) -> None:
@@ -186,7 +201,7 @@ class Layout(Stateful):
         data[0][slot] += number
         place = slot.take(r.segment) if len(slot) > 1 else np.broadcast_to(slot, r.segment.shape)
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             if valid is None:
                 data[self.count[column]][slot] += number
             else:
@@ -209,7 +224,7 @@ class Layout(Stateful):
         at = Padding(r.segment, r.length, place)
         out[0] = carry[0][r.segment] + (place + 1)
         for column in self.columns:
-            value, valid = r.values[column], r.valid[column]
+            value, valid = r.columns[column]
             count, moment = self.count[column], self.moment.get(column)
             if valid is None:
                 out[count] = carry[count][r.segment] + (place + 1)
@@ -242,19 +257,17 @@ class Layout(Stateful):
     ) -> None:
         least = kind in ("first", "earliest")
         order = r.order if kind in ("first", "last") else r.offset
-        order = _masked(order, r.valid[column], _LEAST if least else _MOST)
+        value, valid = r.columns[column]
+        order = _masked(order, valid, _LEAST if least else _MOST)
         best = at.accumulate(np.minimum if least else np.maximum, carry[row], order)
-        before = np.empty_like(best)
-        before[1:] = best[:-1]
-        before[r.first] = carry[row]
-        taken = _better(kind, r)(order, before)
-        if r.valid[column] is not None:
-            taken &= r.valid[column]
+        taken = _better(kind, r)(order, before_each(best, r.first, carry[row]))
+        if valid is not None:
+            taken &= valid
         source = np.maximum.accumulate(np.where(taken, np.arange(len(taken)), -1))
         own = source >= r.first[r.segment]
         out[row] = best
         out[row + 1] = np.where(own, r.pane[r.segment], carry[row + 1][r.segment])
-        out[row + 2] = np.where(own, r.values[column][source], carry[row + 2][r.segment])
+        out[row + 2] = np.where(own, value[source], carry[row + 2][r.segment])
 
     def joined(self, newer: Floats, older: Floats) -> Floats:
         """Partials `(C, m)`, not loaded, of readings of two stretches of time; `newer` is changed and returned."""

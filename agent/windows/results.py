@@ -1,4 +1,4 @@
-"""Folded windows to the aggregates that were asked for."""
+"""Folded windows to the configured aggregates."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agent.windows.partials import ENDS, Layout
+from agent.windows.partials import ENDS, PartialLayout
 from sensors.batch import Floats
 
 
-def results(layout: Layout, window: Floats, pane: int) -> dict[str, Floats]:
+def results(layout: PartialLayout, window: Floats, pane: int) -> dict[str, Floats]:
     """Aggregates of folded windows by name, each `(m,)`; `count` and `missing` are always there.
 
     A sum beyond the range of numbers is NaN and is counted in `overflows`. `pane` is the length in ns.
@@ -37,19 +37,19 @@ def _ratio(a: Floats, b: Floats) -> Floats:
     return np.where(b > 0, a / b + 0.0, np.nan)  # -5e-324 / 2 is -0.0
 
 
-def _empty_as_nan(layout: Layout, window: Floats, column: str, value: Floats) -> Floats:
+def _empty_as_nan(layout: PartialLayout, window: Floats, column: str, value: Floats) -> Floats:
     count = window[layout.count[column]]
     return value if count.all() else np.where(count > 0, value, np.nan)
 
 
-def _mean(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
+def _mean(layout: PartialLayout, window: Floats, column: str, pane: int) -> Floats:
     count = window[layout.count[column]]
     if count.all():
         return window[layout.sum[column]] / count + 0.0  # type: ignore[no-any-return]
     return _ratio(window[layout.sum[column]], count)
 
 
-def _variance(layout: Layout, window: Floats, column: str, less: int) -> Floats:
+def _variance(layout: PartialLayout, window: Floats, column: str, less: int) -> Floats:
     return _finite(_ratio(window[layout.moment[column] + 1], window[layout.count[column]] - less))
 
 
@@ -58,18 +58,18 @@ def _finite(value: Floats) -> Floats:
     return np.where(np.isinf(value), np.nan, value)
 
 
-def _rate(layout: Layout, window: Floats, column: str, pane: int) -> Floats:
+def _rate(layout: PartialLayout, window: Floats, column: str, pane: int) -> Floats:
     """Change per second from the earliest to the latest value; NaN where they are of one instant."""
     old, new = layout.end["earliest", column], layout.end["latest", column]
     elapsed = (window[new + 1] - window[old + 1]) * pane + (window[new] - window[old])
     return _finite(_ratio((window[new + 2] - window[old + 2]) * 1e9, elapsed))
 
 
-def _end(kind: str) -> Callable[[Layout, Floats, str, int], Floats]:
+def _end(kind: str) -> Callable[[PartialLayout, Floats, str, int], Floats]:
     return lambda layout, window, column, pane: window[layout.end[kind, column] + 2]
 
 
-_FINISH: dict[str, Callable[[Layout, Floats, str, int], Floats]] = {
+_FINISH: dict[str, Callable[[PartialLayout, Floats, str, int], Floats]] = {
     "rows": lambda layout, window, column, pane: window[0],
     "count": lambda layout, window, column, pane: window[layout.count[column]],
     "missing": lambda layout, window, column, pane: window[0] - window[layout.count[column]],

@@ -10,7 +10,8 @@ import numpy as np
 
 from agent.core.operator import Operator
 from agent.core.rows import Rows
-from agent.core.series import SeriesRecords, State
+from agent.core.series import State
+from agent.core.series_records import SeriesRecords
 from agent.expressions import Expression
 from agent.windows import aggregates as spelling
 from agent.windows.hopping import Tumbling
@@ -21,7 +22,7 @@ _FOR_EVER = Duration("36500d")
 
 @dataclass(kw_only=True)
 class Running(Operator):
-    """Tells after each reading what its series amounts to so far; its time is that of the reading.
+    """Emits after each reading the aggregates of its series so far; the time is that of the reading.
 
     Nothing is ever late here. State stays until the series is forgotten (`agent.idle`, `agent.series`), so choose a
     grouping that comes to an end, or bound it there.
@@ -85,13 +86,17 @@ class Running(Operator):
         if self.where is not None and len(rows):
             usable = usable & self.where.holds(rows)
         chosen = rows if usable.all() else rows.take(usable)
-        told = self._window.process(replace(chosen, at=np.arange(len(chosen))))
+        emitted = self._window.process(replace(chosen, at=np.arange(len(chosen))))
         lists: dict[str, Any] = {name: self._prefixes(name, chosen) for name in self._lists}
-        found = replace(told, start=chosen.start[told.at], end=chosen.end[told.at], at=chosen.at[told.at])
+        found = replace(
+            emitted, start=chosen.start[emitted.at], end=chosen.end[emitted.at], at=chosen.at[emitted.at]
+        )
         if not lists:
             return found
         every = len(found) == len(chosen)
-        return replace(found, lists={k: v if every else [v[i] for i in told.at.tolist()] for k, v in lists.items()})
+        return replace(
+            found, lists={k: v if every else [v[i] for i in emitted.at.tolist()] for k, v in lists.items()}
+        )
 
     def _prefixes(self, name: str, rows: Rows) -> Prefixes:
         """Append the values of the rows to the lists of their series."""

@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from agent.core.grouping import Bools, Grouping
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, Stateful
+from agent.windows.padding import before_each
 from sensors.batch import Floats, Ints
 
 _CHUNK = 1 << 18
-"""Most samples handed over in one `Cut`; bounds the memory of a detector whatever it is fed."""
+"""Most samples handed over in one `WindowBatch`; bounds the memory of a detector whatever it is fed."""
 
 _NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class WindowBatch:
     """Windows that became complete: k windows of w samples, oldest sample first.
 
     Attributes:
@@ -57,7 +58,7 @@ class Gaps:
 
 
 @dataclass
-class Rings(Stateful):
+class SampleWindows(Stateful):
     """The last samples of each series. Memory: about 20 bytes x `size` a series.
 
     Attributes:
@@ -94,7 +95,7 @@ class Rings(Stateful):
     def _room(self) -> int:
         return self.size + self._block
 
-    def feed(self, rows: Rows, metric: str) -> Iterator[Cut]:
+    def feed(self, rows: Rows, metric: str) -> Iterator[WindowBatch]:
         """Take the readings of `metric` in and hand over the windows they complete, in blocks.
 
         Within a series the windows come in order; across series they do not: sort results by `at`. Rows without a
@@ -106,9 +107,11 @@ class Rings(Stateful):
         present = np.flatnonzero((rows.key >= 0) & ~np.isnan(column))
         if not len(present):
             return
-        self.grow(int(rows.key[present].max()) + 1)
-        order = present[np.argsort(rows.key[present], kind="stable")]
-        turn = _rank(rows.key[order]) // self._block
+        series = Grouping.of(rows) if len(present) == len(rows) else Grouping(rows.key[present])
+        self.grow(int(series.key[-1]) + 1)
+        order = series.sorted(present)
+        # No series may write over samples of its ring before the windows over them are gathered.
+        turn = series.number // self._block
         by_turn = np.argsort(turn, kind="stable")
         bounds = np.searchsorted(turn[by_turn], np.arange(int(turn.max()) + 2)).tolist()
         for first, last in itertools.pairwise(bounds):
@@ -124,29 +127,26 @@ class Rings(Stateful):
             return Gaps(known[:0], rows.at[:0], rows.start[:0])
         self.grow(int(rows.key.max(initial=-1)) + 1)
         absent = self._state["absent"]
-        order = np.argsort(rows.key[known], kind="stable")
-        known, missing = known[order], missing[order]
-        key = rows.key[known]
-        place = np.arange(len(key))
-        opens = np.append(True, key[1:] != key[:-1])[: len(key)]
-        opening = np.maximum.accumulate(np.where(opens, place, 0))
+        series = Grouping.of(rows) if len(known) == len(rows) else Grouping(rows.key[known])
+        known, missing = series.sorted(known), series.sorted(missing)
+        place = np.arange(len(known))
         valued = np.maximum.accumulate(np.where(missing, -1, place))
-        run = np.where(valued >= opening, place - valued, place - opening + 1 + absent[key])
-        last = np.flatnonzero(np.append(opens[1:], True)[: len(key)])
-        absent[key[last]] = run[last]
+        number = series.number
+        run = np.where(valued >= place - number, place - valued, number + 1 + absent[series.key])
+        absent[series.owner] = run[series.end]
         found = np.sort(known[(run > 0) & (run % self.size == 0)])
         return Gaps(rows.key[found], rows.at[found], rows.start[found])
 
-    def _write(self, key: Ints, time: Ints, value: Floats, at: Ints) -> Iterator[Cut]:
+    def _write(self, key: Ints, time: Ints, value: Floats, at: Ints) -> Iterator[WindowBatch]:
         """Write a block sorted by series, at most `_block` samples of each, and gather what it completes."""
         ring, times, count = self._state["ring"], self._state["times"], self._state["count"]
-        position = count[key] + _rank(key)
+        series = Grouping(key)
+        position = count[key] + series.number
         ring[key, position % self._room] = value
         times[key, position % self._room] = time
-        last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
-        count[key[last]] = position[last] + 1
+        count[series.owner] += series.length
         if self.every:
-            ends, stop = self._crossed(key, time, last, position), position
+            ends, stop = self._crossed(series, time) & (position >= self.size), position
         else:
             ends, stop = (position + 1 >= self.size) & ((position + 1 - self.size) % self.hop == 0), position + 1
         done = np.flatnonzero(ends)
@@ -155,29 +155,19 @@ class Rings(Stateful):
             some = done[first : first + many]
             place = (stop[some, None] - self.size + np.arange(self.size)) % self._room
             whose = key[some, None]
-            yield Cut(key[some], at[some], ring[whose, place], times[whose, place])
+            yield WindowBatch(key[some], at[some], ring[whose, place], times[whose, place])
 
-    def _crossed(self, key: Ints, time: Ints, last: Ints, position: Ints) -> npt.NDArray[np.bool_]:
+    def _crossed(self, series: Grouping, time: Ints) -> Bools:
         """Which samples are the first at or beyond a multiple of `every`; time that steps back crosses none."""
         slot = time // self.every
-        group = np.cumsum(np.append(0, key[1:] != key[:-1]))
-        opening = np.append(0, last[:-1] + 1)
         reached = self._state["slot"]
-        known = reached[key[opening]]
+        known = reached[series.owner]
         low = int(min(slot.min(), known[known != _NEVER].min(initial=slot.min())))
         span = int(max(slot.max(), known.max())) - low + 2
-        lifted = slot - low + 1 + group * span
-        before = np.empty_like(lifted)
-        before[1:] = lifted[:-1]
-        before[opening] = np.where(known == _NEVER, slot[opening], known) - low + 1 + np.arange(len(opening)) * span
+        # Each series is lifted above the one before it, so that one running maximum serves all.
+        base = np.arange(len(known)) * span - low + 1
+        lifted = slot + series.spread(base)
+        before = before_each(lifted, series.begin, np.where(known == _NEVER, slot[series.begin], known) + base)
         before = np.maximum.accumulate(before)
-        reached[key[last]] = np.maximum(before[last], lifted[last]) - group[last] * span + low - 1
-        crossed: npt.NDArray[np.bool_] = (lifted > before) & (position >= self.size)
-        return crossed
-
-
-def _rank(key: Ints) -> Ints:
-    """`(n,)` how many equal neighbours stand before each element of a sorted array."""
-    place = np.arange(len(key))
-    opens = np.append(True, key[1:] != key[:-1])
-    return place - np.maximum.accumulate(np.where(opens, place, 0))
+        reached[series.owner] = np.maximum(before[series.end], lifted[series.end]) - base
+        return lifted > before

@@ -8,18 +8,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.rows import Rows
 from agent.core.series import State, Stateful
 from agent.windows import sorted_block as block
 from agent.windows.aggregates import Aggregate
 from agent.windows.search import first_at_least, spread
-from agent.windows.series_buffer import Journal
+from agent.windows.series_buffer import SeriesBuffer
 from sensors.batch import Floats, Ints
 
 _PAIRS = 1 << 20
 
 
-class Asked(NamedTuple):
+class WindowQuery(NamedTuple):
     """Windows `[start, end)` of series, as they were when `arrival` readings had come."""
 
     key: Ints
@@ -33,7 +34,7 @@ def _union(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*mine, *theirs)))
 
 
-class Samples(Stateful):
+class SampledAggregates(Stateful):
     """The readings of open windows. Columns may be numbers or texts; only `distinct` and `collect` take texts.
 
     Args:
@@ -41,14 +42,14 @@ class Samples(Stateful):
         most: readings kept of a series; the oldest beyond it are dropped and counted.
     """
 
-    remembers: ClassVar = {"journal": "journal"}
+    remembers: ClassVar = {"journal": "buffer"}
     shared: ClassVar = {"words": ("_words", _union), "texts": ("_texts", lambda a, b: sorted({*a, *b}))}
 
     def __init__(self, aggregates: Sequence[Aggregate], most: int) -> None:
         self.aggregates = tuple(aggregates)
         self.columns = tuple(dict.fromkeys(item.column for item in aggregates))
         fields: dict[str, Any] = {"time": np.int64, "arrival": np.int64}
-        self.journal = Journal(fields | {f"x{i}": np.float64 for i in range(len(self.columns))}, most)
+        self.buffer = SeriesBuffer(fields | {f"x{i}": np.float64 for i in range(len(self.columns))}, most)
         self.numbers = tuple(item.name for item in aggregates if item.function != "collect")
         self.lists = tuple(item.name for item in aggregates if item.function == "collect")
         self._codes: dict[str, int] = {}  # word -> the number it is kept as, from 0
@@ -64,15 +65,12 @@ class Samples(Stateful):
             arrived: readings that came before.
         """
         chosen = np.flatnonzero(keep)
-        key = rows.key[chosen]
-        order = block.by_key(key)
-        if order is not None:
-            key, chosen = key[order], chosen[order]
+        series = Grouping(rows.key[chosen])
+        key, owner, chosen = series.key, series.owner, series.sorted(chosen)
         if len(key) == 0:
             return key
-        self.journal.grow(int(key[-1]) + 1)
-        owner = key[block.starts_of(key)]
-        kept_key, kept = self.journal.read(owner)
+        self.buffer.grow(int(key[-1]) + 1)
+        kept_key, kept = self.buffer.read(owner)
         new: dict[str, Any] = {"time": time[chosen], "arrival": arrived + chosen}
         for i, name in enumerate(self.columns):
             new[f"x{i}"] = self._column(rows, name)[chosen]
@@ -80,7 +78,7 @@ class Samples(Stateful):
         every = np.concatenate((kept_key, key))
         order = np.lexsort((columns["arrival"], columns["time"], every))
         number = np.bincount(np.searchsorted(owner, every), minlength=len(owner))
-        self.journal.write(owner, number, {name: column[order] for name, column in columns.items()})
+        self.buffer.write(owner, number, {name: column[order] for name, column in columns.items()})
         return owner
 
     def _column(self, rows: Rows, name: str) -> Floats:
@@ -104,30 +102,30 @@ class Samples(Stateful):
 
     def drop(self, owner: Ints, since: Ints) -> None:
         """Forget readings of these series before `since` of each."""
-        key, columns = self.journal.read(owner)
+        key, columns = self.buffer.read(owner)
         number = np.searchsorted(owner, key)
         keep = np.flatnonzero(columns["time"] >= since[number])
         if len(keep) < len(key):
             columns = {name: column[keep] for name, column in columns.items()}
-            self.journal.write(owner, np.bincount(number[keep], minlength=len(owner)), columns)
+            self.buffer.write(owner, np.bincount(number[keep], minlength=len(owner)), columns)
 
-    def of(self, asked: Asked) -> tuple[dict[str, Floats], dict[str, list[Any]]]:
+    def of(self, query: WindowQuery) -> tuple[dict[str, Floats], dict[str, list[Any]]]:
         """The aggregates of windows: numbers and lists."""
-        m = len(asked.key)
+        m = len(query.key)
         values = {name: np.full(m, np.nan) for name in self.numbers}
         lists: dict[str, list[Any]] = {name: [()] * m for name in self.lists}
         if m == 0:
             return values, lists
-        who = np.unique(asked.key)
-        self.journal.grow(int(who[-1]) + 1)
-        key, columns = self.journal.read(who)
-        begin, end = np.searchsorted(key, asked.key), np.searchsorted(key, asked.key, side="right")
-        first = first_at_least(columns["time"], begin, end, asked.start)
-        length = first_at_least(columns["time"], first, end, asked.end) - first
+        keys = np.unique(query.key)
+        self.buffer.grow(int(keys[-1]) + 1)
+        key, columns = self.buffer.read(keys)
+        begin, end = np.searchsorted(key, query.key), np.searchsorted(key, query.key, side="right")
+        first = first_at_least(columns["time"], begin, end, query.start)
+        length = first_at_least(columns["time"], first, end, query.end) - first
         cuts = np.flatnonzero(np.diff(np.cumsum(length) // _PAIRS, prepend=0))
         for part in np.split(np.arange(m), cuts):
             window, row = spread(first[part], length[part])
-            come = columns["arrival"][row] <= asked.arrival[part][window]
+            come = columns["arrival"][row] <= query.arrival[part][window]
             self._part(values, lists, columns, part, window[come], row[come])
         return values, lists
 

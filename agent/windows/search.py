@@ -30,4 +30,4 @@ def first_at_least(values: Ints, low: Ints, high: Ints, wanted: Ints) -> Ints:
 def spread(first: Ints, number: Ints) -> tuple[Ints, Ints]:
     """Stretches as one row of indices: which stretch each belongs to, and the indices `first`, `first` + 1, ..."""
     owner = np.repeat(np.arange(len(number)), number)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number) + first[owner]
+    return owner, np.arange(len(owner)) + np.repeat(first - (np.cumsum(number) - number), number)

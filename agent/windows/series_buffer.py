@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agent.core.series import Field, SeriesState, State, Stateful
+from agent.windows.search import spread
 from sensors.batch import Ints
 
 
-class Journal(Stateful):
+class SeriesBuffer(Stateful):
     """Rows per series. Each series has a stretch of the arrays, moved to the end when it outgrows it.
 
     Args:
@@ -40,11 +41,8 @@ class Journal(Stateful):
 
     def read(self, keys: Ints) -> tuple[Ints, dict[str, Any]]:
         """Rows of these series, one after the other, oldest first: the series of each row, and the columns."""
-        number = self.count[keys]
-        total = int(number.sum())
-        begin = np.cumsum(number) - number
-        index = np.arange(total) + np.repeat(self._stretches["start"][keys] - begin, number)
-        return np.repeat(keys, number), {name: column[index] for name, column in self._data.items()}
+        owner, index = spread(self._stretches["start"][keys], self.count[keys])
+        return keys[owner], {name: column[index] for name, column in self._data.items()}
 
     def write(self, keys: Ints, number: Ints, columns: Mapping[str, Any]) -> None:
         """Replace the rows of these series.
@@ -56,8 +54,8 @@ class Journal(Stateful):
         """
         over = number > self.most
         if over.any():
-            place = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
-            keep = place >= np.repeat(number - self.most, number)
+            owner, place = spread(np.zeros_like(number), number)
+            keep = place >= number[owner] - self.most
             self.dropped += int(len(keep) - np.count_nonzero(keep))
             columns = {name: column[keep] for name, column in columns.items()}
             number = np.minimum(number, self.most)
@@ -65,8 +63,7 @@ class Journal(Stateful):
         if len(outgrown):
             self._move(keys[outgrown], 2 * number[outgrown])
         self.count[keys] = number
-        before = np.cumsum(number) - number
-        index = np.arange(int(number.sum())) + np.repeat(self._stretches["start"][keys] - before, number)
+        _, index = spread(self._stretches["start"][keys], number)
         for name, column in columns.items():
             self._data[name][index] = column
 
@@ -77,13 +74,11 @@ class Journal(Stateful):
         need = int(room.sum())
         if self._used + need > len(self._data[next(iter(self.fields))]):
             everyone = np.flatnonzero(self.count > 0)
-            number = self.count[everyone]
             _, columns = self.read(everyone)
             size = 2 * (int(rooms[everyone].sum()) + need) + 64
             self._data = {name: np.zeros(size, dtype) for name, dtype in self.fields.items()}
             start[everyone] = np.cumsum(rooms[everyone]) - rooms[everyone]
-            index = np.arange(len(columns[next(iter(self.fields))]))
-            index += np.repeat(start[everyone] - (np.cumsum(number) - number), number)
+            _, index = spread(start[everyone], self.count[everyone])
             for name, column in columns.items():
                 self._data[name][index] = column
             self._used = int(rooms[everyone].sum())

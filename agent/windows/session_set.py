@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from agent.windows import sorted_block as block
-from agent.windows.block_view import Column
-from agent.windows.partials import Layout, Readings
+from agent.windows.padding import before_each
+from agent.windows.partials import PartialLayout, Readings
 from agent.windows.search import first_at_least
-from agent.windows.series_buffer import Journal
+from agent.windows.series_buffer import SeriesBuffer
 from sensors.batch import Floats, Ints
 
 _NEVER = -(2**61)
 
 
 @dataclass(slots=True)
-class Pool:
+class SessionSet:
     """Sessions by series and last time, of times `[start, last]`; among the open ones that is also by start.
 
     Attributes:
@@ -29,25 +29,25 @@ class Pool:
         partial: `(C, s)` as they are added to, not loaded.
     """
 
-    layout: Layout
+    layout: PartialLayout
     key: Ints
     start: Ints
     last: Ints
     partial: Floats
 
     @classmethod
-    def read(cls, journal: Journal, layout: Layout, who: Ints) -> Pool:
+    def read(cls, buffer: SeriesBuffer, layout: PartialLayout, keys: Ints) -> SessionSet:
         """The open sessions of these series."""
-        key, rows = journal.read(who)
+        key, rows = buffer.read(keys)
         partial = np.array([rows[f"p{i}"] for i in range(layout.size)])
         return cls(layout, key, rows["start"], rows["last"], partial)
 
-    def write(self, journal: Journal, who: Ints, which: Ints) -> None:
+    def write(self, buffer: SeriesBuffer, keys: Ints, which: Ints) -> None:
         """Keep these sessions, and no others, of the series."""
-        number = np.bincount(np.searchsorted(who, self.key[which]), minlength=len(who))
+        number = np.bincount(np.searchsorted(keys, self.key[which]), minlength=len(keys))
         rows: dict[str, Any] = {"start": self.start[which], "last": self.last[which]}
         rows |= {f"p{i}": self.partial[i, which] for i in range(self.layout.size)}
-        journal.write(who, number, rows)
+        buffer.write(keys, number, rows)
 
     def newest(self, key: Ints) -> Ints:
         """Number of the newest session of each series, -1 where there is none."""
@@ -55,29 +55,13 @@ class Pool:
         there = (found >= 0) & (self.key[found] == key) if len(self.key) else np.zeros(len(key), np.bool_)
         return np.where(there, found, -1)
 
-    def readings(self, columns: dict[str, Column], order: Floats, offset: Floats, row: Ints) -> Readings:
-        """Readings at these rows, each a segment of its own."""
-        n = len(row)
-        each = np.arange(n)
-        return Readings(
-            values={name: column.value[row] for name, column in columns.items()},
-            valid={name: None if column.valid is None else column.valid[row] for name, column in columns.items()},
-            segment=each,
-            first=each,
-            length=np.ones(n, np.int64),
-            key=each,
-            order=order[row],
-            offset=offset[row],
-            pane=np.zeros(n),
-        )
-
-    def stretch(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
-        """Add readings in order, none before the last of its series' sessions; which were too late, `(n,)` bool."""
+    def add_in_order(self, gap: int, s: block.SortedBlock, row: Ints, r: Readings) -> Any:
+        """Add rows of a block, in order, none before the last of its series' sessions; which were late, `(n,)` bool."""
+        key, time, before = s.key[row], s.time[row], s.before[row]
         heads = block.starts_of(key)
         newest = self.newest(key[heads])
-        previous = np.empty_like(time)
-        previous[1:] = time[:-1]
-        previous[heads] = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
+        carried = np.where(newest >= 0, self.last[newest], _NEVER) if len(self.last) else _NEVER
+        previous = before_each(time, heads, carried)
         linked = (time - previous <= gap) & (previous + gap > before)
         late = ~linked & (time + gap <= before)
         kept = np.flatnonzero(~late)
@@ -94,14 +78,15 @@ class Pool:
         carry[:, joins] = self.partial[:, old]
         start = time[head]
         start[joins] = self.start[old]
-        partial = self.layout.reduce(carry, _segments(r, kept, first, length))
+        partial = self.layout.reduce(carry, _segments(r, row[kept], first, length))
         self._replace(old, key[head], start, time[kept[first + length - 1]], partial)
         return late
 
-    def stray(self, gap: int, key: Ints, time: Ints, before: Ints, r: Readings) -> Any:
-        """Add one reading to each of these series, behind others; which were too late, `(n,)` bool."""
+    def add_out_of_order(self, gap: int, s: block.SortedBlock, row: Ints, r: Readings) -> Any:
+        """Add rows of a block, one a series, behind others of it; which were too late, `(n,)` bool."""
         if len(self.key) == 0:
-            return self.stretch(gap, key, time, before, r)
+            return self.add_in_order(gap, s, row, r)
+        key, time, before = s.key[row], s.time[row], s.before[row]
         begin, end = np.searchsorted(self.key, key), np.searchsorted(self.key, key, side="right")
         begin = first_at_least(self.last, begin, end, before - gap + 1)  # those before it are closed
         right = first_at_least(self.start, begin, end, time + 1)
@@ -124,7 +109,7 @@ class Pool:
         stop = np.where(a, np.maximum(stop, self.last[least]), stop)
         ones = np.ones(len(kept), np.int64)
         partial = self.layout.reduce(
-            self.layout.joined(newer, older), _segments(r, kept, np.arange(len(kept)), ones)
+            self.layout.joined(newer, older), _segments(r, row[kept], np.arange(len(kept)), ones)
         )
         self._replace(np.concatenate((least[a], most[b])), key[kept], start, stop, partial)
         return late
@@ -143,30 +128,27 @@ class Pool:
         self.partial = partial.take(order, axis=1)
 
 
-def rounds(s: block.Sorted, pool: Pool) -> Iterator[tuple[Ints, bool]]:
-    """Rows of a block in steps, each a run in order or a single stray of some series; whether they are strays."""
-    newest = pool.newest(s.key[s.starts])
-    known = np.where(newest >= 0, pool.last[newest], _NEVER) if len(pool.last) else np.full(len(newest), _NEVER)
-    length = block.lengths(s.starts, len(s.key))
-    fresh = np.zeros(len(s.key), np.bool_)
-    fresh[s.starts] = True
-    latest = np.empty_like(s.time)
-    latest[1:] = block.running_maximum(s.time, fresh, s.starts)[:-1]
-    latest[s.starts] = known
-    latest = np.maximum(latest, np.repeat(known, length))
-    stray = s.time < latest
-    if not stray.any():
+def passes(s: block.SortedBlock, sessions: SessionSet) -> Iterator[tuple[Ints, bool]]:
+    """Passes over a block, each a run in order or one reading out of order of some series: rows, and which it is."""
+    newest = sessions.newest(s.owner)
+    known = (
+        np.where(newest >= 0, sessions.last[newest], _NEVER) if len(sessions.last) else np.full(len(newest), _NEVER)
+    )
+    latest = before_each(block.running_maximum(s.time, s.starts, s.length), s.starts, known)
+    latest = np.maximum(latest, np.repeat(known, s.length))
+    out_of_order = s.time < latest
+    if not out_of_order.any():
         yield np.arange(len(s.key)), False
         return
     change = np.ones(len(s.key), np.bool_)
-    change[1:] = stray[1:] | stray[:-1]
+    change[1:] = out_of_order[1:] | out_of_order[:-1]
     change[s.starts] = True
     run: Ints = np.cumsum(change, dtype=np.int64)
-    run -= np.repeat(run[s.starts], length)  # number of the run within its series
+    run -= np.repeat(run[s.starts], s.length)  # number of the run within its series
     order = np.argsort(run, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(run[order])) + 1):
         for kind in (False, True):
-            some = rows[stray[rows] == kind]
+            some = rows[out_of_order[rows] == kind]
             if len(some):
                 yield some, kind
 
@@ -174,8 +156,7 @@ def rounds(s: block.Sorted, pool: Pool) -> Iterator[tuple[Ints, bool]]:
 def _segments(r: Readings, rows: Ints, first: Ints, length: Ints) -> Readings:
     """Some of the readings, cut into segments."""
     return Readings(
-        values={name: value[rows] for name, value in r.values.items()},
-        valid={name: None if valid is None else valid[rows] for name, valid in r.valid.items()},
+        columns={name: column.take(rows) for name, column in r.columns.items()},
         segment=np.repeat(np.arange(len(first)), length),
         first=first,
         length=length,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from agent.windows.watermark import Horizon
+from agent.core.grouping import Grouping
+from agent.core.rows import Rows
+from agent.windows.padding import before_each
+from agent.windows.watermark import Watermark
 from sensors.batch import Floats, Ints
 
-_ROOM = 1 << 62
-_SMALL_KEYS = 1 << 16
+_MAX_CODE = 1 << 62  # series and pane (or time) as one int64
 _ZERO = np.zeros(1, np.int64)
 _ONE = np.ones(1, np.int64)
 
@@ -22,24 +24,46 @@ class TooWideError(Exception):
 
 
 @dataclass(slots=True)
-class Sorted:
-    """Readings of a block by series, in order of arrival within each.
+class SortedBlock:
+    """Rows of a block by series, in order of arrival within each.
 
     Attributes:
         order: `(n,)` index of each into the unsorted block; None where they came sorted.
         key: `(n,)` series, `time` ns.
-        tidy: no reading is behind an earlier one of its series.
-        before: `(n,)` horizon when each reading came, ns; `after` with it.
-        starts: `(s,)` first row of each series.
+        starts: `(s,)` first row of each series, `length` their number, `owner` which series it is.
+        in_order: no reading is behind an earlier one of its series.
+        opens: `(s,)` time of the first reading of each series, `ends` of the last.
+        before: `(n,)` watermark when each reading came, ns; `after` with it; set by `by_series`.
     """
 
     order: Ints | None
     key: Ints
     time: Ints
-    tidy: bool
-    before: Ints
-    after: Ints
     starts: Ints
+    length: Ints
+    owner: Ints
+    in_order: bool
+    opens: Ints
+    ends: Ints
+    before: Ints = field(init=False)
+    after: Ints = field(init=False)
+
+
+def sort(key: Ints, time: Ints, rows: Rows | None = None) -> SortedBlock:
+    """Sort rows, all of series 0 or above, by series; `rows` if the key is that of a whole table."""
+    if len(key) == 1:
+        return SortedBlock(None, key, time, _ZERO, _ONE, key, True, time, time)
+    grouping = Grouping(key) if rows is None else Grouping.of(rows)
+    key, time, starts = grouping.key, grouping.sorted(time), grouping.begin
+    if len(starts) == len(key):  # one row each, as of many machines at a slow pace
+        return SortedBlock(grouping.permutation, key, time, starts, np.ones_like(starts), key, True, time, time)
+    length = lengths(starts, len(key))
+    back = time[1:] < time[:-1]
+    back[starts[1:] - 1] = False
+    ends = time[starts + length - 1]
+    return SortedBlock(
+        grouping.permutation, key, time, starts, length, key[starts], not back.any(), time[starts], ends
+    )
 
 
 def check_width(key: Ints, time: Ints, pane: int) -> None:
@@ -48,74 +72,57 @@ def check_width(key: Ints, time: Ints, pane: int) -> None:
     Raises:
         TooWideError: if the block has to be cut first.
     """
-    if len(key) > 1 and ((int(time.max()) - int(time.min())) // pane + 2) * (int(key.max()) + 1) >= _ROOM:
+    if len(key) > 1 and ((int(time.max()) - int(time.min())) // pane + 2) * (int(key.max()) + 1) >= _MAX_CODE:
         raise TooWideError
 
 
-def common_horizon(time: Ints, horizon: Horizon) -> tuple[Ints, Ints]:
-    """Horizon of all series before and after each reading, in order of arrival; it moves on."""
-    known = int(horizon.at[0])
-    after = np.maximum(np.maximum.accumulate(time) - horizon.lag, known)
-    before = np.empty_like(after)
-    before[1:] = after[:-1]
-    before[0] = known
-    horizon.at[0] = after[-1]
-    return before, after
+def common_watermark(time: Ints, watermark: Watermark) -> tuple[Ints, Ints]:
+    """Watermark of all series before and after each reading, in order of arrival; it moves on."""
+    known = int(watermark.at[0])
+    after = np.maximum(np.maximum.accumulate(time) - watermark.lag, known)
+    watermark.at[0] = after[-1]
+    return before_each(after, _ZERO, known), after
 
 
-def by_series(key: Ints, time: Ints, horizon: Horizon, common: tuple[Ints, Ints] | None) -> Sorted:
-    """Sort a block and tell how far time had come at each reading; the horizons of the series move on.
+def by_series(key: Ints, time: Ints, watermark: Watermark, common: tuple[Ints, Ints] | None) -> SortedBlock:
+    """Sort a block and find the watermark at each reading; the watermarks of the series move on.
 
     Args:
         key: `(n,)` series, none below 0.
         time: `(n,)` ns.
-        horizon: of the operator.
-        common: horizons before and after each reading where there is one for all series.
+        watermark: of the operator.
+        common: watermarks before and after each reading where there is one for all series.
 
     Raises:
         TooWideError: if the block has to be cut; nothing has been changed then.
     """
-    order = by_key(key)
-    if order is not None:
-        key, time = key.take(order), time.take(order)
-    fresh = np.empty(len(key), np.bool_)
-    fresh[0] = True
-    np.not_equal(key[1:], key[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
-    back = time[1:] < time[:-1]
-    back &= ~fresh[1:]
-    tidy = not back.any()
+    s = sort(key, time)
     if common is not None:
-        before, after = common
-        if order is not None:
-            before, after = before.take(order), after.take(order)
-        return Sorted(order, key, time, tidy, before, after, starts)
-    owner = key[starts]
-    carried = horizon.at[owner]
-    if tidy:
-        after = time - horizon.lag
-        tidy = bool((after[starts] >= carried).all())
-    if not tidy:
-        after = running_maximum(time, fresh, starts) - horizon.lag
-        after = np.maximum(after, np.repeat(carried, np.diff(starts, append=len(key))))
-    before = np.empty_like(after)
-    before[1:] = after[:-1]
-    before[starts] = carried
-    horizon.at[owner] = after[np.append(starts[1:], len(key)) - 1]
-    return Sorted(order, key, time, tidy, before, after, starts)
+        s.before, s.after = common if s.order is None else (common[0].take(s.order), common[1].take(s.order))
+        return s
+    carried = watermark.at[s.owner]
+    s.in_order = s.in_order and bool((s.opens - watermark.lag >= carried).all())
+    if s.in_order:
+        s.after = s.time - watermark.lag
+    else:
+        s.after = running_maximum(s.time, s.starts, s.length) - watermark.lag
+        s.after = np.maximum(s.after, np.repeat(carried, s.length))
+    s.before = before_each(s.after, s.starts, carried)
+    watermark.at[s.owner] = s.after[s.starts + s.length - 1]
+    return s
 
 
-def running_maximum(time: Ints, fresh: Any, starts: Ints) -> Ints:
-    """Highest time so far of each series, `(n,)`; `fresh` marks the first row of each, `starts` are their indices.
+def running_maximum(time: Ints, starts: Ints, length: Ints) -> Ints:
+    """Highest time so far of each series, `(n,)`; `starts` are the first rows of each, `length` their number.
 
     Raises:
         TooWideError: if the block has to be cut.
     """
     least = int(time.min())
     span = int(time.max()) - least + 1
-    if span * len(starts) >= _ROOM:
+    if span * len(starts) >= _MAX_CODE:
         raise TooWideError
-    base = (np.cumsum(fresh) - 1) * span - least
+    base = np.repeat(np.arange(len(starts)) * span - least, length)  # lifts each series above the one before it
     found: Ints = np.maximum.accumulate(time + base) - base
     return found
 
@@ -144,14 +151,14 @@ class Segments:
     tails: Ints
 
 
-def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | None:
+def segments(key: Ints, pane: Ints, accepted: Any, in_order: bool) -> Segments | None:
     """Cut accepted readings into segments; None where none is accepted.
 
     Args:
         key: `(n,)` series, ascending.
         pane: `(n,)` pane of each.
         accepted: `(n,)` bool; None for all.
-        tidy: panes ascend within each series.
+        in_order: panes ascend within each series.
     """
     row = None
     if accepted is not None:
@@ -159,7 +166,7 @@ def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | Non
         if len(row) == 0:
             return None
         key, pane = key[row], pane[row]
-    if not tidy:
+    if not in_order:
         least = int(pane.min())
         span = int(pane.max()) - least + 1
         code = key * span + (pane - least)
@@ -183,45 +190,6 @@ def segments(key: Ints, pane: Ints, accepted: Any, tidy: bool) -> Segments | Non
     )
 
 
-@dataclass(slots=True)
-class Series:
-    """Rows by series, in order of arrival within each.
-
-    Attributes:
-        order: `(n,)` index of each into the unsorted rows; None where they came sorted.
-        key: `(n,)` series of each; `time` ns.
-        starts: `(s,)` first row of each series, `length` their number, `owner` which series it is.
-        back: some reading is behind an earlier one of its series.
-        opens: `(s,)` time of the first reading of each series, `ends` of the last.
-    """
-
-    order: Ints | None
-    key: Ints
-    time: Ints
-    starts: Ints
-    length: Ints
-    owner: Ints
-    back: bool
-    opens: Ints
-    ends: Ints
-
-
-def series_of(key: Ints, time: Ints) -> Series:
-    """Sort rows, all of series 0 or above, by series."""
-    if len(key) == 1:
-        return Series(None, key, time, _ZERO, _ONE, key, False, time, time)
-    order = by_key(key)
-    if order is not None:
-        key, time = key.take(order), time.take(order)
-    starts = starts_of(key)
-    length = lengths(starts, len(key))
-    back = time[1:] < time[:-1]
-    back[starts[1:] - 1] = False
-    return Series(
-        order, key, time, starts, length, key[starts], bool(back.any()), time[starts], time[starts + length - 1]
-    )
-
-
 def starts_of(key: Ints) -> Ints:
     """First index of each run of equal keys."""
     fresh = np.empty(len(key), np.bool_)
@@ -242,26 +210,3 @@ def column(values: Mapping[str, Floats], name: str, part: slice, number: int) ->
     """A column of the block; one that the rows do not have is all missing."""
     found = values.get(name)
     return np.full(number, np.nan) if found is None else found[part]
-
-
-def places(key: Ints) -> tuple[Ints, Ints, Ints]:
-    """Place of each row among those of its series, from 0; the series there are, and how many rows each has."""
-    if len(key) == 0:
-        return key, key, key
-    order = by_key(key)
-    sorted_key = key if order is None else key.take(order)
-    first = np.flatnonzero(np.append(True, sorted_key[1:] != sorted_key[:-1]))
-    length = np.diff(first, append=len(key))
-    place = np.arange(len(key)) - np.repeat(first, length)
-    if order is not None:
-        unsorted = np.empty_like(place)
-        unsorted[order] = place
-        place = unsorted
-    return place, sorted_key[first], length
-
-
-def by_key(key: Ints) -> Ints | None:
-    """Order of the rows by series, arrival kept within each; None where they are in it already."""
-    if len(key) < 2 or not bool((key[1:] < key[:-1]).any()):
-        return None
-    return np.argsort(key.astype(np.uint16) if int(key.max()) < _SMALL_KEYS else key, kind="stable")

@@ -1,13 +1,13 @@
 """How far time has come: which windows are closed when a reading arrives, and after it.
 
-The horizon is a point in event time: a window that ends at or before it is closed. It follows
+The watermark is a point in event time: a window that ends at or before it is closed. It follows
 
 * `key`: the highest time of the series, less `grace` (Quix Streams' default);
 * `partition`: the highest time of all series, less `grace` (Quix Streams' other strategy, without its defects);
 * `watermark`: the same, and a window is closed when the watermark has reached its last instant, that is its end
   less the `resolution` of time stamps, 1 ms (Flink SQL).
 
-A reading is judged by the horizon as it was before it.
+A reading is judged by the watermark as it was before it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def _sooner(mine: int, theirs: int) -> int:
     return max(mine, theirs) if NEVER in (mine, theirs) else min(mine, theirs)
 
 
-class Horizon(Stateful):
-    """The horizon of every series, or one for all.
+class Watermark(Stateful):
+    """The watermark of every series, or one for all.
 
     Args:
         closing: what it follows.
@@ -42,45 +42,45 @@ class Horizon(Stateful):
     shared: ClassVar = {"due": ("_due", _sooner), "now": ("_now", max)}
 
     def __init__(self, closing: Closing, grace: int, resolution: int, idle: int | None) -> None:
-        self.each = closing == "key"
+        self.per_series = closing == "key"
         self.lag = grace - (resolution if closing == "watermark" else 0)
         self.idle = idle
         times = {name: Field(np.int64, NEVER) for name in ("at", "latest", "seen")}
-        self._times = SeriesState(**times) if self.each else _Common(**times)
+        self._times = SeriesState(**times) if self.per_series else _SharedTimes(**times)
         self._due = NEVER
         self._now = NEVER
 
     @property
     def at(self) -> Ints:
-        """`(series,)` horizon of each series, or `(1,)` of all, ns."""
+        """`(series,)` watermark of each series, or `(1,)` of all, ns."""
         return self._times.arrays["at"]
 
     @property
     def latest(self) -> Ints:
-        """Highest time heard of, as `at`; for the idle time-out."""
+        """Highest event time observed, as `at`; for the idle time-out."""
         return self._times.arrays["latest"]
 
     @property
     def seen(self) -> Ints:
-        """Host time when that was, as `at`."""
+        """Host time of that observation, as `at`."""
         return self._times.arrays["seen"]
 
     @property
     def series(self) -> int:
         return self._times.series
 
-    def grow(self, size: int) -> None:  # as derived, but asked for with each block
+    def grow(self, size: int) -> None:  # as derived, without its loop: called with each block
         self._times.grow(size)
 
-    def heard(self, who: Ints, latest: Ints, now: int) -> None:
-        """Remember that these series (0 for all) were heard of at host time `now`; for the idle time-out."""
+    def observe(self, keys: Ints, latest: Ints, now: int) -> None:
+        """Note the highest event time of these series (0 for all), seen at host time `now`; for the idle time-out."""
         if self.idle is not None:
-            self.latest[who] = np.maximum(self.latest[who], latest)
-            self.seen[who] = now
+            self.latest[keys] = np.maximum(self.latest[keys], latest)
+            self.seen[keys] = now
             self._due = min(self._due, now + self.idle) if self._due != NEVER else now + self.idle
 
-    def clock(self, now: int) -> tuple[Ints, Ints] | None:
-        """Let time go on for those silent longer than `idle`: who they are, and their new horizons."""
+    def tick(self, now: int) -> tuple[Ints, Ints] | None:
+        """Let time go on for those silent longer than `idle`: which they are, and their new watermarks."""
         if self.idle is None or now <= self._now:
             return None
         self._now = now
@@ -88,18 +88,18 @@ class Horizon(Stateful):
             return None
         silent = now - self.seen - self.idle
         ahead = np.where(self.seen != NEVER, self.latest - self.lag + silent, NEVER)
-        who = np.flatnonzero((silent > 0) & (ahead > self.at) & (self.seen != NEVER))
+        keys = np.flatnonzero((silent > 0) & (ahead > self.at) & (self.seen != NEVER))
         waiting = self.seen[self.seen != NEVER]
         self._due = max(int(waiting.min()) + self.idle, now) if len(waiting) else NEVER
-        return (who, ahead[who]) if len(who) else None
+        return (keys, ahead[keys]) if len(keys) else None
 
-    def rest(self, who: Ints) -> None:
-        """These have nothing left to close: the clock need not look at them until they are heard of again."""
-        self.seen[who] = NEVER
+    def deactivate(self, keys: Ints) -> None:
+        """These have nothing left to close: the clock leaves them alone until the next reading."""
+        self.seen[keys] = NEVER
 
     def on_clock_step(self, to: int, series: int) -> Ints:
-        """Of `series` series, those whose horizon lies after `to`: the clock was wrong, they start anew."""
-        if self.each:
+        """Of `series` series, those whose watermark lies after `to`: the clock was wrong, they start anew."""
+        if self.per_series:
             return np.flatnonzero(self.at > to)
         if self.at[0] <= to:
             return np.zeros(0, np.int64)
@@ -107,7 +107,7 @@ class Horizon(Stateful):
         return np.arange(series)
 
 
-class _Common(SeriesState):
+class _SharedTimes(SeriesState):
     """Times that all series share, arrays of one element: of two, the later one holds."""
 
     shared: ClassVar = {name: (name, np.maximum) for name in ("at", "latest", "seen")}

@@ -250,9 +250,9 @@ async def power_cut(directory: Path, cuts: int = 50, seed: int = 1) -> Tally:
         before = time.monotonic()
         async with Outbox(torn / "o.db", {"away": ALERT}) as box:
             slowest = max(slowest, time.monotonic() - before)
-            while (portion := await box.next("away")) is not None:
-                arrived += [m.id for m in portion.messages if int(m.id[3:]) % 1000 < 900]
-                box.confirm("away", portion)
+            while (batch := await box.next("away")) is not None:
+                arrived += [m.id for m in batch.messages if int(m.id[3:]) % 1000 < 900]
+                box.confirm("away", batch)
     return Tally.of("power cut", safe, arrived, slowest, note=f"{cuts} torn write-ahead logs")
 
 
@@ -285,9 +285,9 @@ async def corrupt_anywhere(directory: Path, cases: int = 30, seed: int = 2) -> T
         await asyncio.to_thread(_overwrite, path, chance)
         safe += [message.id for message in mine]
         async with Outbox(path, {"away": ALERT}) as box:
-            while (portion := await box.next("away")) is not None:
-                arrived += [m.id for m in portion.messages]
-                box.confirm("away", portion)
+            while (batch := await box.next("away")) is not None:
+                arrived += [m.id for m in batch.messages]
+                box.confirm("away", batch)
             quarantined += box.counters.quarantined
     tally = Tally.of("database corrupt at random places", safe, arrived, 0.0)
     tally.note = f"{cases} files, {quarantined} moved aside; beyond the promise: {tally.lost} were unreadable"
@@ -342,9 +342,9 @@ async def disk_full(directory: Path, alerts: int = 4000) -> Tally:
             await _until(lambda: not box.failing, 20)
             recovery = time.monotonic() - over
         async with Outbox(place / "o.db", {"broker": ALERT}) as box:  # what is on disk, not in memory
-            while (portion := await box.next("broker")) is not None:
-                arrived += [message.id for message in portion.messages]
-                box.confirm("broker", portion)
+            while (batch := await box.next("broker")) is not None:
+                arrived += [message.id for message in batch.messages]
+                box.confirm("broker", batch)
     note = f"disk failed: {failed}; append at most {load.slowest * 1000:.0f} ms"
     return Tally.of("disk full", load.safe, arrived, recovery, note=note)
 
@@ -363,9 +363,9 @@ async def clock_steps(directory: Path) -> Tally:
     async with Outbox(path, {"broker": ALERT}, now=lambda: wall["now"], linger_seconds=0.02) as box:
         load.box = box
         await load.add(50)
-        while (portion := await box.next("broker")) is not None:
-            arrived += [message.id for message in portion.messages]
-            box.confirm("broker", portion)
+        while (batch := await box.next("broker")) is not None:
+            arrived += [message.id for message in batch.messages]
+            box.confirm("broker", batch)
     return Tally.of("clock set +10 years and -1 h", load.safe, arrived, 0.0)
 
 

@@ -42,7 +42,7 @@ class AtTheEdge(Sink):
     async def send(self, messages: Sequence[Message]) -> None:
         wanted = self.edge + self.random.randrange(-500, 3000)  # what is not on disk yet is in memory, too
         for _ in range(100):
-            if self.hurry or not messages or self.box.behind("slow") > wanted:
+            if self.hurry or not messages or self.box.lag("slow") > wanted:
                 break
             await asyncio.sleep(0.0005)
         self.arrived += [message.id for message in messages]
@@ -60,7 +60,7 @@ async def outrun(directory: Path, count: int) -> Tally:
         async def write() -> None:
             nonlocal farthest
             while load.number < count:
-                behind = box.behind("slow")
+                behind = box.lag("slow")
                 farthest = max(farthest, behind)
                 if behind > edge + 5000:
                     await asyncio.sleep(0.0005)

@@ -20,7 +20,7 @@ import time
 import tty
 from pathlib import Path
 
-from agent.settings.build import Parts, compose
+from agent.settings.build import Pipeline, build_pipeline
 from agent.settings.settings import load
 from benchmarks.chaos.delivery import Broker, _until, subscriber
 from benchmarks.chaos.tally import Tally, peak_mb
@@ -75,7 +75,7 @@ timeout = "2s"
 
 def expected(file: Path, lines: list[bytes]) -> list[str]:
     """Ids of the alerts that these readings mean."""
-    engine = compose(load(file)).engine()
+    engine = build_pipeline(load(file)).engine()
     codec = JsonLines(machine="machine", time="t", time_unit="ns")
     ids = []
     for start in range(0, len(lines), 1000):
@@ -274,10 +274,10 @@ def _opened(agent: Agent, name: str) -> bool:
         return False
 
 
-def _parts(directory: Path, rule: str) -> Parts:
+def _pipeline(directory: Path, rule: str) -> Pipeline:
     file = directory / "engine.toml"
     file.write_text(f'[agent]\nsite = "plant-1"\nname = "gateway-1"\nidle = false\n{rule}')
-    return compose(load(file))
+    return build_pipeline(load(file))
 
 
 def _batch(machines: tuple[str, ...], values: list[float], time_step: int, start: int = START) -> Batch:
@@ -291,7 +291,7 @@ def _batch(machines: tuple[str, ...], values: list[float], time_step: int, start
 
 async def crossings(directory: Path) -> Tally:
     """1,000 crossings of the limit in a minute: one incident."""
-    engine = _parts(directory, RULE).engine()
+    engine = _pipeline(directory, RULE).engine()
     values = [95.0 if n % 2 else 85.0 for n in range(2000)] + [50.0] * 10
     alerts = engine.process(_batch(("press-1",), values, 30_000_000)).alerts
     changes = [str(alert.change) for alert in alerts]
@@ -305,8 +305,8 @@ async def machine_ids(directory: Path, count: int = 100_000) -> Tally:
     from agent.outbox import Outbox
     from agent.runtime.messages import encode
 
-    parts = _parts(directory, f"series = {count}\n{RULE}")
-    engine = parts.engine()
+    pipeline = _pipeline(directory, f"series = {count}\n{RULE}")
+    engine = pipeline.engine()
     safe: list[str] = []
     arrived: list[str] = []
     began = time.monotonic()
@@ -315,12 +315,12 @@ async def machine_ids(directory: Path, count: int = 100_000) -> Tally:
             names = tuple(f"machine-{n}" for n in range(start, start + 5000))
             batch = _batch(names, [95.0] * 5000, 1000, START + start * 1000)
             decisions = await asyncio.to_thread(engine.process, batch)
-            messages = encode(decisions, engine, parts.identity)
+            messages = encode(decisions, engine, pipeline.identity)
             await box.append(messages)
             safe += [message.id for message in messages if message.kind == "alert"]
-            while (portion := await box.next("broker")) is not None:
-                arrived += [message.id for message in portion.messages]
-                box.confirm("broker", portion)
+            while (sent := await box.next("broker")) is not None:
+                arrived += [message.id for message in sent.messages]
+                box.confirm("broker", sent)
     refused = sum(table.refused for table in engine.tables.values())
     note = f"{2 * count} machines, {refused} refused"
     return Tally.of("100,000 machine ids", safe, arrived, time.monotonic() - began, note=note)

@@ -53,11 +53,11 @@ class KafkaSource(Positioned):
         codec: how a message is written.
         partitions: which ones to read; all if none is given. Agents that share a topic divide them.
         group: name under which positions are committed; empty = not at all.
-        start: where to begin without check-point and commit; a partition that is added later, or a topic that was made
+        start: where to begin without checkpoint and commit; a partition that is added later, or a topic that was made
             anew, is read from its beginning.
         block: most messages read at once.
         sasl, user, password_file, tls, secure: as in the Kafka sink.
-        timeout: bound of each wait for the broker; also how long it may be silent before it is asked for a sign.
+        timeout: bound of each wait for the broker; also how long it may be silent before it is pinged.
     """
 
     servers: str
@@ -258,7 +258,7 @@ class KafkaSource(Positioned):
 
     def _decode(self, records: list[Any]) -> Batch | None:
         frames = [record.value for record in records]
-        if None in frames:  # a tombstone says nothing
+        if None in frames:  # a tombstone holds nothing
             records = [record for record in records if record.value is not None]
             frames = [record.value for record in records]
         keys = [record.key for record in records]
@@ -284,7 +284,7 @@ class KafkaSource(Positioned):
         return places if self._resumed else ""
 
     async def commit(self, position: Mapping[str, Any]) -> None:
-        """Tell the cluster; that it does not listen now is no loss, since the check-point knows."""
+        """Commit to the cluster; that it does not answer now is no loss, since the checkpoint has them."""
         if not self.group or self._consumer is None:
             return
         offsets = {

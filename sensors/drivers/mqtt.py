@@ -66,7 +66,7 @@ class MqttSource(Source):
         protocol: "auto" = MQTT 5, and 3.1.1 where the broker does not speak it.
         keepalive: silence after which the connection is taken for dead.
         timeout: bound of each wait for the broker.
-        waiting: most messages kept while the agent is busy; with QoS 1 the broker holds back what is more
+        max_queued: most messages kept while the agent is busy; with QoS 1 the broker holds back what is more
             (MQTT 5), else the oldest are dropped and counted.
     """
 
@@ -84,7 +84,7 @@ class MqttSource(Source):
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     keepalive: Duration = Duration("20s")
     timeout: Duration = Duration("10s")
-    waiting: int = 10_000
+    max_queued: int = 10_000
 
     def __post_init__(self) -> None:
         self.counters = self.codec.counters
@@ -136,7 +136,7 @@ class MqttSource(Source):
             )
         except OSError as error:
             raise SourceError(f"{self.url}: {error}") from error
-        window = min(self.waiting, 65_535)
+        window = min(self.max_queued, 65_535)
         try:
             connection = await connect(
                 self._address,
@@ -160,7 +160,7 @@ class MqttSource(Source):
                     },
                     _V311: {"identifier": self._client_id(_V311), "clean_session": False},
                 },
-                self.waiting,
+                self.max_queued,
             )
         except ConnectionLostError as error:
             raise SourceError(f"{self.url}: {error}") from error

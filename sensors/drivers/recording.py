@@ -1,4 +1,4 @@
-"""Keeping what the sources said, batch by batch, and saying it again: same batches, same decisions.
+"""Keeping what the sources gave, batch by batch, and giving it again: same batches, same decisions.
 
 A recording is the magic `EDGEREC1` and then chunks, only ever appended. A chunk is
 

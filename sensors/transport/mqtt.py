@@ -2,7 +2,7 @@
 
 What it adds: many publishes under way at once without paho ever queueing for us, the broker's verdict on each of
 them, a fall-back from MQTT 5 to 3.1.1, a connection closed by force where the other side does not answer, and
-acknowledgement of received messages only when told. It reaches into aiomqtt 2.5 (`_client`, `_on_...`), which is
+acknowledgement of received messages only on demand. It reaches into aiomqtt 2.5 (`_client`, `_on_...`), which is
 pinned below 3.
 """
 
@@ -104,7 +104,12 @@ class Connection(aiomqtt.Client):
     """A single-use connection. See the module; opened by `connect`."""
 
     def __init__(
-        self, address: Address, timeout: float, context: ssl.SSLContext | None, waiting: int = 1000, **options: Any
+        self,
+        address: Address,
+        timeout: float,
+        context: ssl.SSLContext | None,
+        max_queued: int = 1000,
+        **options: Any,
     ) -> None:
         super().__init__(
             address.host,
@@ -126,7 +131,7 @@ class Connection(aiomqtt.Client):
         self._client.manual_ack_set(True)
         self._thread, self._sending = threading.get_ident(), False
         self._opened = self._ended = time.monotonic()
-        self._received: deque[Received] = deque(maxlen=waiting)
+        self._received: deque[Received] = deque(maxlen=max_queued)
         self._dropped = 0
         self._arrival: asyncio.Future[None] | None = None
 
@@ -176,7 +181,7 @@ class Connection(aiomqtt.Client):
             self._arrival.set_result(None)
 
     def acknowledge(self, packet: int, qos: int) -> None:
-        """Tell the broker that a received message is safe."""
+        """Acknowledge a received message: it is safe."""
         self._client.ack(packet, qos)
 
     def lost(self) -> str:
@@ -313,7 +318,7 @@ async def connect(
     context: ssl.SSLContext | None,
     options: dict[str, Any],
     options_of: dict[aiomqtt.ProtocolVersion, dict[str, Any]],
-    waiting: int = 1000,
+    max_queued: int = 1000,
 ) -> Connection:
     """Connect with the first of the protocols that the broker speaks.
 
@@ -323,7 +328,7 @@ async def connect(
     problem = ""
     for protocol in protocols:
         connection = Connection(
-            address, seconds, context, waiting, protocol=protocol, **options, **options_of.get(protocol, {})
+            address, seconds, context, max_queued, protocol=protocol, **options, **options_of.get(protocol, {})
         )
         try:
             async with asyncio.timeout(2 * seconds):

@@ -229,8 +229,8 @@ def test_results_are_metric_messages():
 def test_how_raw_rows_are_cut_changes_no_byte(cuts):
     rows, names = raw_rows(), [("0",), ("1",)].__getitem__
     bounds = [0, *sorted(cuts), 5]
-    parts = [rows.take(np.arange(low, high)) for low, high in itertools.pairwise(bounds)]
-    pieces = [message for part in parts for message in encode_raw(LABEL, part, names, IDENTITY)]
+    pipeline = [rows.take(np.arange(low, high)) for low, high in itertools.pairwise(bounds)]
+    pieces = [message for part in pipeline for message in encode_raw(LABEL, part, names, IDENTITY)]
     assert pieces == encode_raw(LABEL, rows, names, IDENTITY)
 
 
@@ -243,10 +243,12 @@ def test_times_are_written_alike_one_by_one_and_in_columns(time):
 
 
 def test_a_raw_rule_may_publish_the_bare_value_as_quix_does():
-    from tests.core.streams import parts, said
+    from tests.core.streams import pipeline, said
     from tests.core.test_control import reading
 
-    found = parts({"rule": {"hot": {"when": "round(x, 2) >= 90", "mode": "raw", "digits": 2, "payload": "value"}}})
+    found = pipeline(
+        {"rule": {"hot": {"when": "round(x, 2) >= 90", "mode": "raw", "digits": 2, "payload": "value"}}}
+    )
     messages = said(found.engine(), found.identity, [reading(89.9951, 0), reading(89.9, 1), reading(95, 2)])["raw"]
     assert [(machine, body) for _, machine, _, body in messages] == [("m", b"90.0"), ("m", b"95.0")]
     assert len({identifier for identifier, *_ in messages}) == 2

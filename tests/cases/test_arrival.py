@@ -17,7 +17,7 @@ from agent.alerts.alert import Identity
 from agent.core.rows import Rows
 from agent.rules.deadman import Deadman
 from agent.runtime.data_watch import config_warnings
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import Settings
 from agent.sinks.mqtt import MqttSink
@@ -235,7 +235,7 @@ def test_a_pattern_that_is_none_is_refused(topic) -> None:
 )
 def test_a_wildcard_without_a_machine_is_warned_of(tmp_path, topic, table, warned) -> None:
     source = {"type": "mqtt", "url": "mqtt://h", "topic": topic, **table}
-    parts = compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path}, source={"b": source}))
+    parts = build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path}, source={"b": source}))
     found = [one for one in config_warnings(parts) if one.startswith("source.b.topic")]
     assert [warned in one for one in found] == ([True] if warned else [])
 
@@ -243,7 +243,7 @@ def test_a_wildcard_without_a_machine_is_warned_of(tmp_path, topic, table, warne
 def clients(tmp_path: Path, **tables: object) -> list[str]:
     """Names under which sources and sinks are known to brokers."""
     agent = {"site": "s", "name": "a", "state": tmp_path / "one"} | dict(tables.pop("agent", {}))  # type: ignore[call-overload]
-    parts = compose(Settings(agent=agent, **tables))  # type: ignore[arg-type]
+    parts = build_pipeline(Settings(agent=agent, **tables))  # type: ignore[arg-type]
     return [claim for part in (*parts.sources.values(), *parts.sinks.values()) for claim in part.claims()]
 
 

@@ -10,7 +10,7 @@ import pytest
 from agent.ops.counters import GRACE
 from agent.runtime.app import App
 from agent.runtime.arrival_watch import ArrivalWatch, in_words, is_time_zone
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -29,7 +29,7 @@ def app(tmp_path) -> App:
         rule={"hot": {"when": "x > 90"}},
         sink={"console": {"type": "lines"}},
     )
-    return App(compose(settings))
+    return App(build_pipeline(settings))
 
 
 def batch(
@@ -50,7 +50,7 @@ async def run(app: App, caplog: pytest.LogCaptureFixture, *batches: Batch) -> li
             watch.observe(each)
             await app.decide(each)
             watch.look()
-    for source in app.parts.sources.values():
+    for source in app.pipeline.sources.values():
         source.counters.rows += 1
     watch.look_closely()
     watch.look_closely()
@@ -59,9 +59,9 @@ async def run(app: App, caplog: pytest.LogCaptureFixture, *batches: Batch) -> li
 
 async def test_readings_from_the_future_are_told_with_number_lead_and_remedy(app, caplog) -> None:
     assert await run(app, caplog, *(batch(NOW + n * S, 2 * HOUR) for n in range(16))) == [
-        "source plc: 16 of 16 readings were refused, their times being more than agent.ahead (1h) ahead of the host's "
+        "source plc: 16 of 16 readings were refused, their times being more than agent.max_future (1h) ahead of the host's "
         "clock; that of press-1 by 2 h; if it is a local time, set time_zone in the codec, else set the clocks right "
-        "(NTP) or raise agent.ahead"
+        "(NTP) or raise agent.max_future"
     ]
 
 
@@ -109,7 +109,7 @@ async def test_what_came_too_late_is_told_with_number_and_how_late(app, caplog) 
     rows = [batch(NOW, 0), batch(NOW + 30 * S, 0), *(batch(NOW + (31 + n) * S, -31 * S - n * S) for n in range(5))]
     said = [line for line in await run(app, caplog, *rows) if "late" in line]
     assert said == [
-        "window mean: late 5 (readings that came after all of their windows had closed, up to "
+        "window mean: late 5, most of them of press-1 (readings that came after all of their windows had closed, up to "
         f"30 s behind newer ones); {GRACE}"
     ]
 

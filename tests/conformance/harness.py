@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import build
 from agent.settings.settings import Settings
 
@@ -50,7 +50,7 @@ class Run:
 
 def run(tables, codec, lines, size, read_at):
     """Run raw lines (bytes) through an engine of this configuration, so many lines a batch."""
-    engine = compose(Settings(**tables)).engine()
+    engine = build_pipeline(Settings(**tables)).engine()
     decoder, scout = (build("codec", "codec", codec) for _ in range(2))
     out = Run()
     for start in range(0, len(lines), size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import build
 from agent.settings.settings import Settings
 from tests.conformance.flink_cases import aliases, codec, tables, window_times
@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc):
 
 def run(tables, codec, lines, size, read_at):
     """Raw rows of rule `r` as dicts, with the line after which each came; None at the end of input."""
-    engine = compose(Settings(**tables)).engine()
+    engine = build_pipeline(Settings(**tables)).engine()
     decoder, scout = (build("codec", "codec", codec) for _ in range(2))
     found = []
     for start in range(0, len(lines), size):

@@ -29,7 +29,7 @@ def tables(case):
     else:
         window["size"] = f"{case['duration_ms']}ms"
         window["grace"] = f"{case.get('grace_ms') or 0}ms"
-        window["tell_late"] = True
+        window["emit_late"] = True
         if "step_ms" in case:
             window["step"] = f"{case['step_ms']}ms"
         if case["window"] != "sliding":

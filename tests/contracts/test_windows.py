@@ -19,7 +19,7 @@ TEXTS = {"aggregates": {"n": "count(*)", "m": "median(x)", "all": "collect(x)", 
 CASES: dict[str, dict[str, Any]] = {
     "tumbling": {"type": "tumbling", "size": "20m", **SOME},
     "tumbling, texts": {"type": "tumbling", "size": "20m", **TEXTS},
-    "tumbling, late": {"type": "tumbling", "size": "20m", "closing": "watermark", "grace": "10m", "tell_late": True, **SOME},
+    "tumbling, late": {"type": "tumbling", "size": "20m", "closing": "watermark", "grace": "10m", "emit_late": True, **SOME},
     "tumbling, current": {"type": "tumbling", "size": "20m", "emit": "current", "idle": "1h", **SOME},
     "hopping": {"type": "hopping", "size": "30m", "step": "10m", "where": "x > 40", **SOME},
     "cumulate": {"type": "cumulate", "size": "60m", "step": "10m", **SOME},
@@ -27,9 +27,9 @@ CASES: dict[str, dict[str, Any]] = {
     "count, current": {"type": "count", "count": 7, "emit": "current", **TEXTS},
     "running": {"type": "running", "metric": "x", "aggregates": ["count", "mean", "max"]},
     "session": {"type": "session", "gap": "4m", **SOME},
-    "session, late": {"type": "session", "gap": "4m", "grace": "10m", "closing": "watermark", "tell_late": True, **SOME},
+    "session, late": {"type": "session", "gap": "4m", "grace": "10m", "closing": "watermark", "emit_late": True, **SOME},
     "sliding": {"type": "sliding", "size": "10m", **SOME},
-    "sliding, late": {"type": "sliding", "size": "10m", "grace": "10m", "tell_late": True, **SOME},
+    "sliding, late": {"type": "sliding", "size": "10m", "grace": "10m", "emit_late": True, **SOME},
 }  # fmt: skip
 
 

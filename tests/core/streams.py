@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from agent.runtime.messages import encode
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -47,9 +47,9 @@ def pieces(batch, places):
     return [batch.slice(i, j) for i, j in zip([0, *places], [*places, len(batch)], strict=True)]
 
 
-def parts(tables):
+def pipeline(tables):
     """Fresh parts of a configuration given as tables."""
-    return compose(Settings(**{"agent": {"site": "s", "name": "a", "metrics": True}, **tables}))
+    return build_pipeline(Settings(**{"agent": {"site": "s", "name": "a", "metrics": True}, **tables}))
 
 
 def said(engine, identity, batches):

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -15,8 +15,8 @@ SECOND = 10**9
 START = 1_700_000_000 * SECOND
 
 
-def parts(state):
-    return compose(
+def pipeline(state):
+    return build_pipeline(
         Settings(
             agent={"site": "s", "name": "a", "state": state, "tick": "10ms"},
             rule={"hot": {"when": "x >= 90"}, "gone": {"type": "deadman", "after": "10s"}},
@@ -43,12 +43,12 @@ class Told:
 
 async def test_what_the_agent_tells_of_itself_does_not_make_the_time_it_was_down_a_silence(tmp_path):
     wall = START
-    first = App(parts(tmp_path))
+    first = App(pipeline(tmp_path))
     async with first.outbox:
         await first.decide(reading(50, wall))
         await first.checkpointer.save()
     wall += 3600 * SECOND
-    app = App(parts(tmp_path), clock=HostClock(wall=lambda: wall))
+    app = App(pipeline(tmp_path), clock=HostClock(wall=lambda: wall))
     seen = Told()
     app.observers.add("told", seen)
     async with app.outbox:

@@ -11,7 +11,7 @@ from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.publisher import Publisher
 from agent.runtime.state_store import StateDirectory
 from agent.runtime.write_budget import WriteBudget
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.source import Positioned
@@ -57,7 +57,7 @@ class MemoryStore:
 
     def begin(self, engine, fingerprints, positions):
         self.events.append("begin")
-        return MemorySaving(self, engine.desk.sequence)
+        return MemorySaving(self, engine.incidents.sequence)
 
     def load(self):
         return None
@@ -116,14 +116,18 @@ class Agent:
     """What of an app saves and resumes."""
 
     def __init__(self, store=None):
-        self.parts = compose(Settings(agent={"site": "s", "name": "a"}, rule={"hot": {"when": "x >= 90"}}))
+        self.pipeline = build_pipeline(
+            Settings(agent={"site": "s", "name": "a"}, rule={"hot": {"when": "x >= 90"}})
+        )
         self.store, self.outbox = store or MemoryStore(), MemoryOutbox()
         if store is None:
-            self.parts.sources["line"] = Offsets(self.store.events)
-        self.engine = self.parts.engine()
-        journal = IncidentJournal(self.parts.fingerprints)
-        self.publisher = Publisher(self.outbox, self.parts.identity, journal, self.parts.sources)
-        self.checkpointer = Checkpointer(self.parts, self.engine, self.publisher, self.outbox, journal, self.store)
+            self.pipeline.sources["line"] = Offsets(self.store.events)
+        self.engine = self.pipeline.engine()
+        journal = IncidentJournal(self.pipeline.fingerprints)
+        self.publisher = Publisher(self.outbox, self.pipeline.identity, journal, self.pipeline.sources)
+        self.checkpointer = Checkpointer(
+            self.pipeline, self.engine, self.publisher, self.outbox, journal, self.store
+        )
 
     async def decide(self, batch):
         decisions = self.engine.process(batch)
@@ -181,14 +185,14 @@ async def test_one_save_at_a_time_and_a_cancelled_one_still_writes():
 
 async def test_a_source_hears_that_its_position_is_safe_once_it_is():
     agent = Agent()
-    agent.parts.sources["line"].at = {"0": 7}
+    agent.pipeline.sources["line"].at = {"0": 7}
     await agent.checkpointer.save()
     assert agent.store.events == ["begin", "written", ("commit", {"0": 7})]
 
 
 async def test_a_source_is_in_the_checkpoint_before_it_is_read_for_the_first_time():
     agent = Agent()
-    agent.parts.sources["line"].at = {"0": 7}
+    agent.pipeline.sources["line"].at = {"0": 7}
     for _ in range(2):
         await agent.checkpointer.opened("line")
     assert agent.store.events == ["begin", "written", ("commit", {"0": 7})]
@@ -285,17 +289,17 @@ async def saved(folder):
     return first
 
 
-def resumes_and_goes_on(folder, put_aside):
+def resumes_and_goes_on(folder, quarantined):
     again = Agent(StateDirectory(folder))
     engine = again.checkpointer.resume()
     assert engine is again.checkpointer.engine
-    assert bool(list(folder.glob("*.corrupt-*"))) == put_aside
+    assert bool(list(folder.glob("*.corrupt-*"))) == quarantined
     engine.process(reading(95, START + SECOND))
 
 
 @DAMAGE
 @NONSENSE
-async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path, damage, value):
+async def test_a_state_with_nonsense_in_it_is_quarantined_or_does_without(tmp_path, damage, value):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", lambda document: {**document, damage: value})
     usable = isinstance(value, dict) and damage != "engine"
@@ -303,7 +307,7 @@ async def test_a_state_with_nonsense_in_it_is_put_aside_or_does_without(tmp_path
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2]])
-async def test_a_state_that_is_none_is_put_aside(tmp_path, value):
+async def test_a_state_that_is_none_is_quarantined(tmp_path, value):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", lambda document: value)
     resumes_and_goes_on(tmp_path, True)
@@ -311,12 +315,12 @@ async def test_a_state_that_is_none_is_put_aside(tmp_path, value):
 
 @DAMAGE
 @NONSENSE
-async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_does_without(
+async def test_a_state_of_the_first_format_with_nonsense_in_it_is_quarantined_or_does_without(
     tmp_path, damage, value
 ):
     agent = Agent()
     await agent.decide(reading(95))
-    state = {"engine": agent.engine.snapshot(), "prints": agent.parts.fingerprints, "positions": {}}
+    state = {"engine": agent.engine.snapshot(), "prints": agent.pipeline.fingerprints, "positions": {}}
     single_file.save(tmp_path / "engine.checkpoint", {**state, damage: value})
     usable = isinstance(value, dict) and damage != "engine"
     resumes_and_goes_on(tmp_path, not usable)
@@ -340,10 +344,13 @@ async def test_a_state_of_the_first_format_with_nonsense_in_it_is_put_aside_or_d
         ('names ["machine"]', {"names": np.frombuffer(b"[" * 50_000, np.uint8)}),
         ('names ["machine"]', {"names": np.frombuffer(b"[" + b'[["m","n"]],' * 9 + b"[0]]", np.uint8)}),
         ('names ["machine"]', 3),
+        ('names ["machine"]', {"names": ["m"]}),
+        ('names ["machine"]', np.zeros((3, 3))),
+        ('seen ["machine"]', np.zeros((3, 3))),
         ('seen ["machine"]', {"seen": np.zeros(9)}),
     ],
 )
-async def test_key_tables_that_say_nonsense_are_put_aside(tmp_path, part, state):
+async def test_key_tables_that_say_nonsense_are_quarantined(tmp_path, part, state):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", parts={part: state})
     resumes_and_goes_on(tmp_path, True)
@@ -356,17 +363,25 @@ async def test_a_part_with_a_series_too_many_is_named_and_starts_without_memory(
     assert "hot: what was saved of it does not fit" in caplog.text
 
 
+@pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2], {"x": {}}, {"life": []}, np.zeros((3, 3))])
+async def test_a_part_whose_state_is_of_something_else_is_named_and_starts_without_memory(tmp_path, caplog, value):
+    await saved(tmp_path)
+    rewrite(tmp_path / "checkpoint", parts={"rule.hot": value})
+    resumes_and_goes_on(tmp_path, False)
+    assert "hot: what was saved of it does not fit" in caplog.text
+
+
 async def test_a_part_that_the_configuration_does_not_know_is_named(tmp_path, caplog):
     await saved(tmp_path)
     rewrite(tmp_path / "checkpoint", parts={"rule.gone": {}})
     resumes_and_goes_on(tmp_path, False)
-    assert "gone: the checkpoint knows it, the configuration does not" in caplog.text
+    assert "gone: it is in the checkpoint, not in the configuration" in caplog.text
 
 
 async def test_a_state_of_the_first_format_is_gone_on_from_and_then_replaced(tmp_path):
     agent = Agent()
     await agent.decide(reading(95))
-    state = {"engine": agent.engine.snapshot(), "prints": agent.parts.fingerprints, "positions": {}}
+    state = {"engine": agent.engine.snapshot(), "prints": agent.pipeline.fingerprints, "positions": {}}
     single_file.save(tmp_path / "engine.checkpoint", state)
     for _ in range(2):  # the first is killed before it saves
         again = Agent(StateDirectory(tmp_path))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import Settings
 
@@ -13,7 +13,7 @@ ANY = {"any": {"metric": "pressure"}}
 
 def problems(source, **tables):
     try:
-        compose(Settings(source={"line": source}, **tables))
+        build_pipeline(Settings(source={"line": source}, **tables))
     except ConfigError as error:
         return error.problems
     return []

@@ -1,4 +1,4 @@
-"""Commands from outside: checked, obeyed once; whatever is malformed is counted and passed over."""
+"""Commands from outside: checked, applied once; whatever is malformed is counted and passed over."""
 
 import json
 
@@ -53,11 +53,11 @@ def test_what_is_malformed_is_counted_with_its_reason(body, said):
     assert len(codec.counters.last_error) < 300
 
 
-def test_a_replayed_command_is_not_obeyed_again():
+def test_a_replayed_command_is_not_applied_again():
     codec = CommandCodec()
     assert len(decode(codec, "ack", {"id": "a"})) == 1
     assert decode(codec, "ack", {"id": "a"}) == []
-    assert "obeyed before" in codec.counters.last_error
+    assert "applied before" in codec.counters.last_error
     assert len(decode(codec, "silence", {"id": "a", "for": "1h"})) == 1
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from agent.alerts.commands import Command, command_batch
 from sensors.batch import Batch, tick
-from tests.core.streams import parts
+from tests.core.streams import pipeline
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -30,7 +30,7 @@ def changes(decisions):
 
 
 def engine_of():
-    return parts(TABLES).engine()
+    return pipeline(TABLES).engine()
 
 
 def test_an_acknowledged_incident_says_so_once_and_keeps_its_flag():
@@ -99,7 +99,7 @@ def test_how_commands_are_batched_changes_nothing():
         Command("unsilence", "s"),
     ]
     tables = {"rule": {"hot": {"when": "x >= 90"}, "warm": {"when": "x >= 50"}}}
-    together, apart = parts(tables).engine(), parts(tables).engine()
+    together, apart = pipeline(tables).engine(), pipeline(tables).engine()
     now = START + SECOND
     for engine in (together, apart):
         engine.process(reading(95, 0))
@@ -108,11 +108,11 @@ def test_how_commands_are_batched_changes_nothing():
     assert at_once.alerts == [alert for decisions in one_by_one for alert in decisions.alerts]
     assert at_once.replies == [reply for decisions in one_by_one for reply in decisions.replies]
     assert at_once.silences == one_by_one[-1].silences == {"silences": []}
-    assert together.desk.snapshot() == apart.desk.snapshot()
+    assert together.incidents.snapshot() == apart.incidents.snapshot()
 
 
 def test_an_open_incident_is_not_forgotten_with_its_idle_series():
-    engine = parts({**TABLES, "agent": {"idle": "1h"}}).engine()
+    engine = pipeline({**TABLES, "agent": {"idle": "1h"}}).engine()
     engine.process(reading(50, 0))
     engine.process(reading(50, 0, "fine"))
     engine.process(reading(95, 0, "hot"))
@@ -128,7 +128,7 @@ def test_an_open_incident_is_not_forgotten_with_its_idle_series():
 
 def test_a_series_that_fires_is_not_forgotten_however_long_it_is_silent():
     day = 86400
-    engine = parts(
+    engine = pipeline(
         {"agent": {"site": "s", "name": "a", "idle": "7d"}, "rule": {"hot": {"when": "x >= 90"}}}
     ).engine()
     engine.process(reading(95, 0))

@@ -48,7 +48,7 @@ def engine(name=""):
     if name:
         limit = f"score >= {CASES[name].options.get('limit', 0.5)}"
         rules = {"r": build("rule", "r", {"type": "threshold", "on": "d", "when": limit, "metric": "score"})}
-        return Engine({"d": make(name)}, rules, IDENTITY, Limits(ahead=None))
+        return Engine({"d": make(name)}, rules, IDENTITY, Limits(max_future=None))
     steps = {
         kind: build("window", kind, table | {"type": kind, "metric": "x", **_mean(kind)})
         for kind, table in WINDOWS.items()
@@ -132,7 +132,7 @@ def test_an_engine_may_be_taken_apart_and_put_together(seed):
     told(whole, batches[:at], MACHINES, finish=False)
     for machine in MACHINES:
         other.merge(whole.extract(whole.series_of({machine})))
-    assert other.desk.snapshot() == whole.desk.snapshot()
+    assert other.incidents.snapshot() == whole.incidents.snapshot()
     ours, theirs = told(other, batches[at:], MACHINES), told(whole, batches[at:], MACHINES)
     assert sorted(ours) == sorted(theirs)  # of one instant, series come in the order of their rows
 
@@ -178,19 +178,21 @@ def test_a_bug_in_restore_is_no_state_that_does_not_fit():
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "message"),
     [
-        lambda keys: keys.update(seen=keys["seen"][:-1]),
-        lambda keys: keys["names"].append(["a"]),
-        lambda keys: keys["names"].append(None),
+        (lambda keys: keys.update(seen=keys["seen"][:-1]), "names, times and free rows"),
+        (lambda keys: keys["names"].append(["a"]), "two series have the name"),
+        (lambda keys: keys["names"].append(["new", "one"]), "the name of a series is .'new', 'one'"),
+        (lambda keys: keys["names"].append(None), "names, times and free rows"),
+        (lambda keys: keys["free"].append(0), "rows of state are free that have a series"),
     ],
 )
-def test_a_damaged_key_table_is_refused_by_name(damage):
+def test_a_damaged_key_table_is_refused_by_name(damage, message):
     one, other = engine(), engine()
     told(one, stream(3), MACHINES, finish=False)
     state = one.snapshot()
     damage(state["tables"][0]["keys"])
-    with pytest.raises(ValueError, match="machine: names, times and free rows"):
+    with pytest.raises(ValueError, match=f"machine: {message}"):
         other.restore(state)
 
 

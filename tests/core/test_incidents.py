@@ -2,7 +2,7 @@
 
 import json
 
-from tests.core.streams import parts
+from tests.core.streams import pipeline
 
 TABLES = {"rule": {"hot": {"when": "x >= 90", "clear": "x < 80", "for": "1s"}}}
 SECOND = 10**9
@@ -31,12 +31,12 @@ def noted(decisions):
 
 def test_an_adopted_incident_is_not_raised_twice_and_is_resolved_with_the_same_id():
     start = 1_700_000_000 * SECOND
-    first = parts(TABLES)
+    first = pipeline(TABLES)
     decisions = feed(first.engine(), [95, 95, 95], start)
     raised = [alert for decision in decisions for alert in decision.alerts]
     assert [alert.change for alert in raised] == ["raised"]
 
-    engine = parts(TABLES).engine()  # after kill -9, with no check-point
+    engine = pipeline(TABLES).engine()  # after kill -9, with no checkpoint
     for (rule, series), saved in noted(decisions).items():
         engine.adopt(rule, series, saved)
     later = [alert for decision in feed(engine, [95, 95, 70, 70], start + 60 * SECOND) for alert in decision.alerts]
@@ -47,8 +47,8 @@ def test_an_adopted_incident_is_not_raised_twice_and_is_resolved_with_the_same_i
 
 def test_an_incident_of_a_rule_that_is_gone_is_passed_over():
     start = 1_700_000_000 * SECOND
-    notes = noted(feed(parts(TABLES).engine(), [95, 95, 95], start))
-    other = parts({"rule": {"cold": {"when": "x < 0"}}}).engine()
+    notes = noted(feed(pipeline(TABLES).engine(), [95, 95, 95], start))
+    other = pipeline({"rule": {"cold": {"when": "x < 0"}}}).engine()
     for (rule, series), saved in notes.items():
         other.adopt(rule, series, saved)
     assert feed(other, [95], start + 60 * SECOND)[0].alerts == []

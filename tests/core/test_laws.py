@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensors.batch import Batch
-from tests.core.streams import cuts, parts, pieces, said, streams
+from tests.core.streams import cuts, pieces, pipeline, said, streams
 
 HOPPING = {
     "window": {
@@ -29,7 +29,7 @@ CONFIGURATIONS = {
 @given(stream=streams(), data=st.data())
 @settings(max_examples=30, deadline=None)
 def test_how_a_stream_is_cut_changes_nothing(name, stream, data):
-    one, many = parts(CONFIGURATIONS[name]), parts(CONFIGURATIONS[name])
+    one, many = pipeline(CONFIGURATIONS[name]), pipeline(CONFIGURATIONS[name])
     places = data.draw(cuts(len(stream)))
     assert said(many.engine(), many.identity, pieces(stream, places)) == said(one.engine(), one.identity, [stream])
 
@@ -40,7 +40,7 @@ def test_how_a_stream_is_cut_changes_nothing(name, stream, data):
 def test_a_restored_engine_goes_on_exactly(name, stream, data):
     place = data.draw(st.integers(0, len(stream)))
     before, after = pieces(stream, [place])
-    whole, first, second = (parts(CONFIGURATIONS[name]) for _ in range(3))
+    whole, first, second = (pipeline(CONFIGURATIONS[name]) for _ in range(3))
     engine, resumed, straight = first.engine(), second.engine(), whole.engine()
     engine.process(before)
     straight.process(before)
@@ -49,7 +49,7 @@ def test_a_restored_engine_goes_on_exactly(name, stream, data):
 
 
 def test_the_end_of_the_input_closes_what_is_open():
-    found = parts(CONFIGURATIONS["final"])
+    found = pipeline(CONFIGURATIONS["final"])
     engine = found.engine()
     start = 1_700_000_000 * 10**9
     engine.process(Batch(("m",), np.zeros(1, np.int32), np.array([start]), {"x": np.array([95.0])}, start))
@@ -73,7 +73,7 @@ INHIBITED = {
 )
 @settings(max_examples=40, deadline=None)
 def test_flags_do_not_depend_on_the_cut(values, data):
-    one, many = parts(INHIBITED), parts(INHIBITED)
+    one, many = pipeline(INHIBITED), pipeline(INHIBITED)
     engine, cut = one.engine(), many.engine()
     for step in range(4):
         now = 1_700_000_000 * 10**9 + step * data.draw(st.sampled_from([1, 4])) * 10**9

@@ -4,7 +4,7 @@ import json
 
 from agent.runtime.machine_state import MachineState
 from sensors.batch import tick
-from tests.core.streams import parts
+from tests.core.streams import pipeline
 from tests.core.test_control import SECOND, START, reading
 
 TABLES = {
@@ -15,29 +15,30 @@ TABLES = {
 }
 
 
-def told(summary, decisions):
-    return [(message.machine, json.loads(message.body)["state"]) for message in summary.update(decisions.alerts)]
+def told(summary, engine, batch):
+    messages = summary.update(engine.process(batch).alerts, engine)
+    return [(message.machine, json.loads(message.body)["state"]) for message in messages]
 
 
 def test_the_worst_open_alert_is_the_state_until_all_are_resolved():
-    found = parts(TABLES)
+    found = pipeline(TABLES)
     engine, summary = found.engine(), MachineState(found.identity)
-    assert told(summary, engine.process(reading(95, 0))) == [("m", "critical")]
-    assert told(summary, engine.process(reading(85, 1))) == [("m", "warning")]
-    assert told(summary, engine.process(tick(START + 120 * SECOND))) == [("m", "stale")]
-    assert told(summary, engine.process(reading(50, 121)))[-1] == ("m", "ok")
+    assert told(summary, engine, reading(95, 0)) == [("m", "critical")]
+    assert told(summary, engine, reading(85, 1)) == [("m", "warning")]
+    assert told(summary, engine, tick(START + 120 * SECOND)) == [("m", "stale")]
+    assert told(summary, engine, reading(50, 121))[-1] == ("m", "ok")
 
 
 def test_a_silent_machine_is_offline_and_a_restart_knows_it():
     tables = {"rule": {**TABLES["rule"], "quiet": {"type": "deadman", "after": "10s"}}}
-    found = parts(tables)
+    found = pipeline(tables)
     engine, summary = found.engine(), MachineState(found.identity)
-    told(summary, engine.process(reading(95, 0)))
-    assert told(summary, engine.process(tick(START + 20 * SECOND))) == [("m", "offline")]
-    after = parts(tables)
+    told(summary, engine, reading(95, 0))
+    assert told(summary, engine, tick(START + 20 * SECOND)) == [("m", "offline")]
+    after = pipeline(tables)
     resumed, other = after.engine(), MachineState(after.identity)
     resumed.restore(engine.snapshot())
     other.resume(resumed)
-    back = other.update(resumed.process(reading(95, 30)).alerts)
+    back = other.update(resumed.process(reading(95, 30)).alerts, resumed)
     assert json.loads(back[-1].body)["open_count"] == 2
     assert json.loads(back[-1].body)["state"] == "critical"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agent.core.rows import unsigned_zeros
 from agent.expressions import Expression
 from sensors.batch import Batch
-from tests.core.streams import START, parts, pieces, said
+from tests.core.streams import START, pieces, pipeline, said
 from tests.processors import found, levels
 from tests.windows.streams import rows_of
 
@@ -130,7 +130,7 @@ def test_a_zero_is_told_without_a_sign_however_the_stream_is_cut(values, places)
     machine = np.array([key for key, _ in values], np.int32)
     time = START + np.arange(n) * 700_000_000
     batch = Batch(("a", "b", "c"), machine, time, {"x": np.array([x for _, x in values])}, int(time[-1]))
-    one, many = parts(EVERYTHING), parts(EVERYTHING)
+    one, many = pipeline(EVERYTHING), pipeline(EVERYTHING)
     whole = by_name(said(one.engine(), one.identity, [batch]))
     assert by_name(said(many.engine(), many.identity, pieces(batch, [min(place, n) for place in places]))) == whole
     bodies = [body for messages in whole.values() for *_, body in messages]

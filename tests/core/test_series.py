@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Stateful
+from agent.core.changes import Changes
+from agent.core.series import Field, SeriesState, Stateful
+from agent.core.series_records import SeriesRecords
 
 
 @dataclass
@@ -18,7 +20,7 @@ class Part(Stateful):
     """One of everything a part may have."""
 
     remembers: ClassVar = {"": "flat", "notes": "notes", "pair": "pair", "none": "none"}
-    shared: ClassVar = {"now": ("now", max), "refused": ("refused", lambda mine, theirs: mine + theirs)}
+    shared: ClassVar = {"now": ("now", max), "refused": ("refused", max)}
 
     now: int = 0
     refused: int = 0
@@ -79,7 +81,7 @@ def test_what_is_extracted_and_merged_is_the_same_at_other_rows(keys, data):
     other.merge(np.array(to, np.int64), taken)
     assert same(other.extract(np.array(to, np.int64)) | {"now": 0, "refused": 0}, taken | {"now": 0, "refused": 0})
     assert other.now == 7
-    assert other.refused == 7
+    assert other.refused == 5
     rest = np.setdiff1d(np.arange(61), to)
     assert same(other.extract(rest)["ring"], np.full((len(rest), 3), np.nan))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.data_watch import config_warnings
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import AgentSettings, OutboxSettings, PluginSettings, load, unknown_variables
 
@@ -104,7 +104,7 @@ on = "temp"
 when = "mean >= 90"
 """
     with pytest.raises(ConfigError, match=r"rule\.temp: a window or detector has this name"):
-        compose(load(write(tmp_path, text)))
+        build_pipeline(load(write(tmp_path, text)))
 
 
 SOURCE = '[source.line]\ntype = "tcp"\nport = 1\n'
@@ -112,10 +112,10 @@ SOURCE = '[source.line]\ntype = "tcp"\nport = 1\n'
 
 def test_who_only_names_the_metric_gets_auto_and_its_default_limit(tmp_path):
     text = SOURCE + '[detector.any]\nmetric = "pressure"\n[rule.strange]\non = "any"\n'
-    parts = compose(load(write(tmp_path, text)))
-    assert type(parts.steps["any"]).__name__ == "Auto"
-    assert parts.rules["strange"].raise_limit == "score >= 1"
-    assert not [doubt for doubt in config_warnings(parts) if doubt.startswith("detector")]
+    pipeline = build_pipeline(load(write(tmp_path, text)))
+    assert type(pipeline.steps["any"]).__name__ == "Auto"
+    assert pipeline.rules["strange"].raise_limit == "score >= 1"
+    assert not [doubt for doubt in config_warnings(pipeline) if doubt.startswith("detector")]
 
 
 def test_a_detector_without_a_default_limit_wants_a_condition(tmp_path):
@@ -124,11 +124,11 @@ def test_a_detector_without_a_default_limit_wants_a_condition(tmp_path):
         + '[detector.drift]\ntype = "kl"\nmetric = "x"\nsize = "10s"\nstep = "10s"\n[rule.strange]\non = "drift"\n'
     )
     with pytest.raises(ConfigError, match=r"rule\.strange\.when: missing"):
-        compose(load(write(tmp_path, text)))
+        build_pipeline(load(write(tmp_path, text)))
 
 
 def test_a_detector_that_nothing_reads_is_told(tmp_path):
     settings = load(write(tmp_path, SOURCE + '[detector.any]\nmetric = "pressure"\n'))
-    assert config_warnings(compose(settings)) == [
+    assert config_warnings(build_pipeline(settings)) == [
         'detector.any: no rule looks at its scores; add a table [rule.NAME] with on = "any"'
     ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.codecs.json_lines import JsonLines
 
@@ -15,11 +15,11 @@ TABLES = {
 
 
 def waiting(engine, on=""):
-    return {(name, column) for name, column, _ in engine.unseen.columns(on)}
+    return {(name, column) for name, column, _ in engine.awaited.columns(on)}
 
 
 def test_a_column_is_waited_for_until_it_has_a_value():
-    engine = compose(Settings(**TABLES)).engine()
+    engine = build_pipeline(Settings(**TABLES)).engine()
     assert waiting(engine) == set()  # nothing was read: nothing is missing yet
     codec = JsonLines(values=["presure", "pressure", "temp"], texts=["state"])
     for line, left in (
@@ -34,7 +34,7 @@ def test_a_column_is_waited_for_until_it_has_a_value():
 
 
 def test_readings_of_another_source_do_not_count():
-    engine = compose(Settings(**TABLES)).engine()
+    engine = build_pipeline(Settings(**TABLES)).engine()
     batch = JsonLines().feed(b'{"flow": 1}\n', NOW)
     engine.process(batch)
     assert waiting(engine, "other") == set()

@@ -1,4 +1,4 @@
-"""A check-point that an older agent wrote: what still means the same is gone on from, and nothing else is lost.
+"""A checkpoint that an older agent wrote: what still means the same is gone on from, and nothing else is lost.
 
 `upgrade/engine.checkpoint.gz` was written by the agent as it was before states had versions (ddb1091): two machines,
 400 readings each, the configuration beside it; m1 is hot since the reading 380, and the source stood at 4711.
@@ -18,7 +18,7 @@ from agent.engine.engine import Engine
 from agent.runtime.app import App
 from agent.runtime.host_clock import HostClock
 from agent.settings import settings
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.fingerprints import fingerprints
 from agent.settings.registry import Registry, build
 from agent.storage.single_file import load
@@ -74,13 +74,13 @@ def started(tmp_path):
     """How an agent of today starts on the old state directory."""
 
     def start(change=lambda state: state):
-        parts = compose(settings.load(HERE / "agent.toml"))
-        parts.settings.agent.state = tmp_path
-        parts.sources["line"] = Place()
+        pipeline = build_pipeline(settings.load(HERE / "agent.toml"))
+        pipeline.settings.agent.state = tmp_path
+        pipeline.sources["line"] = Place()
         file = tmp_path / "engine.checkpoint"
         file.write_bytes(gzip.decompress((HERE / "engine.checkpoint.gz").read_bytes()))
         single_file.save(file, change(load(file)))
-        return App(parts, clock=HostClock(wall=lambda: START + 400 * SECOND))
+        return App(pipeline, clock=HostClock(wall=lambda: START + 400 * SECOND))
 
     return start
 
@@ -95,9 +95,9 @@ async def test_what_means_the_same_goes_on_and_only_the_rest_starts_anew(started
     app = await resumed(started())
     assert {record.args[0] for record in caplog.records if "is new or changed" in record.message} == NEW
     assert not list(tmp_path.glob("*.corrupt-*"))
-    assert app.parts.sources["line"].at == {"0": 4711}
-    assert app.engine.desk.sequence == 1
-    always = compose(app.parts.settings).engine()
+    assert app.pipeline.sources["line"].at == {"0": 4711}
+    assert app.engine.incidents.sequence == 1
+    always = build_pipeline(app.pipeline.settings).engine()
     for batch in readings(range(400)):
         always.process(batch)
     kept = app.engine.steps.keys() - NEW
@@ -117,11 +117,11 @@ async def test_what_was_read_is_replaced_by_the_first_save_and_read_again_from_t
         app.resume()
         await app.checkpointer.save()
     assert not (tmp_path / "engine.checkpoint").exists()
-    again = App(compose(app.parts.settings), clock=HostClock(wall=lambda: START + 400 * SECOND))
-    again.parts.sources["line"] = Place()
+    again = App(build_pipeline(app.pipeline.settings), clock=HostClock(wall=lambda: START + 400 * SECOND))
+    again.pipeline.sources["line"] = Place()
     async with again.outbox:
         again.resume()
-    assert again.parts.sources["line"].at == {"0": 4711}
+    assert again.pipeline.sources["line"].at == {"0": 4711}
     theirs = again.engine.tracked()
     for name, (part, _) in app.engine.tracked().items():
         np.testing.assert_equal(theirs[name].part.extract(np.arange(16)), part.extract(np.arange(16)), err_msg=name)
@@ -142,9 +142,9 @@ async def test_a_part_that_does_not_fit_starts_anew_by_itself(started, caplog, t
     unfit = [record.args[0] for record in caplog.records if "does not fit" in record.message]
     assert sorted(unfit) == ["odd", "robust_z", "spatial"]
     assert not list(tmp_path.glob("*.corrupt-*"))
-    assert app.parts.sources["line"].at == {"0": 4711}
+    assert app.pipeline.sources["line"].at == {"0": 4711}
     assert app.engine.rules["hot"].life.firing().tolist() == [0]
-    fresh = compose(app.parts.settings)
+    fresh = build_pipeline(app.pipeline.settings)
     for name in unfit:  # nor is it half restored
         now, new = ({**app.engine.steps, **app.engine.rules}[name], {**fresh.steps, **fresh.rules}[name])
         np.testing.assert_equal(now.snapshot(), new.snapshot())
@@ -157,8 +157,8 @@ async def test_positions_and_numbers_outlast_an_engine_that_does_not_fit(started
 
     app = await resumed(started(broken))
     assert list(tmp_path.glob("engine.checkpoint.corrupt-*"))
-    assert app.parts.sources["line"].at == {"0": 4711}
-    assert app.engine.desk.sequence == 1
+    assert app.pipeline.sources["line"].at == {"0": 4711}
+    assert app.engine.incidents.sequence == 1
 
 
 KINDS = [
@@ -176,7 +176,7 @@ KINDS = [
 
 @pytest.mark.parametrize("file", sorted(Path("config").glob("*.toml")), ids=str)
 def test_the_parts_of_each_example_are_restored(file):
-    engine = compose(settings.load(file)).engine()
+    engine = build_pipeline(settings.load(file)).engine()
     assert engine.restore(engine.snapshot()) == {}
 
 

@@ -21,7 +21,7 @@ class Receiver:
     fail_sends: int = 0
     hang: bool = False
     refuse: frozenset[str] = frozenset()
-    portion: ClassVar[int] = 500
+    batch_size: ClassVar[int] = 500
     opened: int = 0
     closed: int = 0
 

@@ -96,7 +96,7 @@ async def test_what_was_not_acknowledged_comes_again_after_a_crash(mosquitto: Mo
 
 @pytest.mark.mosquitto
 async def test_a_flood_is_held_back_by_the_broker_and_nothing_is_lost(mosquitto: Mosquitto) -> None:
-    async with mqtt(mosquitto, machine_level=1, waiting=50) as source, publisher(mosquitto) as client:
+    async with mqtt(mosquitto, machine_level=1, max_queued=50) as source, publisher(mosquitto) as client:
         client.pending_calls_threshold = 10_000
         sending = asyncio.gather(*(client.publish("in/a/x", reading(n), qos=1) for n in range(1000)))
         assert await rows(source, 1000) == [("a", float(n)) for n in range(1000)]

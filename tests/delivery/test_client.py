@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.alerts.alert import Identity, Message
-from agent.outbox.cursor import mark
+from agent.alerts.cloudevents import as_replayed
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
-from agent.subscriber import Event, Ledger, MqttEvents, subscribe
+from agent.subscriber import Deduplicator, Event, MqttEvents, subscribe
 from agent.subscriber.kafka import KafkaEvents
 from sensors.transport.backoff import Backoff
 from tests.brokers import Kafka, Mosquitto
@@ -58,7 +58,7 @@ def test_an_event_says_what_the_message_says() -> None:
     assert (event.rule, event.severity, event.value, event.sequence) == ("hot", "critical", 91.5, 7)
     assert event.time.isoformat() == "2026-11-22T01:02:03+00:00"
     assert not event.replayed
-    assert Event.parse(mark(message(7)).body).replayed
+    assert Event.parse(as_replayed(message(7)).body).replayed
 
 
 @pytest.mark.parametrize(
@@ -69,26 +69,28 @@ def test_an_event_says_what_the_message_says() -> None:
      body(1).replace(b"io.edge-agent.alert", b"com.example")],
 )  # fmt: skip
 def test_what_is_no_event_is_refused_and_counted(payload: bytes) -> None:
-    ledger = Ledger()
-    assert ledger.take(payload) is None
-    assert ledger.counters.refused == 1
+    deduplicator = Deduplicator()
+    assert deduplicator.take(payload) is None
+    assert deduplicator.counters.refused == 1
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=50).map(str.encode))
 def test_nothing_that_comes_breaks_the_ledger(payload: bytes) -> None:
-    Ledger().take(payload)
-    Ledger().take(body(1)[: len(payload)] + payload)
+    Deduplicator().take(payload)
+    Deduplicator().take(body(1)[: len(payload)] + payload)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 12)), max_size=40))
 def test_each_event_comes_once_and_gaps_are_those_of_a_plain_count(arrivals: list[tuple[str, int]]) -> None:
-    ledger, once = Ledger(), dict.fromkeys(arrivals)
+    deduplicator, once = Deduplicator(), dict.fromkeys(arrivals)
     taken = [
         event
         for agent, number in arrivals
-        if (event := ledger.take(mark(Message("", "alert", "", "", body(number, agent=agent), 0)).body))
+        if (
+            event := deduplicator.take(as_replayed(Message("", "alert", "", "", body(number, agent=agent), 0)).body)
+        )
     ]
     assert [(e.agent[-1], e.sequence) for e in taken] == list(once)
     for agent in "ab":
@@ -97,33 +99,33 @@ def test_each_event_comes_once_and_gaps_are_those_of_a_plain_count(arrivals: lis
             missing = (
                 set(range(numbers[0], max(numbers) + 1)) - set(numbers) if numbers[0] <= max(numbers) else set()
             )
-            assert set(ledger.open_gaps(f"plant-1/{agent}")) == missing
-    assert ledger.counters.repeated == len(arrivals) - len(once)
+            assert set(deduplicator.open_gaps(f"plant-1/{agent}")) == missing
+    assert deduplicator.counters.repeated == len(arrivals) - len(once)
 
 
 def test_a_gap_is_told_with_the_event_after_it_and_may_be_filled_by_a_replay() -> None:
-    ledger = Ledger()
-    assert [ledger.take(body(n)).missed for n in (1, 2, 5)] == [0, 0, 2]
-    assert ledger.open_gaps("plant-1/gateway-1") == [3, 4]
-    ledger.take(mark(message(3)).body)
-    assert ledger.open_gaps("plant-1/gateway-1") == [4]
-    assert (ledger.counters.missed, ledger.counters.filled) == (2, 1)
+    deduplicator = Deduplicator()
+    assert [deduplicator.take(body(n)).missed for n in (1, 2, 5)] == [0, 0, 2]
+    assert deduplicator.open_gaps("plant-1/gateway-1") == [3, 4]
+    deduplicator.take(as_replayed(message(3)).body)
+    assert deduplicator.open_gaps("plant-1/gateway-1") == [4]
+    assert (deduplicator.counters.missed, deduplicator.counters.filled) == (2, 1)
 
 
 def test_an_agent_that_lost_its_memory_counts_anew() -> None:
-    ledger = Ledger()
+    deduplicator = Deduplicator()
     for n in (100, 101):
-        ledger.take(body(n))
-    assert [ledger.take(body(n, "resolved")).missed for n in (1, 2)] == [0, 0]
-    assert ledger.counters.restarts == 1
+        deduplicator.take(body(n))
+    assert [deduplicator.take(body(n, "resolved")).missed for n in (1, 2)] == [0, 0]
+    assert deduplicator.counters.restarts == 1
 
 
 def test_memory_is_bounded() -> None:
-    ledger = Ledger(remember=10, most_open=5)
+    deduplicator = Deduplicator(remember=10, most_open=5)
     for n in range(1, 1000, 7):
-        ledger.take(body(n))
-    assert len(ledger._ids) == 10
-    assert len(ledger.open_gaps("plant-1/gateway-1")) == 5
+        deduplicator.take(body(n))
+    assert len(deduplicator._ids) == 10
+    assert len(deduplicator.open_gaps("plant-1/gateway-1")) == 5
 
 
 def test_addresses() -> None:
@@ -166,7 +168,7 @@ async def test_events_of_mqtt_come_once_also_through_a_broken_broker(mosquitto: 
         async with sink:
             await sink.send([message(3), message(5)])
         assert await again == [5]
-        assert (events.ledger.counters.refused, events.ledger.counters.missed) == (1, 1)
+        assert (events.deduplicator.counters.refused, events.deduplicator.counters.missed) == (1, 1)
 
 
 @pytest.mark.mosquitto

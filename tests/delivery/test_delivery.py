@@ -76,7 +76,7 @@ async def test_stop_sends_what_is_left(tmp_path: Path) -> None:
     async with Outbox(tmp_path / "o.db", {"a": ALL}) as box:
         async with delivering(box, receiver):
             await receiver.tried.wait()
-            await box.append([message(n) for n in range(1200)])  # three portions
+            await box.append([message(n) for n in range(1200)])  # three batches
         assert len(receiver.got) == 1200
 
 
@@ -93,7 +93,7 @@ async def test_stop_with_a_hanging_receiver_ends_in_time_and_keeps_everything(tm
 
 
 async def test_a_backlog_is_sent_at_the_given_rate_and_new_alerts_overtake_it(tmp_path: Path) -> None:
-    async with Outbox(tmp_path / "o.db", {"a": ALL}, late_seconds=0.0) as box:
+    async with Outbox(tmp_path / "o.db", {"a": ALL}, replay_after_seconds=0.0) as box:
         await box.append([message(n, machine="old") for n in range(300)])
         receiver = Receiver()
         began = time.monotonic()

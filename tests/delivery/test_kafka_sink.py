@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.alerts.alert import Identity
+from agent.alerts.cloudevents import as_replayed
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.kafka import KafkaSink
 from sensors.drivers.kafka import KafkaSource
@@ -45,7 +46,7 @@ async def test_each_kind_has_its_topic_key_and_headers(kafka: Kafka) -> None:
                 message(3, "raw", "press-7"),
                 message(4, "metric", "press-7"),
                 message(5, "state", "press-7", "t.hot", body=b""),
-                message(6, "alert", "press-7", body=b'{"n":6,"replayed":true}'),
+                as_replayed(message(6, "alert", "press-7")),
             ]
         )
     alerts = await consume(kafka.servers, out.alerts, 2)

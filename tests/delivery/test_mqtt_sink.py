@@ -12,6 +12,7 @@ import aiomqtt
 import pytest
 
 from agent.alerts.alert import Identity, topic_name
+from agent.alerts.cloudevents import as_replayed
 from agent.sinks import RejectedError, SinkError
 from agent.sinks.mqtt import V5, V311, MqttSink
 from sensors.transport.tls import Tls
@@ -67,7 +68,7 @@ async def test_each_kind_has_its_topic_and_retained_states_end_with_an_empty_bod
 
 async def test_mqtt_5_carries_content_type_expiry_and_the_mark_of_a_replay(mosquitto: Mosquitto) -> None:
     async with listening(mosquitto.port) as listener, sink(mosquitto) as mqtt:
-        await mqtt.send([message(1), message(2, body=b'{"n":2,"replayed":true}')])
+        await mqtt.send([message(1), as_replayed(message(2))])
         got = await listener.until(2, "event/alert")
     assert got[0][3]["ContentType"] == "application/cloudevents+json"
     assert 604790 <= got[0][3]["MessageExpiryInterval"] <= 604800

@@ -23,9 +23,9 @@ def outbox(tmp_path: Path, sinks: dict[str, frozenset[Kind]] | None = None, **op
 
 async def drain(box: Outbox, sink: str = "a", limit: int = 500) -> list[Message]:
     got = []
-    while (portion := await box.next(sink, limit)) is not None:
-        got += portion.messages
-        box.confirm(sink, portion)
+    while (batch := await box.next(sink, limit)) is not None:
+        got += batch.messages
+        box.confirm(sink, batch)
     return got
 
 
@@ -39,10 +39,10 @@ async def test_what_is_appended_comes_out_in_order_and_survives_a_restart(tmp_pa
         assert await drain(box, limit=300) == sent
     async with outbox(tmp_path) as box:
         assert await drain(box) == []
-        assert box.held() == {}
+        assert box.usage() == {}
 
 
-async def test_the_same_portion_comes_again_until_it_is_confirmed(tmp_path: Path) -> None:
+async def test_the_same_batch_comes_again_until_it_is_confirmed(tmp_path: Path) -> None:
     async with outbox(tmp_path) as box:
         await box.append([message(n) for n in range(10)])
         first = await box.next("a", 4)
@@ -95,13 +95,13 @@ async def test_each_sink_has_its_own_place_and_kinds(tmp_path: Path) -> None:
         await box.append([message(1), message(2, "metric"), message(3), message(4, "reply")])
         await box.append([message(5)])
         assert [m.id for m in await drain(box, "a")] == ["alert-1", "alert-3", "alert-5"]
-        assert box.behind("a") == 0
-        assert box.held()["alert"].messages == 3
+        assert box.lag("a") == 0
+        assert box.usage()["alert"].messages == 3
         assert [m.id for m in await drain(box, "b")] == ["alert-1", "metric-2", "alert-3", "alert-5"]
         assert box.counters.unwanted == 1
         await box.append([message(6)])
-        assert box.held()["alert"].messages == 1
-        assert "metric" not in box.held()
+        assert box.usage()["alert"].messages == 1
+        assert "metric" not in box.usage()
 
 
 async def test_metrics_are_not_waited_for_but_follow(tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ async def test_metrics_are_not_waited_for_but_follow(tmp_path: Path) -> None:
         await box.append([message(1, "metric")])
         assert box.counters.commits == 0
         await box.wait("a", 5)
-        while (portion := await box.next("a")) is None:
+        while (batch := await box.next("a")) is None:
             await box.wait("a", 5)
-        assert portion.messages == [message(1, "metric")]
+        assert batch.messages == [message(1, "metric")]
 
 
 async def test_notes_change_with_the_messages_and_can_be_removed(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ async def test_late_messages_are_replayed_marked_and_do_not_hold_up_new_ones(tmp
         await box.begin("a")
         await box.append([message(7, machine="new"), message(8, machine="old")])
         got = []
-        while (portion := await box.next("a", 2, replay=2)) is not None:
-            got.append([m.id for m in portion.messages])
-            assert portion.replayed == (b'"replayed":true' in portion.messages[0].body)
-            box.confirm("a", portion)
+        while (batch := await box.next("a", 2, replay=2)) is not None:
+            got.append([m.id for m in batch.messages])
+            assert batch.replayed == batch.messages[0].replayed == (b'"replayed":true' in batch.messages[0].body)
+            box.confirm("a", batch)
         names = [id for part in got for id in part]
         assert names[0] == "alert-7"
         assert [n for n in names if n != "alert-7"] == [f"alert-{n}" for n in (0, 1, 2, 3, 4, 5, 8)]
@@ -223,8 +223,8 @@ async def test_a_replay_that_is_broken_off_sends_the_rest_with_the_same_ids(tmp_
         await box.begin("a")
         await box.append([message(7, machine="new")])
         for _ in range(2):
-            portion = await box.next("a", 2)
-            box.confirm("a", portion)
+            batch = await box.next("a", 2)
+            box.confirm("a", batch)
     async with outbox(tmp_path) as box:
         ids = [m.id for m in await drain(box)]
         assert ids == ["alert-2", "alert-3", "alert-4", "alert-5", "alert-7"]
@@ -249,9 +249,9 @@ def occupied(directory: Path) -> int:
 async def test_a_refused_message_becomes_a_dead_letter_with_its_reason(tmp_path: Path) -> None:
     async with outbox(tmp_path) as box:
         await box.append([message(1)])
-        portion = await box.next("a")
-        box.reject("a", portion.messages, "too large")
-        box.confirm("a", portion)
+        batch = await box.next("a")
+        box.reject("a", batch.messages, "too large")
+        box.confirm("a", batch)
         await box.append([message(2)])
     async with outbox(tmp_path) as box:
         [dead] = await box.dead_letters()

@@ -35,12 +35,12 @@ async def test_a_power_cut_repeats_a_bounded_number_whenever_it_comes(
             clock["steady"] = 60.0
             await box.begin("a")
         sent, worst = 0, 0
-        while (portion := await box.next("a", limit)) is not None:
-            assert portion.replayed == late
-            sent += len(portion.messages)
+        while (batch := await box.next("a", limit)) is not None:
+            assert batch.replayed == late
+            sent += len(batch.messages)
             if limit >= 500 or sent % 100 < limit:
                 worst = max(worst, sent - on_disk(path))
-            box.confirm("a", portion)
+            box.confirm("a", batch)
         assert sent == count
         assert worst <= max(SENT_AGAIN, limit)
         assert box.counters.commits <= 3 + 2 * count // (SENT_AGAIN // 2)
@@ -55,8 +55,8 @@ async def test_what_is_sent_ahead_of_a_backlog_waits_for_no_disk(tmp_path: Path)
         await box.append([message(n) for n in range(1, 5001)])
         commits = box.counters.commits
         async with asyncio.timeout(10):
-            while (portion := await box.next("a", 500, 0)) is not None:
-                box.confirm("a", portion)
+            while (batch := await box.next("a", 500, 0)) is not None:
+                box.confirm("a", batch)
         assert box.counters.confirmed["a"] == 5000
         assert box.counters.commits == commits
 
@@ -81,9 +81,9 @@ async def test_who_repeats_everything_since_ends_with_the_newest_state(tmp_path:
     path = tmp_path / "o.db"
     async with Outbox(path, {"a": ALL}) as box:
         await box.append(states)
-        portion = await box.next("a", 3)
-        assert portion is not None
-        box.confirm("a", portion)
+        batch = await box.next("a", 3)
+        assert batch is not None
+        box.confirm("a", batch)
     async with Outbox(path, {"a": ALL}) as box:  # 0 to 2 are forgotten, 3 and 4 are held
         for state in states:
             await box.append([state])
@@ -93,7 +93,7 @@ async def test_who_repeats_everything_since_ends_with_the_newest_state(tmp_path:
 async def told(box: Outbox) -> list[Message]:
     """What the sink gets now."""
     got: list[Message] = []
-    while (portion := await box.next("a")) is not None:
-        box.confirm("a", portion)
-        got += portion.messages
+    while (batch := await box.next("a")) is not None:
+        box.confirm("a", batch)
+        got += batch.messages
     return got

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.alerts.alert import Kind, Message
 from agent.outbox import Outbox
 from agent.outbox.bundle import MOST, bundles, pack, size_of, unpack, weigh
-from agent.outbox.table import MIGRATIONS, Held
+from agent.outbox.table import MIGRATIONS, Usage
 from tests.delivery.fakes import message
 
 RAW: frozenset[Kind] = frozenset({"raw"})
@@ -51,23 +51,23 @@ async def test_a_burst_is_a_few_rows_and_survives_a_restart_in_the_middle_of_one
     async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
         await box.append(given)
         for _ in range(3):
-            portion = await box.next("a", 100)
-            assert portion is not None
-            assert len(portion.messages) == 100
-            box.confirm("a", portion)
-            got += portion.messages
+            batch = await box.next("a", 100)
+            assert batch is not None
+            assert len(batch.messages) == 100
+            box.confirm("a", batch)
+            got += batch.messages
         with closing(sqlite3.connect(tmp_path / "o.db")) as file:
             assert file.execute("SELECT count(*), sum(count) FROM log").fetchone() == (4, 1000)
     async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
         await box.append(burst(990, 20))  # ten of them are known
         assert box.counters.repeated == 10
-        assert box.held()["raw"].messages == 1010 - 256  # the first row is gone, the second begun
-        while (portion := await box.next("a", 300)) is not None:
-            box.confirm("a", portion)
-            got += portion.messages
+        assert box.usage()["raw"].messages == 1010 - 256  # the first row is gone, the second begun
+        while (batch := await box.next("a", 300)) is not None:
+            box.confirm("a", batch)
+            got += batch.messages
         assert got == burst(0, 1010)
     async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
-        assert box.held() == {}
+        assert box.usage() == {}
         assert await box.next("a") is None
 
 
@@ -78,9 +78,9 @@ async def test_a_damaged_bundle_costs_its_messages_and_no_others(tmp_path: Path)
         file.execute("UPDATE log SET body = CAST(replace(body, 'raw-300', 'raw-3OO') AS BLOB) WHERE position = 512")
     async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
         got: list[Message] = []
-        while (portion := await box.next("a", 100)) is not None:
-            box.confirm("a", portion)
-            got += portion.messages
+        while (batch := await box.next("a", 100)) is not None:
+            box.confirm("a", batch)
+            got += batch.messages
         assert got == [*burst(0, 256), *burst(512, 88)]
         assert box.counters.dropped["unknown", "damaged"] == 256
 
@@ -100,17 +100,17 @@ async def test_replay_waits_for_the_machines_that_are_in_a_bundle(tmp_path: Path
         assert [m.machine for m in live.messages] == ["other"]
         box.confirm("a", live)
         late: list[Message] = []
-        while (portion := await box.next("a", 7)) is not None:
-            box.confirm("a", portion)
-            late += portion.messages
+        while (batch := await box.next("a", 7)) is not None:
+            box.confirm("a", batch)
+            late += batch.messages
         assert [m.id for m in late] == [m.id for m in [*burst(10, 20), message(100, "raw", "m1")]]
 
 
 async def everything(box: Outbox, sink: str, limit: int = 37) -> list[Message]:
     got: list[Message] = []
-    while (portion := await box.next(sink, limit)) is not None:
-        box.confirm(sink, portion)
-        got += portion.messages
+    while (batch := await box.next(sink, limit)) is not None:
+        box.confirm(sink, batch)
+        got += batch.messages
     return got
 
 
@@ -128,7 +128,7 @@ async def test_a_file_of_before_bundles_is_delivered_where_each_sink_stopped(tmp
     )
     async with Outbox(tmp_path / "o.db", sinks) as box:
         assert box.notes() == {"open": b"xx"}
-        assert box.held()["raw"].messages == 90
+        assert box.usage()["raw"].messages == 90
         await box.append([*events[60:], *burst(100, 40)])  # 40 of them are known
         assert box.counters.repeated == 40
         old = [m._replace(name="n") for m in events]
@@ -136,7 +136,7 @@ async def test_a_file_of_before_bundles_is_delivered_where_each_sink_stopped(tmp
         assert await everything(box, "b") == [*old[10:], alert, *burst(100, 40)]
         assert not box.counters.dropped
     async with Outbox(tmp_path / "o.db", sinks) as box:
-        assert box.held() == {}
+        assert box.usage() == {}
     assert len(MIGRATIONS) == 2
 
 
@@ -155,9 +155,9 @@ async def test_names_of_any_lengths_are_weighed_and_survive_a_restart(lengths: l
         path = Path(directory, "o.db")
         async with Outbox(path, {"a": RAW}) as box:
             await box.append(given)
-            assert box.held()["raw"] == Held(len(given), weight)
+            assert box.usage()["raw"] == Usage(len(given), weight)
         async with Outbox(path, {"a": RAW}) as box:
-            assert box.held()["raw"] == Held(len(given), weight)
+            assert box.usage()["raw"] == Usage(len(given), weight)
             assert await everything(box, "a") == given
             assert not box.counters.dropped
 
@@ -182,7 +182,7 @@ async def test_a_damaged_size_is_put_right_and_costs_nothing(tmp_path: Path) -> 
         with closing(sqlite3.connect(tmp_path / "o.db")) as file, file:
             file.execute(f"UPDATE log SET size = {size}")
         async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
-            assert box.held()["raw"] == Held(101, sum(map(size_of, given)))
+            assert box.usage()["raw"] == Usage(101, sum(map(size_of, given)))
     async with Outbox(tmp_path / "o.db", {"a": RAW}) as box:
         assert await everything(box, "a") == given
 

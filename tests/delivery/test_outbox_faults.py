@@ -49,9 +49,9 @@ async def test_while_the_disk_is_full_alerts_are_kept_and_delivered_from_memory(
             for n in range(1, 50):
                 await asyncio.wait_for(box.append([message(n)], notes={"last": b"%d" % n}), 5)
             assert "outbox.db" in box.failing
-            portion = await box.next("a", 10)
-            assert [m.id for m in portion.messages] == [f"alert-{n}" for n in range(10)]
-            box.confirm("a", portion)
+            batch = await box.next("a", 10)
+            assert [m.id for m in batch.messages] == [f"alert-{n}" for n in range(10)]
+            box.confirm("a", batch)
         await recovered(box)
         assert box.counters.failed_commits >= 1
     async with outbox(tmp_path) as box:
@@ -78,8 +78,8 @@ async def test_memory_is_bounded_while_the_disk_is_full_and_metrics_go_first(tmp
 async def test_a_disk_that_fails_at_the_start_hides_nothing_for_good(tmp_path: Path) -> None:
     async with outbox(tmp_path) as box:
         await box.append([message(n, machine="old") for n in range(5)], notes={"a": b"old", "b": b"old"})
-        portion = await box.next("a", 2)
-        box.confirm("a", portion)
+        batch = await box.next("a", 2)
+        box.confirm("a", batch)
     path = tmp_path / "outbox.db"
     path.rename(tmp_path / "elsewhere")
     path.mkdir()  # as a mount that is not there yet

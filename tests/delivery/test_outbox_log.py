@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.alerts.alert import Message
 from agent.outbox.log import Log
-from agent.outbox.table import MIGRATIONS, Changes
+from agent.outbox.table import MIGRATIONS, Transaction
 from agent.storage.database import Database
 
 
@@ -20,14 +20,14 @@ async def test_a_write_that_takes_rows_out_of_memory_during_a_read_hides_none_of
 
         def put(count: int) -> None:
             for _ in range(count):
-                log.put([Message(f"id/{log.head}", "raw", "m", "x", b"1" * 2048, 0)], 0)
+                log.put([Message(f"id/{log.end_offset}", "raw", "m", "x", b"1" * 2048, 0)], 0)
 
         put(3000)
-        await log.write(Changes())  # 6 MB: the oldest rows are on disk only
+        await log.write(Transaction())  # 6 MB: the oldest rows are on disk only
         put(3000)
-        writing = asyncio.create_task(log.write(Changes()))
+        writing = asyncio.create_task(log.write(Transaction()))
         await asyncio.sleep(0)  # the write is on its way; what is in memory is still that of before
         found, end = await log.rows(0, 3000, kinds, 5000)
         await writing
         more, _ = await log.rows(end, 3000, kinds, 5000)
-        assert [row.position for row in [*found, *more]] == list(range(1, 3001))
+        assert [row.offset for row in [*found, *more]] == list(range(1, 3001))

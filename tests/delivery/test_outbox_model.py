@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from agent.alerts.alert import Kind, Message
 from agent.outbox import Outbox
-from agent.outbox.cursor import PRESENT, Portion
+from agent.outbox.cursor import PRESENT, MessageBatch
 from tests.delivery.fakes import message
 
 SINKS: dict[str, frozenset[Kind]] = {"a": frozenset({"alert", "state", "raw"}), "b": frozenset({"alert"})}
@@ -29,7 +29,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.clock = 0.0
         self.appended: list[Message] = []
         self.got: dict[str, list[Message]] = {name: [] for name in SINKS}
-        self.portions: dict[str, Portion | None] = dict.fromkeys(SINKS)
+        self.batches: dict[str, MessageBatch | None] = dict.fromkeys(SINKS)
         self.notes: dict[str, bytes] = {}
 
     def run(self, coroutine: object) -> object:
@@ -77,7 +77,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 50), cut=st.integers(1, 5))
     def restart_and_repeat(self, index: int, cut: int) -> None:
-        """As the engine does that goes on from a check-point."""
+        """As the engine does that goes on from a checkpoint."""
         self.restart()
         since = self.appended[index:]
         for start in range(0, len(since), cut):
@@ -85,26 +85,26 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(sink=st.sampled_from(sorted(SINKS)), limit=st.integers(1, 5), replay=st.none() | st.integers(0, 3))
     def take(self, sink: str, limit: int, replay: int | None) -> None:
-        self.portions[sink] = self.run(self.box.next(sink, limit, replay))  # type: ignore[assignment]
+        self.batches[sink] = self.run(self.box.next(sink, limit, replay))  # type: ignore[assignment]
 
     @rule(sink=st.sampled_from(sorted(SINKS)))
     def confirm(self, sink: str) -> None:
-        portion = self.portions[sink]
-        if portion is not None:
-            self.box.confirm(sink, portion)
-            self.got[sink] += portion.messages
-            self.portions[sink] = None
+        batch = self.batches[sink]
+        if batch is not None:
+            self.box.confirm(sink, batch)
+            self.got[sink] += batch.messages
+            self.batches[sink] = None
 
     @rule(sink=st.sampled_from(sorted(SINKS)), seconds=st.sampled_from([0.0, 60.0]))
     def reconnect(self, sink: str, seconds: float) -> None:
         self.clock += seconds
-        self.portions[sink] = None
+        self.batches[sink] = None
         self.run(self.box.begin(sink))
 
     @rule()
     def restart(self) -> None:
         self.run(self.box.__aexit__(None, None, None))
-        self.portions = dict.fromkeys(SINKS)
+        self.batches = dict.fromkeys(SINKS)
         self.open()
 
     @invariant()
@@ -123,9 +123,9 @@ class OutboxMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "box"):
             for sink, kinds in SINKS.items():
-                while (portion := self.run(self.box.next(sink))) is not None:
-                    self.box.confirm(sink, portion)  # type: ignore[arg-type]
-                    self.got[sink] += portion.messages  # type: ignore[attr-defined]
+                while (batch := self.run(self.box.next(sink))) is not None:
+                    self.box.confirm(sink, batch)  # type: ignore[arg-type]
+                    self.got[sink] += batch.messages  # type: ignore[attr-defined]
                 wanted = [m for m in self.appended if m.kind in kinds]
                 events = {m.id for m in self.got[sink] if m.kind not in PRESENT}
                 assert events == {m.id for m in wanted if m.kind not in PRESENT}
@@ -135,7 +135,7 @@ class OutboxMachine(RuleBasedStateMachine):
                     assert told[-1:] == states[-1:]
             assert self.box.notes() == self.notes
             self.run(self.box.__aexit__(None, None, None))
-            assert self.box.held() == {}
+            assert self.box.usage() == {}
         self.loop.close()
         shutil.rmtree(self.directory)
 

@@ -40,7 +40,7 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_catches_up(
     }
     try:
         async with (
-            Outbox(tmp_path / "o.db", dict.fromkeys(sinks, ALERT), late_seconds=0.0) as box,
+            Outbox(tmp_path / "o.db", dict.fromkeys(sinks, ALERT), replay_after_seconds=0.0) as box,
             asyncio.TaskGroup() as tasks,
             listening(mosquitto.port, "edge/#") as one,
         ):
@@ -56,10 +56,10 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_catches_up(
             for n in range(1, 100):
                 await box.append([message(n)])
             await one.until(100, "event/alert")
-            assert box.behind("second") > 0
+            assert box.lag("second") > 0
             second.start()
             async with listening(second.port, "edge/#") as two, asyncio.timeout(20):
-                while any(box.behind(name) for name in sinks):  # noqa: ASYNC110
+                while any(box.lag(name) for name in sinks):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             stop.set()
         assert {name: delivery.sent for name, delivery in deliveries.items()} == dict.fromkeys(sinks, 100)

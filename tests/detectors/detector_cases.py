@@ -88,16 +88,16 @@ _RANK = "it compares with earlier values, so that a tie falls either way by roun
 
 CASES = {
     "anomaly_rate": Case(XYZ),
-    "auto": Case(X | {"memory": 512, "warmup": 64, "rest": 20}, ties=_RANK),
+    "auto": Case(X | {"memory": 512, "warmup": 64, "refractory": 20}, ties=_RANK),
     "calibrated": Case(
-        X | {"rest": 16},
+        X | {"refractory": 16},
         no_limit="each method has its own",
         constant="it takes scores: one that stays the same is a record each time",
         shift="it takes scores, of which a low one is no fault",
         offset="it takes scores, whose zero has a meaning",
     ),
-    "combined": Case(X | {"rest": 16}),
-    "contexts": Case(X | {"memory": 1024, "warmup": 32, "rest": 20}, ties=_RANK),
+    "combined": Case(X | {"refractory": 16}),
+    "contexts": Case(X | {"memory": 1024, "warmup": 32, "refractory": 20}, ties=_RANK),
     "cusum": Case(X),
     "ewma": Case(X),
     "kl": Case(

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.detectors.base.refractory import apply_refractory
 from agent.detectors.univariate.auto import BURDEN, Auto
 from agent.detectors.univariate.history.circular_buffer import Lags, phase_median, rows_a_period, write
 from agent.detectors.univariate.history.features import RECENT, binned, divergence, outside, quantile_bins, rarity
 from agent.detectors.univariate.history.phase_profile import CELL, cells_at, lags_of, shape_sums, slide
-from agent.detectors.univariate.history.record_age import BLOCK, BLOCKS, learn_blocks, record_age, rested
+from agent.detectors.univariate.history.record_age import BLOCK, BLOCKS, learn_blocks, record_age
 from tests.detectors.detector_tables import column, run, table
 from tests.naive_auto import age
 from tests.naive_auto import auto as naive_auto
@@ -130,7 +131,7 @@ def test_the_distribution_view_is_the_divergence_of_the_last_cells_from_the_hist
 def test_a_score_rests_after_an_alarm():
     last = np.array([-(1 << 40)])
     score = np.array([[0.5, 1.2, 3.0, 0.5, 1.5]])
-    out = rested(last, score, np.array([[10, 11, 12, 13, 14]]), np.array([5]), 1.0, 20)
+    out = apply_refractory(last, score, np.array([[10, 11, 12, 13, 14]]), np.array([5]), 1.0, 20)
     assert out.tolist() == [[0.5, 1.2, 0.0, 0.0, 0.0]]
     assert last.tolist() == [11]
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent.alerts.alert import Identity
 from agent.alerts.cloudevents import encode_alert
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import REGISTRY
 from agent.settings.settings import Settings
 from sensors.batch import Batch, tick
@@ -29,7 +29,7 @@ def words(value):
 
 def engine(name):
     table = {key: words(value) for key, value in CASES[name].options.items()}
-    return compose(
+    return build_pipeline(
         Settings(
             agent={"idle": False},
             detector={"d": {"type": name, **table}},
@@ -193,11 +193,11 @@ def test_a_reference_with_empty_bins_and_a_window_of_other_values_are_finite():
         )
         if len(table["reference"]["counts"]) != table["bins"] + 2:
             with pytest.raises(Exception, match="1 bins between its edges, not 2"):
-                compose(settings)
+                build_pipeline(settings)
             continue
         time = START + 10**8 * np.arange(600)
         columns = {"x": np.where(np.arange(600) < 300, 0.05, 5.0)}
-        scores, reasons, alerts = told(compose(settings).engine(), batches("kl", columns, time))
+        scores, reasons, alerts = told(build_pipeline(settings).engine(), batches("kl", columns, time))
         check(scores, reasons, alerts)
         assert np.isfinite(scores).all()
         assert scores.max() > 0.3

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from agent.detectors.base.series_blocks import rounds
+from agent.core.grouping import Grouping
+from agent.detectors.base.series_blocks import series_blocks
 from agent.detectors.ensembles.anomaly_rate import AnomalyRate
 from agent.detectors.ensembles.calibrated import Calibrated, tail
 from agent.detectors.ensembles.combined import Combined
@@ -36,8 +37,8 @@ CASES = [
     (Spatial, naive.spatial, {"warmup": 4}),
     (RobustZ, naive.robust_z, {"window": 9, "warmup": 3}),
     (RobustZ, naive.robust_z, {"window": 16, "warmup": 16}),
-    (Contexts, naive_scores.contexts, {"memory": 64, "warmup": 16, "rest": 16}),
-    (Contexts, naive_scores.contexts, {"memory": 256, "warmup": 32, "rest": 40}),
+    (Contexts, naive_scores.contexts, {"memory": 64, "warmup": 16, "refractory": 16}),
+    (Contexts, naive_scores.contexts, {"memory": 256, "warmup": 32, "refractory": 40}),
     (Spike, naive_scores.spike, {"half_life": 40.0, "warmup": 8}),
     (NoiseBurst, naive_scores.noise_burst, {"window": 8, "half_life": 60.0, "warmup": 16}),
     (Stuck, naive_scores.stuck, {"rows": 3}),
@@ -78,7 +79,7 @@ def test_a_calibration_equals_the_obvious_version(method, oracle, options, rest,
     rng = np.random.default_rng(seed)
     x = np.round(rng.exponential(1.0, 200) * (rng.random(200) > 0.5 * zeros), 3)
     limit = {"ratio": 0.9, "conformal": 1.5, "tail": 2.0}[method]
-    detector = Calibrated("x", method=method, rest=rest, limit=limit, warmup=5, **options)
+    detector = Calibrated("x", method=method, refractory=rest, limit=limit, warmup=5, **options)
     got = detector.process(table(np.zeros(200), {"x": x})).values["score"]
     expected = oracle(x.tolist(), warmup=5, **options)
     if rest:
@@ -110,7 +111,9 @@ def test_a_combination_is_the_weighted_mean_of_its_calibrated_parts(seed, method
     first = next(t for t, total in enumerate(sums) if not math.isnan(total))
     sums[first : first + 2] = [math.nan] * 2  # where the rest is not yet counted
     limit = 0.9
-    detector = Combined("x", parts=("ewma", "spatial"), weights=(3.0, 1.0), method=method, limit=limit, rest=50)
+    detector = Combined(
+        "x", parts=("ewma", "spatial"), weights=(3.0, 1.0), method=method, limit=limit, refractory=50
+    )
     got = detector.process(table(np.zeros(200), {"x": x})).values["score"]
     expected = naive_scores.rest(sums, limit, 50)
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
@@ -131,18 +134,18 @@ def test_the_anomaly_rate_equals_the_obvious_version(seed, hold):
 @given(
     key=st.lists(st.integers(-1, 6), max_size=60),
     learnt=st.lists(st.integers(0, 20), min_size=7, max_size=7),
-    span=st.integers(0, 9),
+    boundary=st.integers(0, 9),
 )
-def test_rounds_hand_out_every_row_once_and_each_series_in_order(key, learnt, span):
+def test_blocks_hand_out_every_row_once_and_each_series_in_order(key, learnt, boundary):
     key, learnt = np.array(key, np.int64), np.array(learnt)
     seen = {k: [] for k in range(7)}
-    for block in rounds(key, learnt, span):
+    for block in series_blocks(Grouping(key), learnt, boundary):
         assert (np.diff(block.keys) > 0).all()
-        assert (block.take >= 1).all()
+        assert (block.valid_length >= 1).all()
         for line, k in enumerate(block.keys.tolist()):
-            row = block.index[line, : block.take[line]].tolist()
+            row = block.index[line, : block.valid_length[line]].tolist()
             first = learnt[k] + len(seen[k])
-            assert not span or first // span == (first + len(row) - 1) // span
+            assert not boundary or first // boundary == (first + len(row) - 1) // boundary
             seen[k] += row
     for k, rows in seen.items():
         assert rows == np.flatnonzero(key == k).tolist()

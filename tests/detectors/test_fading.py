@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.detectors.base.decay import Decay, _inverse_weights, keep
+from agent.detectors.base.decay import Decay, _inverse_weights, decay_factor
 from tests.detectors.detector_cases import make
 from tests.detectors.detector_tables import column, content, run, table
 
@@ -42,7 +42,7 @@ def same_in_any_cut(which, half_life, x, *cuts):
 
 
 def table_end(half_life):
-    return len(_inverse_weights(Decay(keep(half_life)).w))
+    return len(_inverse_weights(Decay(decay_factor(half_life)).w))
 
 
 @pytest.mark.law2
@@ -58,7 +58,7 @@ def test_cuts_about_the_end_of_the_table_of_weights_change_no_bit(which, half_li
 
 @pytest.mark.parametrize("half_life", [2.0, 30.0, 500.0, 2000.0, 50_000.0])
 def test_a_weight_is_the_same_wherever_its_row_stands_in_a_matrix(half_life):
-    decay = Decay(keep(half_life))
+    decay = Decay(decay_factor(half_life))
     end = table_end(half_life)
     beyond = int(80 * half_life)
     for place in (end, beyond):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agent.detectors.base.decay import Decay, keep
-from agent.detectors.base.series_blocks import Grid, Round
+from agent.detectors.base.decay import Decay, decay_factor
+from agent.detectors.base.series_blocks import Block, RowGrid
 from agent.settings.registry import REGISTRY
 from tests.detectors.detector_cases import CASES, make
 from tests.detectors.detector_tables import content, part, run, table
@@ -65,32 +65,32 @@ def test_a_grid_gives_the_same_bits_as_its_rows_in_any_cut(name, series):
 )
 def test_a_grid_is_seen_where_there_is_one(keys, found):
     rows = table(keys, {"x": np.arange(len(keys))})
-    shape = Grid.of(rows)
+    shape = RowGrid.of(rows)
     assert (shape is not None) == found
     if shape is not None:
-        ordered = shape.square(shape.ordered(rows.key))
+        ordered = shape.matrix(shape.ordered(rows.key))
         assert (ordered == shape.keys[:, None]).all()
         assert np.array_equal(shape.unordered(shape.ordered(rows.at)), rows.at)
 
 
-@pytest.mark.parametrize("span", [0, 4, 16])
-def test_slabs_hand_out_every_cell_once_and_cross_no_span(span):
+@pytest.mark.parametrize("boundary", [0, 4, 16])
+def test_grid_blocks_hand_out_every_cell_once_and_cross_no_boundary(boundary):
     rng = np.random.default_rng(0)
-    shape = Grid.of(table(np.tile(np.arange(30), 21), {}))
+    shape = RowGrid.of(table(np.tile(np.arange(30), 21), {}))
     for step in (1, 5):
         learnt = rng.integers(0, step, 30) * 3
         first, at, seen = learnt.copy(), learnt.copy(), np.zeros(30 * 21, np.int64)
-        for some in shape.slabs(learnt, span, 9, 64):
-            if isinstance(some, Round):
-                line, take = some.keys, some.take
+        for some in shape.blocks(learnt, boundary, 9, 64):
+            if isinstance(some, Block):
+                line, take = some.keys, some.valid_length
                 assert (some.index[:, 0] // 30 == learnt[line] - first[line]).all()
                 seen[some.rows()[2]] += 1
             else:
                 line = np.arange(30)[some.lines]
                 take = np.full(len(line), some.columns.stop - some.columns.start)
                 assert (learnt[line] - first[line] == some.columns.start).all()
-                shape.square(seen)[some.lines, some.columns] += 1
-            assert not span or (learnt[line] // span == (learnt[line] + take - 1) // span).all()
+                shape.matrix(seen)[some.lines, some.columns] += 1
+            assert not boundary or (learnt[line] // boundary == (learnt[line] + take - 1) // boundary).all()
             learnt[line] += take
         assert (seen == 1).all()
         assert (learnt == at + 21).all()
@@ -98,8 +98,8 @@ def test_slabs_hand_out_every_cell_once_and_cross_no_span(span):
 
 @pytest.mark.parametrize("half_life", [0.2, 1.0, 7.3, 500.0, 12_345.6])
 def test_a_decaying_sum_is_the_recursion_however_many_rows_came_before(half_life):
-    decay = Decay(keep(half_life))
-    x = np.random.default_rng(1).normal(0, 1, (3, min(decay.longest, 200)))
+    decay = Decay(decay_factor(half_life))
+    x = np.random.default_rng(1).normal(0, 1, (3, min(decay.max_block, 200)))
     take = np.full(3, x.shape[1])
     for count in (0, 4090, 10**9 + 7):
         carry = np.zeros(3)

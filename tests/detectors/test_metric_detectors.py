@@ -134,7 +134,7 @@ def test_a_record_has_ratio_1_and_one_event_is_one_alarm():
     x = np.full(300, 1.0)
     x[100:110] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
     assert scores(Calibrated("x", method="ratio"), x)[100:110].tolist() == pytest.approx([1.0] * 10)
-    rested = scores(Calibrated("x", method="ratio", rest=50, limit=0.99), x)
+    rested = scores(Calibrated("x", method="ratio", refractory=50, limit=0.99), x)
     assert np.count_nonzero(rested[90:150] >= 0.99) <= 1
 
 
@@ -155,7 +155,7 @@ def test_the_anomaly_rate_is_the_share_of_strange_metrics_and_names_them():
         lambda: Neighbour("x", window=12),
         lambda: Seasonal("x", memory=10),
         lambda: Combined("x", parts=("nonsense",)),
-        lambda: Calibrated("x", rest=3),
+        lambda: Calibrated("x", refractory=3),
         lambda: NoiseBurst("x", window=3),
         lambda: Spike("x", half_life=0.0),
     ],
@@ -187,6 +187,6 @@ def test_a_move_after_a_constant_is_new():
 
 
 def test_contexts_that_cannot_be_are_refused():
-    for wrong in ({"memory": 1000}, {"warmup": 100}, {"rest": 3}, {"memory": 64, "warmup": 128}):
+    for wrong in ({"memory": 1000}, {"warmup": 100}, {"refractory": 3}, {"memory": 64, "warmup": 128}):
         with pytest.raises(ValueError, match="rows"):
             Contexts("x", **wrong)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.rows import no_rows
 from agent.detectors.univariate.missing import Missing
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch, tick
 from tests.detectors.detector_tables import START, content, part, table
@@ -105,7 +105,7 @@ def test_cuts_and_repeated_ticks_change_no_bit(seed):
 
 
 def engine(**keys):
-    return compose(
+    return build_pipeline(
         Settings(
             agent={"idle": False},
             detector={"gone": {"type": "missing", "metric": "x", "factor": 3, **keys}},

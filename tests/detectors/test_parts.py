@@ -7,7 +7,7 @@ from agent.detectors.ensembles.anomaly_rate import AnomalyRate
 from agent.detectors.ensembles.combined import Combined
 from agent.detectors.univariate.ewma import Ewma
 from agent.detectors.univariate.robust_z import RobustZ
-from agent.settings.registry import ConfigError, build
+from agent.settings.registry import ConfigError, Registry, build
 from tests.detectors.detector_tables import content, run, table
 
 PUMP = {"type": "anomaly_rate", "metrics": ["x", "y"]}
@@ -74,3 +74,18 @@ def test_a_mistake_in_a_part_is_named_with_its_place(keys, says):
 def test_a_program_that_names_an_unknown_part_is_told():
     with pytest.raises(ValueError, match="unknown part 'nothing'; known are cusum"):
         Combined("x", parts=("nothing",))
+
+
+@pytest.mark.parametrize("kind", ["auto", "calibrated", "combined", "contexts"])
+def test_the_former_name_of_the_refractory_period_is_taken_with_a_warning(kind):
+    registry = Registry()
+    assert registry.build("detector", "detector.c", {"type": kind, "metric": "x", "rest": 40}).refractory == 40
+    assert [text for text in registry.warnings if text.startswith("detector.c.rest: is now called refractory")]
+
+
+def test_it_is_in_a_part_too():
+    registry = Registry()
+    parts = [{"type": "contexts", "rest": 40}]
+    made = registry.build("detector", "detector.c", {"type": "combined", "metric": "x", "parts": parts})
+    assert made.parts[0].refractory == 40
+    assert registry.warnings[0].startswith("detector.c.parts.0.rest: is now called refractory")

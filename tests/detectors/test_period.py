@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.detectors.univariate.auto import Auto
 from agent.detectors.univariate.history.period import autocorrelation, find_periods, sharpened
+from tests.detectors.detector_tables import column, run, table
 from tests.naive_detectors import autocorrelation as naive_autocorrelation
 
 RNG = np.random.default_rng
@@ -96,3 +98,17 @@ def test_multiples_tell_the_period_to_a_part_of_a_row(period):
     fine = sharpened(x, find_periods(x))
     assert fine[0] == pytest.approx(period, rel=0.02)
     assert fine[1] == 0.0
+
+
+@pytest.mark.parametrize("period", range(4, 13))
+@pytest.mark.parametrize("seed", range(5))
+def test_a_multiple_is_never_taken_for_another(period, seed):
+    x = noisy(period, 1024, seed)[None]
+    assert sharpened(x, np.array([period]))[0] == pytest.approx(period, abs=0.5)
+
+
+@pytest.mark.parametrize("rows", [8, 12, 16, 20])
+def test_a_cycle_of_a_few_rows_is_scored(rows):
+    x = 50 + 10 * np.sin(2 * np.pi * np.arange(4100) / rows) + RNG(1).normal(0, 1, 4100)
+    score = column(run(Auto("x"), table(np.zeros(len(x)), {"x": x})), "score")
+    assert np.isfinite(score[128:]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agent.runtime.host_clock import HostClock
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -21,7 +21,7 @@ class Host:
     def __init__(self, emit, wall=NOW):
         self.wall, self.monotonic = wall, 5 * SECOND
         self.clock = HostClock(lambda: self.wall, lambda: self.monotonic)
-        self.parts = compose(
+        self.pipeline = build_pipeline(
             Settings(
                 agent={"site": "s", "name": "a"},
                 window={
@@ -45,7 +45,7 @@ class Host:
                 },
             )
         )  # fmt: skip
-        self.engine = self.parts.engine()
+        self.engine = self.pipeline.engine()
         self.alerts = []
         self.windows = []
         self.matches = 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.runtime.app import App
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from agent.storage import single_file as old
 from sensors.batch import Batch
@@ -24,10 +24,10 @@ NEW, OLD = "checkpoint/000000000001.segment", "engine.checkpoint"  # of today's 
 FILES = ("outbox.db", "outbox.db-wal", NEW, OLD)
 
 
-def parts(state, out):
-    return compose(
+def pipeline(state, out):
+    return build_pipeline(
         Settings(
-            agent={"site": "s", "name": "a", "state": state, "drain": "2s"},
+            agent={"site": "s", "name": "a", "state": state, "drain_timeout": "2s"},
             window={"w": {"type": "hopping", "metric": "x", "size": "5s", "step": "1s", "aggregates": ["mean"]}},
             rule={
                 "hot": {"when": "x >= 90", "clear": "x < 80"},
@@ -48,17 +48,17 @@ async def decide(app, number, value):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    """What an agent leaves when it is killed while its receiver is away: a backlog, a check-point, newer notes."""
+    """What an agent leaves when it is killed while its receiver is away: a backlog, a checkpoint, newer notes."""
     place = tmp_path_factory.mktemp("state")
 
     async def work():
-        app = App(parts(place / "live", place / "out"))
+        app = App(pipeline(place / "live", place / "out"))
         app.outbox.path.parent.mkdir()
         async with app.outbox:
             await decide(app, 0, 95.0)
             await decide(app, 1, 20.0)
             await app.checkpointer.save()
-            saved = {"engine": app.engine.snapshot(), "prints": app.parts.fingerprints, "positions": {}}
+            saved = {"engine": app.engine.snapshot(), "prints": app.pipeline.fingerprints, "positions": {}}
             await decide(app, 8, 95.0)
             shutil.copytree(place / "live", place / "killed")
         shutil.copytree(place / "killed", place / "old", ignore=shutil.ignore_patterns("checkpoint"))
@@ -85,7 +85,7 @@ def alerts(out):
 
 async def start(directory, out):
     """A whole life of an agent with this state: from start to end of input."""
-    app = App(parts(directory, out))
+    app = App(pipeline(directory, out))
     async with asyncio.timeout(20):
         await app.run(asyncio.Event())
     return app

@@ -12,7 +12,7 @@ from agent.alerts.alert import Identity
 from agent.runtime.incident_journal import IncidentJournal
 from agent.runtime.machine_state import MachineState
 from agent.runtime.messages import encode
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import REGISTRY
 from agent.settings.settings import Settings
 from sensors.batch import tick
@@ -123,7 +123,12 @@ def line(chance, kind, pool, now):
 @pytest.mark.parametrize("seed", range(6))
 def test_no_garbage_ends_the_engine_and_all_it_says_is_json(seed):
     chance = random.Random(seed)
-    engine, summary, notes, now = compose(everything()).engine(), MachineState(IDENTITY), IncidentJournal({}), START
+    engine, summary, notes, now = (
+        build_pipeline(everything()).engine(),
+        MachineState(IDENTITY),
+        IncidentJournal({}),
+        START,
+    )
     readers, rows, said = codecs(), 0, 0
     normal = [repr(chance.gauss(50, 2)) for _ in range(20)]
     for _ in range(25):
@@ -139,7 +144,7 @@ def test_no_garbage_ends_the_engine_and_all_it_says_is_json(seed):
         codec.counters.last_error.encode()
         decided = engine.process(batch)
         notes.of(decided, "line", {})
-        for message in encode(decided, engine, IDENTITY, metrics=True) + summary.update(decided.alerts):
+        for message in encode(decided, engine, IDENTITY, metrics=True) + summary.update(decided.alerts, engine):
             said += 1
             f"{message.id} {message.machine}".encode()
             if message.body:

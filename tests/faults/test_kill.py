@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import load
 from sensors.codecs.json_lines import JsonLines
 from tests.integration.agent_process import AgentProcess
@@ -84,8 +84,8 @@ def readings(count, seed):
 
 def expected(file, lines):
     """The alerts of the whole stream, decided without a break: id -> (sequence, change)."""
-    parts = compose(load(file))
-    engine = parts.engine()
+    pipeline = build_pipeline(load(file))
+    engine = pipeline.engine()
     batch = JsonLines(machine="machine", time="time").decode(lines, time.time_ns())
     return {alert.id: (alert.sequence, alert.change) for alert in engine.process(batch).alerts}
 

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 
 from agent.runtime.messages import encode
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -15,7 +15,7 @@ START = 1_700_000_000 * SECOND
 
 def test_deciding_leaves_no_circles_behind():
     """Circles of objects are found late, and what they hold are the arrays of whole batches."""
-    parts = compose(
+    pipeline = build_pipeline(
         Settings(
             agent={"site": "s", "name": "a", "metrics": True},
             window={
@@ -37,7 +37,7 @@ def test_deciding_leaves_no_circles_behind():
             },
         )
     )
-    engine = parts.engine()
+    engine = pipeline.engine()
     rng = np.random.default_rng(1)
     machines = tuple(f"m{number}" for number in range(50))
     index = np.arange(50, dtype=np.int32)
@@ -46,7 +46,7 @@ def test_deciding_leaves_no_circles_behind():
         for number in range(first, last):
             time = START + number * SECOND // 4
             batch = Batch(machines, index, np.full(50, time), {"x": rng.uniform(60, 120, 50)}, time, source="s")
-            encode(engine.process(batch), engine, parts.identity, metrics=True)
+            encode(engine.process(batch), engine, pipeline.identity, metrics=True)
 
     run(0, 100)
     gc.collect()

@@ -177,7 +177,7 @@ async def test_a_process_whose_clock_is_set_goes_on(tmp_path, line, faked):
     ours, port = line
     clock, environment = faked
     window = '[window.w]\ntype = "hopping"\nmetric = "x"\nsize = "500ms"\nstep = "100ms"\n'
-    rules = '[rule.mean]\non = "w"\nwhen = "mean >= 90"\nclear = "mean < 80"\n[rule.gone]\ntype = "deadman"\nafter = "3s"\n'
+    rules = '[rule.mean]\non = "w"\nwhen = "mean >= 90"\nclear = "mean < 80"\n[rule.gone]\ntype = "deadman"\nafter = "30s"\n'
     file = configuration(tmp_path, serial(port), window + rules)
     async with AgentProcess("run", "-c", file, env=environment) as agent:
         await agent.says("source line: open")

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from agent.offline.flink.script import to_flink
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from tests.conformance import flink_cases, test_flink_windows
 from tests.conformance.harness import GIVEN, read_lines
@@ -36,7 +36,7 @@ def script(folder, case):
     if window and "having" not in case["rule"]:
         tables["rule"] = {"all": {"type": "filter", "on": "w", "where": "true", "by": case["rule"]["group_by"]}}
     connector = {"connector": "filesystem", "path": str((folder / "input.jsonl").resolve()), "format": "json"}
-    made = to_flink(compose(Settings(**tables)), connector, insert=False)
+    made = to_flink(build_pipeline(Settings(**tables)), connector, insert=False)
     return [
         "\n".join(line for line in text.splitlines() if not line.startswith("--")).rstrip(";")
         for text in made.statements

@@ -11,13 +11,13 @@ Processors differ in the last bit of `exp`, a Fourier transform or a matrix prod
 and `old` tell such numbers whole. So the results name the processor (a hash) they were made on; on any other one these
 alerts are compared to nine digits as well, and all that is no number exactly. `machines` is exact everywhere.
 
-`old.*` is the same for an agent that goes on from `old.checkpoint.gz`, a check-point with one of every window, detector
+`old.*` is the same for an agent that goes on from `old.checkpoint.gz`, a checkpoint with one of every window, detector
 and rule of the registry, written by the agent as it was at 595afb7, with evicted series, open incidents, a silence and
 an acknowledgement. `old.rec.gz` is what came after.
 
     python -m tests.golden.make             alerts and results anew, from the inputs that are there
-    python -m tests.golden.make --inputs    recordings and check-point anew, too
+    python -m tests.golden.make --inputs    recordings and checkpoint anew, too
 
 Both are for a change that means to change what is sent, and whose message says so; never to make a test pass. With
-`--inputs` the check-point is no longer an old one: do that only where old ones are refused by name.
+`--inputs` the checkpoint is no longer an old one: do that only where old ones are refused by name.
 """

@@ -207,7 +207,7 @@ def old(rows):
     n, names = 620, ("a", "b", "c", "d", "e", "g", "f")
     phase = 2 * np.pi * np.arange(n)[:, None] / 24
     x = 50 + 10 * np.sin(phase + np.arange(7)) + rng.normal(0, 1, (n, 7))
-    x[330:400, 0] += 30  # hot when the check-point is written
+    x[330:400, 0] += 30  # hot when the checkpoint is written
     x[370:470, 1] += 25
     x[300:420, 2] = 51.0
     x[450:520, 3] *= 0.3

@@ -15,7 +15,7 @@ import scipy
 
 from agent.runtime.messages import encode
 from agent.settings import settings
-from agent.settings.build import Parts, compose
+from agent.settings.build import Pipeline, build_pipeline
 from agent.storage.single_file import load
 from sensors.batch import Batch
 from sensors.drivers.recording import batches
@@ -43,27 +43,27 @@ def unpacked(name: str, folder: Path) -> Path:
     return file
 
 
-def parts_of(name: str) -> Parts:
-    """The parts of a golden configuration."""
-    return compose(settings.load(HERE / f"{name}.toml"))
+def pipeline_of(name: str) -> Pipeline:
+    """The pipeline of a golden configuration."""
+    return build_pipeline(settings.load(HERE / f"{name}.toml"))
 
 
-def resume(engine: Any, parts: Parts, file: Path) -> tuple[set[str], dict[str, str]]:
-    """Go on from a check-point as the agent does: parts whose configuration it does not know, or whose state."""
+def resume(engine: Any, pipeline: Pipeline, file: Path) -> tuple[set[str], dict[str, str]]:
+    """Go on from a checkpoint as the agent does: parts whose configuration it does not know, or whose state."""
     state = load(file)
-    assert state is not None, "the check-point cannot be read"
-    known = {name: state["prints"].get(name) == mark for name, mark in parts.fingerprints.items()}
+    assert state is not None, "the checkpoint cannot be read"
+    known = {name: state["prints"].get(name) == mark for name, mark in pipeline.fingerprints.items()}
     unfit = engine.restore(state["engine"], only=known)
     return {name for name, same in known.items() if not same}, unfit
 
 
-def replayed(engine: Any, parts: Parts, recording: Path | Iterator[Batch]) -> tuple[bytes, dict[str, Any]]:
+def replayed(engine: Any, pipeline: Pipeline, recording: Path | Iterator[Batch]) -> tuple[bytes, dict[str, Any]]:
     """The alerts as `agent replay` prints them, and the hashes of the results."""
     lines, told, results = [], hashlib.sha256(), Results()
     for batch in batches(recording) if isinstance(recording, Path) else recording:
         decisions = engine.process(batch)
         results.add(decisions.results)
-        for message in encode(decisions, engine, parts.identity, metrics=False):
+        for message in encode(decisions, engine, pipeline.identity, metrics=False):
             if message.kind in ("alert", "raw"):
                 lines.append(message.body + b"\n")
             else:  # present states, replies to commands

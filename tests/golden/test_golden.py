@@ -1,4 +1,4 @@
-"""What the agent says of recordings, and after an old check-point, is byte for byte what it said when they were made."""
+"""What the agent says of recordings, and after an old checkpoint, is byte for byte what it said when they were made."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ import pytest
 from agent.cli.main import main
 from agent.settings.registry import REGISTRY
 from sensors.drivers.recording import Recorder, batches
-from tests.golden.replaying import HERE, RECORDINGS, parts_of, plain, processor, replayed, resume, said, unpacked
+from tests.golden.replaying import HERE, RECORDINGS, pipeline_of, plain, processor, replayed, resume, said, unpacked
 
 
 def lines_of(name):
@@ -65,8 +65,8 @@ def differing(before, now):
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_a_recording_of_before_gives_the_same_alerts_and_results(name, tmp_path):
-    parts = parts_of(name)
-    compare(name, replayed(parts.engine(), parts, unpacked(f"{name}.rec", tmp_path)))
+    pipeline = pipeline_of(name)
+    compare(name, replayed(pipeline.engine(), pipeline, unpacked(f"{name}.rec", tmp_path)))
 
 
 def test_the_command_replay_prints_these_alerts(tmp_path, capfdbinary):
@@ -81,19 +81,19 @@ def test_the_command_replay_prints_these_alerts(tmp_path, capfdbinary):
 
 
 def test_an_agent_that_goes_on_from_an_old_checkpoint_says_the_same(tmp_path):
-    parts = parts_of("old")
-    engine = parts.engine()
-    unknown, unfit = resume(engine, parts, unpacked("old.checkpoint", tmp_path))
+    pipeline = pipeline_of("old")
+    engine = pipeline.engine()
+    unknown, unfit = resume(engine, pipeline, unpacked("old.checkpoint", tmp_path))
     assert unknown == set(), "to these their own configuration is another: they would start without memory"
     assert unfit == {}
-    compare("old", replayed(engine, parts, unpacked("old.rec", tmp_path)))
+    compare("old", replayed(engine, pipeline, unpacked("old.rec", tmp_path)))
 
 
 def test_the_old_checkpoint_holds_what_is_hard_to_go_on_from(tmp_path):
-    parts = parts_of("old")
-    engine = parts.engine()
-    resume(engine, parts, unpacked("old.checkpoint", tmp_path))
-    assert set(engine.desk.silences.by_id) == {"s1"}
+    pipeline = pipeline_of("old")
+    engine = pipeline.engine()
+    resume(engine, pipeline, unpacked("old.checkpoint", tmp_path))
+    assert set(engine.incidents.silences.by_id) == {"s1"}
     machines = engine.series("auto")
     assert machines.names == [("a",), ("b",), ("c",), ("d",), ("e",), ("f",)], "g is forgotten, and f has its row"
     firing = {name for name, rule in engine.rules.items() if rule.life is not None and len(rule.life.firing())}
@@ -104,7 +104,7 @@ def test_the_old_checkpoint_holds_what_is_hard_to_go_on_from(tmp_path):
 def test_the_recordings_and_the_checkpoint_have_every_kind(kind):
     def types(name):
         default = {"rule": "threshold", "detector": "auto"}.get(kind)
-        return {table.get("type", default) for table in getattr(parts_of(name).settings, kind).values()}
+        return {table.get("type", default) for table in getattr(pipeline_of(name).settings, kind).values()}
 
     assert types("old") == set(REGISTRY[kind])
     assert set().union(*map(types, RECORDINGS)) == set(REGISTRY[kind])
@@ -114,7 +114,7 @@ def test_the_recordings_and_the_checkpoint_have_every_kind(kind):
 def test_every_rule_has_said_something_and_every_step_has_rows(name):
     lines = [json.loads(line) for line in lines_of(name)]
     rules = {line["data"]["rule"]["id"] for line in lines if isinstance(line, dict)}
-    settings = parts_of(name).settings
+    settings = pipeline_of(name).settings
     bare = {rule for rule, table in settings.rule.items() if table.get("payload") == "value"}
     assert bool(bare) == any(not isinstance(line, dict) for line in lines)
     assert set(settings.rule) - bare <= rules

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import load
 from tests.integration.agent_process import ROOT
 
@@ -18,16 +18,16 @@ SHOWN = {
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_example_is_right(file: Path):
-    assert compose(load(file)).engine()
+    assert build_pipeline(load(file)).engine()
 
 
 @pytest.mark.parametrize("name", list(SHOWN))
 async def test_the_simulated_example_raises_what_it_shows(name: str):
     (source,) = load(ROOT / "config" / f"{name}.toml").source
     overrides = [f"source.{source}.{setting}" for setting in ('speed="max"', 'duration="1m"')]
-    parts = compose(load(ROOT / "config" / f"{name}.toml", overrides))
-    engine, raised = parts.engine(), Counter()
-    async with parts.sources[source] as opened:
+    pipeline = build_pipeline(load(ROOT / "config" / f"{name}.toml", overrides))
+    engine, raised = pipeline.engine(), Counter()
+    async with pipeline.sources[source] as opened:
         async for batch in opened:
             decisions = engine.process(batch)
             raised.update(alert.rule for alert in decisions.alerts)

@@ -132,11 +132,11 @@ async def test_port_and_broker_absent_at_start_is_no_reason_to_stop(tmp_path):
 
 
 def test_every_example_is_right(tmp_path, monkeypatch):
-    from agent.settings.build import compose
+    from agent.settings.build import build_pipeline
     from agent.settings.settings import load
 
     monkeypatch.chdir(tmp_path)
     examples = sorted(Path(ROOT / "config").glob("*.toml"))
     assert len(examples) >= 4
     for file in examples:
-        compose(load(file))
+        build_pipeline(load(file))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.cli.main import main
-from agent.offline.labelled import Layout, nanoseconds, read_npz, read_table
+from agent.offline.labelled import ColumnNames, nanoseconds, read_npz, read_table
 
 
 def agent(capsys, *words):
@@ -44,10 +44,10 @@ metric = "pressure"
 @pytest.mark.parametrize("time", ["ts", "timestamp", "Zeit"])
 def test_a_time_and_a_machine_are_no_metrics(tmp_path, time):
     given = "" if time == "ts" else time
-    (item,) = read_table(pumps(tmp_path / "a.csv", time), Layout(time=given))
+    (item,) = read_table(pumps(tmp_path / "a.csv", time), ColumnNames(time=given))
     assert list(item.rows.values) == ["flow", "pressure"]
     assert item.rows.end[2] - item.rows.end[0] == 60 * 10**9
-    one, two = read_table(tmp_path / "a.csv", Layout(time=given, machine="machine", metrics=("pressure",)))
+    one, two = read_table(tmp_path / "a.csv", ColumnNames(time=given, machine="machine", metrics=("pressure",)))
     assert (one.name, two.name) == (f"{tmp_path}/a.csv, pump-1", f"{tmp_path}/a.csv, pump-2")
     assert list(one.rows.values) == ["pressure"]
     assert one.label.sum() == 10
@@ -83,11 +83,11 @@ def test_the_configuration_says_time_unit_and_machine(tmp_path, capsys):
 def test_a_file_may_call_its_columns_otherwise_than_the_codec_but_not_than_the_command_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("timestamp,x,label\n10,1,0\n12,2,1\n")
-    (item,) = read_table(path, Layout(time="ts", time_unit="s", machine="machine"))
+    (item,) = read_table(path, ColumnNames(time="ts", time_unit="s", machine="machine"))
     assert item.rows.end.tolist() == [10 * 10**9, 12 * 10**9]
     for required, said in (("ts", "no time column ts"), ("machine", "no column machine")):
         with pytest.raises(ValueError, match=said):
-            read_table(path, Layout(time="ts", machine="machine", required=(required,)))
+            read_table(path, ColumnNames(time="ts", machine="machine", required=(required,)))
 
 
 def test_numbers_are_times_in_their_unit_and_never_dates():
@@ -99,11 +99,11 @@ def test_numbers_are_times_in_their_unit_and_never_dates():
 
 def test_arrays_have_a_time_of_another_name_too(tmp_path):
     np.savez(tmp_path / "a.npz", moment=np.arange(5.0) / 2, x=np.arange(5.0), y=np.ones(5), label=np.zeros(5))
-    item = read_npz(tmp_path / "a.npz", Layout(time="moment", metrics=("x",)))
+    item = read_npz(tmp_path / "a.npz", ColumnNames(time="moment", metrics=("x",)))
     assert item.rows.end.tolist() == [0, 500_000_000, 10**9, 1_500_000_000, 2 * 10**9]
     assert list(item.rows.values) == ["x"]
     with pytest.raises(ValueError, match="no column z"):
-        read_npz(tmp_path / "a.npz", Layout(metrics=("z",)))
+        read_npz(tmp_path / "a.npz", ColumnNames(metrics=("z",)))
 
 
 def test_the_table_says_what_was_watched_and_how_it_counts(tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 from agent.cli.main import main
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.offline.waves import rows_of
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.files import read_columns
 from agent.settings.settings import load
 
@@ -32,9 +32,9 @@ def documented_source(path: Path) -> str:
 
 async def live(configuration: Path) -> list[tuple[int, float]]:
     """End and score of each row that the rule `verdict` lets through, with the source of the configuration."""
-    parts = compose(load(configuration))
-    engine, found = parts.engine(), []
-    async with parts.sources["dataset"] as source:
+    pipeline = build_pipeline(load(configuration))
+    engine, found = pipeline.engine(), []
+    async with pipeline.sources["dataset"] as source:
         async for batch in source:
             rows = engine.process(batch).raw.get("verdict")
             if rows is not None:

@@ -14,7 +14,7 @@ from agent.core.series_counter import SeriesCounter
 from agent.ops import health
 from agent.ops.counters import COUNTERS, about, losses
 from agent.runtime.app import App
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.drivers.simulated import Temperature
@@ -35,9 +35,9 @@ def app(tmp_path):
     settings = everything()
     settings.agent.state = tmp_path
     settings.sink["file"] = {"type": "lines", "path": str(tmp_path / "out")}
-    parts = compose(settings)
-    parts.sources["line"] = Temperature()
-    app = App(parts)
+    pipeline = build_pipeline(settings)
+    pipeline.sources["line"] = Temperature()
+    app = App(pipeline)
     app.observers.add("picture", Looking())
     return app
 
@@ -45,7 +45,9 @@ def app(tmp_path):
 async def test_each_counter_of_each_part_is_in_the_report_and_in_the_table(app):
     async with app.outbox, app._delivering():
         stats = app.stats()
-        report = health.report(app.parts, app.parts.sources, app.engine, app.outbox, app.deliveries, stats, 1.0, 0)
+        report = health.report(
+            app.pipeline, app.pipeline.sources, app.engine, app.outbox, app.deliveries, stats, 1.0, 0
+        )
     told = orjson.loads(health.message(report).body)["counters"]
     assert told == {part: dict(counters) for part, counters in stats.items()}
     for name, step in app.engine.steps.items():
@@ -99,9 +101,9 @@ class Refusing(Operator):
 
 
 async def test_the_series_that_lose_most_are_named_and_only_so_many(tmp_path, caplog):
-    parts = compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path}))
-    parts.steps["w"] = Refusing()
-    app = App(parts)
+    pipeline = build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path}))
+    pipeline.steps["w"] = Refusing()
+    app = App(pipeline)
     machines = tuple(f"m{number}" for number in range(50))
     codes = np.array([7, 7, 7, *range(50)], np.int32)
     batch = Batch(machines, codes, np.full(53, START), {"x": np.full(53, 95.0)}, START)
@@ -115,8 +117,18 @@ async def test_the_series_that_lose_most_are_named_and_only_so_many(tmp_path, ca
     assert "window w: late 53, most of them of m7 (readings that came after" in caplog.text
 
 
+async def test_the_series_whose_rows_come_too_late_for_a_pattern_are_named(tmp_path):
+    tables = {"rule": {"falls": {"type": "pattern", "steps": ["a", "b: < a"], "metric": "x", "delay": "1s"}}}
+    app = App(build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path}, **tables)))
+    times = START + SECOND * np.array([9, 1, 9, 2])
+    batch = Batch(("m", "late"), np.array([0, 1, 0, 1], np.int32), times, {"x": np.zeros(4)}, START + 9 * SECOND)
+    async with app.outbox:
+        await app.decide(batch)
+    assert health.worst_series(app.engine) == {"rule.falls": {"late": {"late": 2}}}
+
+
 async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):
-    app = App(compose(Settings(agent={"site": "s", "name": "a", "state": tmp_path, "ahead": "1m"})))
+    app = App(build_pipeline(Settings(agent={"site": "s", "name": "a", "state": tmp_path, "max_future": "1m"})))
     future = np.array([START, START + 3600 * SECOND])
     batch = Batch(("a", "b"), np.array([0, 0], np.int32), future, {"x": np.zeros(2)}, START)
     async with app.outbox:
@@ -125,7 +137,7 @@ async def test_what_is_lost_is_told_once_with_what_to_do(tmp_path, caplog):
             app._data_watch.look()
     assert list(losses(app.stats())) == [("engine", "refused_future", 3)]
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "engine: refused_future 1 (readings refused, their time being more than `agent.ahead` ahead of the host's "
-        "clock); set the clocks right (NTP) or raise `agent.ahead`"
+        "engine: refused_future 1 (readings refused, their time being more than `agent.max_future` ahead of the host's "
+        "clock); set the clocks right (NTP) or raise `agent.max_future`"
     ]
     assert app.counters()["engine refused_future"] == 3

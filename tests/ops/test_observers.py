@@ -14,7 +14,7 @@ import pytest
 from agent.ops import observers
 from agent.ops.observers import MOST_ERRORS, Observation, WhenFull
 from agent.runtime.app import App
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 from sensors.drivers.recording import Recorder, batches
@@ -52,15 +52,15 @@ class Line(Source):
 
 
 def app_at(folder) -> App:
-    parts = compose(
+    pipeline = build_pipeline(
         Settings(
             agent={"site": "s", "name": "a", "state": folder, "tick": "10ms"},
             rule={"hot": {"when": "x >= 90"}},
             sink={"file": {"type": "lines", "path": str(folder / "alerts.jsonl")}},
         )
     )
-    parts.sources["line"] = Line()
-    return App(parts)
+    pipeline.sources["line"] = Line()
+    return App(pipeline)
 
 
 async def run_until_delivered(app: App, folder, release: threading.Event | None = None) -> None:
@@ -201,7 +201,7 @@ def arrays(observation: Observation):
 def test_what_an_observer_was_shown_does_not_change_afterwards():
     """Of every window and detector there is: no result is a view of state that goes on."""
     chance, now = random.Random(1), START
-    engine = compose(everything()).engine()
+    engine = build_pipeline(everything()).engine()
     shown = []
     for _ in range(60):
         n = chance.choice([1, 5, 40])
@@ -219,7 +219,7 @@ def test_what_an_observer_was_shown_does_not_change_afterwards():
 
 
 def test_the_observations_of_one_engine_share_their_labels():
-    engine = compose(everything()).engine()
+    engine = build_pipeline(everything()).engine()
     one, other = (Observation.of(engine, dataclasses.replace(EMPTY), engine.process(EMPTY)) for _ in range(2))
     assert one.labels is other.labels
 

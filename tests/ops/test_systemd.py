@@ -76,7 +76,7 @@ def test_without_systemd_nothing_is_sent():
 
 def test_systemd_gone_is_a_warning_and_no_more(tmp_path, caplog):
     Notifier(str(tmp_path / "nobody")).ready()
-    assert "systemd could not be told" in caplog.text
+    assert "systemd could not be notified" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -176,13 +176,13 @@ class Record(StreamingDetector):
     explains: ClassVar = {"score": Explanation("is outside all that was seen")}
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(2, self.warmup)
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         return {"low": Field(np.float64, np.inf), "high": Field(np.float64, -np.inf)}
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def score(self, state: Arrays, x: Floats, valid_length: Ints, time: Ints) -> Floats:
         low = np.minimum.accumulate(np.column_stack([state["low"], x]), axis=1)
         high = np.maximum.accumulate(np.column_stack([state["high"], x]), axis=1)
         outside = np.maximum(low[:, :-1] - x, x - high[:, :-1])

@@ -1,4 +1,4 @@
-"""Parts of others in a real agent: from an installed package, and from a plain file beside the configuration."""
+"""Pipeline of others in a real agent: from an installed package, and from a plain file beside the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of others pass the contract that is shipped."""
+"""Pipeline of others pass the contract that is shipped."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Careless(Record):
 class Silent(Record):
     """It remembers something that no snapshot has."""
 
-    def _scores(self, state, x, take, time):
+    def score(self, state, x, valid_length, time):
         self.seen = np.maximum(np.nanmax(x), getattr(self, "seen", 0.0))
         return np.full(x.shape, self.seen)
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from agent.runtime.messages import encode
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import load
 from agent.storage.checkpoint import CheckpointStore
@@ -22,23 +22,23 @@ START = 1_700_000_000 * 10**9
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_loads_and_makes_an_engine(name):
-    parts = compose(load(CONFIG / f"{name}.toml"))
-    assert set(parts.engine().labels) == set(parts.rules)
+    pipeline = build_pipeline(load(CONFIG / f"{name}.toml"))
+    assert set(pipeline.engine().labels) == set(pipeline.rules)
 
 
 @pytest.mark.parametrize(
     ("name", "source", "seconds"), [("orders", "orders", 120), ("temperature-rules", "machines", 600)]
 )
 def test_its_rules_have_something_to_say(name, source, seconds):
-    parts = compose(load(CONFIG / f"{name}.toml"))
-    engine, spoke, bodies = parts.engine(), set(), []
-    for batch in parts.sources[source].blocks(START):
+    pipeline = build_pipeline(load(CONFIG / f"{name}.toml"))
+    engine, spoke, bodies = pipeline.engine(), set(), []
+    for batch in pipeline.sources[source].blocks(START):
         decisions = engine.process(batch)
         spoke |= set(decisions.raw) | {alert.rule for alert in decisions.alerts}
-        bodies += [message.body for message in encode(decisions, engine, parts.identity)]
+        bodies += [message.body for message in encode(decisions, engine, pipeline.identity)]
         if batch.time[-1] > START + seconds * 10**9:
             break
-    assert spoke >= set(parts.rules) - {"silent", "stuck", "heating_up", "agent_disk"}
+    assert spoke >= set(pipeline.rules) - {"silent", "stuck", "heating_up", "agent_disk"}
     assert all(orjson.loads(body)["specversion"] == "1.0" for body in bodies if body)
 
 
@@ -59,33 +59,33 @@ def test_its_rules_have_something_to_say(name, source, seconds):
 def test_a_mistake_is_refused_with_place_and_remedy(override, said):
     settings = load(CONFIG / "orders.toml", [override])
     if not said:  # a bare number is a condition: true where it is not 0
-        compose(settings)
+        build_pipeline(settings)
         return
     with pytest.raises(ConfigError) as caught:
-        compose(settings)
+        build_pipeline(settings)
     path = override.partition("=")[0].rpartition(".")[0]
     assert path in str(caught.value)
     assert said in str(caught.value)
 
 
 def messages(name, lines, sizes, restart):
-    """Everything sent for the lines, cut in batches of these sizes, with a check-point and a new engine after each."""
-    parts = compose(load(CONFIG / f"{name}.toml"))
-    codec, engine, sent, first, store = parts.sources[SOURCE[name]].codec, parts.engine(), [], 0, None
+    """Everything sent for the lines, cut in batches of these sizes, with a checkpoint and a new engine after each."""
+    pipeline = build_pipeline(load(CONFIG / f"{name}.toml"))
+    codec, engine, sent, first, store = pipeline.sources[SOURCE[name]].codec, pipeline.engine(), [], 0, None
     for size in itertools.cycle(sizes):
         batch = codec.decode(lines[first : first + size], START + 3600 * 10**9)
         first += size
         if batch is not None:
-            sent += encode(engine.process(batch), engine, parts.identity, metrics=True)
+            sent += encode(engine.process(batch), engine, pipeline.identity, metrics=True)
         if restart:
             store = store or CheckpointStore(restart)
             asyncio.run(store.begin(engine.tracked(), engine.common()).write())
-            parts = compose(load(CONFIG / f"{name}.toml"))
-            engine, store = parts.engine(), CheckpointStore(restart)
+            pipeline = build_pipeline(load(CONFIG / f"{name}.toml"))
+            engine, store = pipeline.engine(), CheckpointStore(restart)
             saved = store.load()
             assert engine.resume(saved.document, saved) == {}
         if first >= len(lines):
-            return sent + encode(engine.finish(), engine, parts.identity, metrics=True)
+            return sent + encode(engine.finish(), engine, pipeline.identity, metrics=True)
     return sent
 
 

@@ -14,7 +14,7 @@ from agent.rules.count import Count
 from agent.rules.deadman import Deadman
 from agent.rules.filter import Filter
 from agent.rules.rate import Rate
-from agent.rules.stuck import Stuck
+from agent.rules.stuck import Unchanged
 from sensors.batch import Text
 from sensors.units import Duration
 
@@ -61,16 +61,16 @@ def test_a_rate_may_be_per_minute():
 
 
 def test_a_stuck_value_raises_after_its_time_and_resolves_when_it_changes():
-    rule = Stuck(metric="v", after=Duration("3s"))
+    rule = Unchanged(metric="v", after=Duration("3s"))
     found = rule.process(rows_of([1, 2, 2, 2, 2, 2, NAN, 3, 3, 3])).transitions
     assert [(str(item.change), item.at) for item in found] == [("raised", 4), ("resolved", 7)]
     assert rule.limit == "unchanged for 3s"
 
 
 def test_a_small_step_may_count_as_no_change():
-    rule = Stuck(metric="v", after=Duration("3s"), tolerance=0.1)
+    rule = Unchanged(metric="v", after=Duration("3s"), tolerance=0.1)
     assert changes(rule, rows_of([1, 1.05, 1.1, 1.15, 2])) == [("raised", 3), ("resolved", 4)]
-    assert changes(Stuck(metric="v", after=Duration("2s")), rows_of([math.inf] * 3)) == [("raised", 2)]
+    assert changes(Unchanged(metric="v", after=Duration("2s")), rows_of([math.inf] * 3)) == [("raised", 2)]
 
 
 def test_n_of_the_last_m_rows():
@@ -115,8 +115,8 @@ def test_a_forgotten_series_is_not_missed():
     ("make", "message"),
     [
         (lambda: Deadman(Duration(0)), "longer than 0"),
-        (lambda: Stuck(metric="v", after=Duration(0)), "longer than 0"),
-        (lambda: Stuck(metric="v", after=Duration("1s"), tolerance=-1), "tolerance"),
+        (lambda: Unchanged(metric="v", after=Duration(0)), "longer than 0"),
+        (lambda: Unchanged(metric="v", after=Duration("1s"), tolerance=-1), "tolerance"),
         (lambda: Rate(expression("rate > 1")), "metric"),
         (lambda: Rate(expression("rate > 1"), metric="v", per=Duration(0)), "per"),
         (lambda: Count(expression("v > 1"), least=6, of=5), "least"),
@@ -129,7 +129,7 @@ def test_what_makes_no_sense_is_refused(make, message):
 
 def test_each_names_the_columns_it_needs():
     assert Rate(expression("rate > 1 and load > 2"), metric="v").inputs() == ("load", "v")
-    assert Stuck(metric="v", after=Duration("1s")).inputs() == ("v",)
+    assert Unchanged(metric="v", after=Duration("1s")).inputs() == ("v",)
     assert Count(expression("v > 1"), expression("held = 0")).inputs() == ("v",)
     assert Deadman(Duration("1s"), metric="v").inputs() == ("v",)
     assert Filter(expression("v > 1")).inputs() == ("v",)
@@ -179,7 +179,7 @@ def naive_rate(values, times, limit):
 
 series = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 2, 2, NAN]), st.integers(0, 2)), max_size=25)
 KINDS = {
-    "stuck": lambda: Stuck(metric="v", after=Duration("3s")),
+    "stuck": lambda: Unchanged(metric="v", after=Duration("3s")),
     "count": lambda: Count(expression("v > 1"), least=2, of=4),
     "rate": lambda: Rate(expression("rate > 0.5"), metric="v"),
     "filter": lambda: Filter(expression("v > 1")),
@@ -239,4 +239,4 @@ def test_a_jump_beyond_all_numbers_is_a_change_and_no_warning():
         ("raised", 1),
         ("resolved", 2),
     ]
-    assert changes(Stuck(metric="v", after=Duration("1s")), rows_of(values)) == [("raised", 2)]
+    assert changes(Unchanged(metric="v", after=Duration("1s")), rows_of(values)) == [("raised", 2)]

@@ -19,11 +19,11 @@ FIELDS = ("for_", "hold", "cooldown", "every", "no_data", "flap_changes", "flap_
 
 def rows_of(chunk, now):
     columns = list(zip(*chunk, strict=True)) or [[]] * 5
-    key, time, drive, level, at = (np.array(column, np.int64) for column in columns)
+    key, time, direction, level, at = (np.array(column, np.int64) for column in columns)
     words = {
         "evidence": [None if t % 5 == 0 else {"at": t, "by": [{"share": np.float64(t / 7)}]} for t in time.tolist()]
     }
-    return Rows(key, time, time, at, {"score": time / 3.0}, now, lists=words), drive, time.astype(float), level
+    return Rows(key, time, time, at, {"score": time / 3.0}, now, lists=words), direction, time.astype(float), level
 
 
 def told(transition):
@@ -49,14 +49,14 @@ configurations = st.fixed_dictionaries(
 
 
 def script(made):
-    """Batches of (key, time, drive, level, at) with the host time of each."""
+    """Batches of (key, time, direction, level, at) with the host time of each."""
     now, time, found = 1000, 0, []
     for step, items in made:
         now += step
         batch = []
-        for at, (key, ahead, drive, level) in enumerate(items):
+        for at, (key, ahead, direction, level) in enumerate(items):
             time += ahead
-            batch.append((key, time, drive, level, at))
+            batch.append((key, time, direction, level, at))
         found.append((now, batch))
     return found
 
@@ -67,8 +67,8 @@ def test_it_agrees_with_the_naive_model(made, configuration, levels):
     life = Lifecycle(**configuration, severities=SEVERITIES)
     naive = NaiveLifecycle(**configuration)
     for now, batch in script(made):
-        rows, drive, value, level = rows_of(batch, now)
-        found = [told(item) for item in life.process(rows, drive, value, level if levels else None)]
+        rows, direction, value, level = rows_of(batch, now)
+        found = [told(item) for item in life.process(rows, direction, value, level if levels else None)]
         wanted = list(naive.tick(now))
         for key, time, push, height, at in batch:
             wanted += naive.row(key, at, time, push, height if levels else 0)
@@ -82,13 +82,13 @@ def test_cuts_and_restarts_change_nothing(made, configuration, data):
     whole = Lifecycle(**configuration, severities=SEVERITIES)
     pieces = Lifecycle(**configuration, severities=SEVERITIES)
     for now, batch in script(made):
-        rows, drive, value, level = rows_of(batch, now)
-        wanted = whole.process(rows, drive, value, level)
+        rows, direction, value, level = rows_of(batch, now)
+        wanted = whole.process(rows, direction, value, level)
         cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(batch)), max_size=4))), len(batch)]
         found = []
         for low, high in itertools.pairwise(cuts):
             part = slice(low, high)
-            found += pieces.process(rows.take(np.arange(low, high)), drive[part], value[part], level[part])
+            found += pieces.process(rows.take(np.arange(low, high)), direction[part], value[part], level[part])
             if data.draw(st.booleans()):
                 state = pieces.snapshot()
                 pieces = Lifecycle(**configuration, severities=SEVERITIES)
@@ -100,7 +100,7 @@ def test_cuts_and_restarts_change_nothing(made, configuration, data):
 
 
 def run(life, *steps):
-    """Feed (time, drive) or, for the clock alone, a number; tell the changes."""
+    """Feed (time, direction) or, for the clock alone, a number; tell the changes."""
     found = []
     for step in steps:
         if isinstance(step, int):

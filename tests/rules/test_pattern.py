@@ -88,6 +88,10 @@ def test_rows_out_of_order_wait_for_the_watermark_and_late_ones_are_dropped_and_
     rows = rows_of([10, 5, 20, 1, 1, 0], times=[0, 2, 1, 3, 5, 3])
     assert matches(pattern, rows) == [(4, 10, 20, 5)]
     assert pattern.late == 1
+    assert pattern.stats_by_series()["late"].worst(5) == {0: 1}
+    pattern.evict(np.zeros(1, np.int64))
+    assert pattern.stats_by_series()["late"].worst(5) == {}
+    assert pattern.stats()["late"] == 1
     assert matches(pattern, rows_of([]), finish=True) == []
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.core.rows import Rows
@@ -91,6 +91,7 @@ def test_every_rule_of_the_registry_is_tested_here():
 
 @every_rule
 @given(seed=seeds, at=places, keys=some, to=rows, used=st.booleans())
+@example(seed=1704, at=0, keys=[0], to=[0, 1, 2, 3], used=False)  # a text measure without a value in any match
 @quick
 def test_series_go_on_in_another_rule(name, seed, at, keys, to, used):
     check_moved(lambda: make(name), stream(seed), at, keys, to[: len(keys)], used, results)

@@ -15,7 +15,7 @@ from agent.detectors.univariate.history.features import VIEWS
 from agent.runtime.messages import encode
 from agent.settings.registry import REGISTRY
 from sensors.batch import Batch
-from tests.core.streams import START, parts
+from tests.core.streams import START, pipeline
 from tests.integration.agent_process import ROOT
 
 SCHEMA = json.loads((ROOT / "agent/alerts/schema/alert.v1.json").read_text())
@@ -133,7 +133,7 @@ def told(kind, options, columns, rule, more=None):
     """Alerts of machine 1 since shortly before the fault, a reading a second; each is valid."""
     if not isinstance(columns, dict):
         columns = {"x": columns}
-    made = parts(
+    made = pipeline(
         {"detector": {"d": {"type": kind} | options}, "rule": {"strange": {"on": "d"} | rule}} | (more or {})
     )
     engine = made.engine()
@@ -233,7 +233,7 @@ def test_a_view_of_another_package_is_told_by_its_name():
 
 
 def test_a_raw_event_says_it_too_and_has_the_values():
-    made = parts({
+    made = pipeline({
         "detector": {"d": {"type": "spike", "metric": "x"}},
         "rule": {"strange": {"on": "d", "mode": "raw"},
                  "both": {"on": "d", "when": "score > 9 and x > 80", "mode": "raw"}},

@@ -8,7 +8,7 @@ from agent.cli.main import main
 from agent.expressions import Expression
 from agent.offline.flink.script import to_flink
 from agent.offline.flink.sql import condition, interval
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings, load
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -63,7 +63,7 @@ def test_the_orders_pipelines_are_four_statements(capsys):
 
 
 def test_what_has_no_equivalent_is_said_plainly():
-    script = to_flink(compose(load(CONFIG / "temperature-rules.toml")))
+    script = to_flink(build_pipeline(load(CONFIG / "temperature-rules.toml")))
     said = "\n".join(script.missing)
     for name in ("heating_up", "stuck", "often_hot", "silent"):
         assert f"rule {name}: " in said
@@ -84,7 +84,7 @@ def test_windows_and_detectors_that_flink_lacks_are_named_with_what_reads_them()
             "warm": {"on": "five", "when": "mean > 3", "mode": "raw"},
         },
     }
-    script = to_flink(compose(Settings(**tables)))
+    script = to_flink(build_pipeline(Settings(**tables)))
     assert script.missing == ["last: a window of kind sliding", "rule hot: it reads 'last', which has none"]
     assert "UNION ALL" in str(script)
     assert "Flink closes windows of all series by one watermark" in str(script)
@@ -97,7 +97,7 @@ def test_patterns_keep_their_quantifiers_and_bounds():
         "measures": {"n": "count(down)", "mean": "avg(down.t)", "at": "up.time", "all": "list(t)", "rows": "count(*)"},
     }  # fmt: skip
     tables = {"source": {"a": {"type": "tcp", "port": 1}}, "rule": {"p": pattern}}
-    script = str(to_flink(compose(Settings(**tables)), insert=False))
+    script = str(to_flink(build_pipeline(Settings(**tables)), insert=False))
     assert (
         "PATTERN (`start` `down`+ `flat`{2,3}? `dip`{2} `rest`*? `maybe`? `up`) WITHIN INTERVAL '2' MINUTE"
         in script
@@ -108,3 +108,9 @@ def test_patterns_keep_their_quantifiers_and_bounds():
     assert "`up`.`rt` AS `at`" in script
     assert "LISTAGG(CAST(`t` AS STRING), ',') AS `all`" in script
     assert "COUNT(*) AS `rows`" in script
+
+
+def test_readings_of_a_codec_without_fields_are_expected_as_json():
+    script = str(to_flink(build_pipeline(load(CONFIG / "serial-waveform.toml"))))
+    assert "does not read JSON; the same readings are expected as JSON in Kafka." in script
+    assert "`machine` STRING" in script

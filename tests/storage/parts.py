@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.series import Changes, Field, SeriesRecords, SeriesState, Stateful, Tracked
+from agent.core.changes import Changes
+from agent.core.series import Field, SeriesState, Stateful, Tracked
+from agent.core.series_records import SeriesRecords
 
 
 @dataclass
@@ -15,7 +17,7 @@ class Part(Stateful):
     """Arrays of several types, records, and numbers that all series share."""
 
     remembers: ClassVar = {"": "state", "notes": "notes", "pair": "pair", "none": "none"}
-    shared: ClassVar = {"now": ("now", max), "counted": ("counted", lambda mine, theirs: mine + theirs)}
+    shared: ClassVar = {"now": ("now", max), "counted": ("counted", max)}
 
     now: int = 0
     counted: int = 0

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from agent.storage.quarantine import KEPT, move_aside
+from agent.storage.quarantine import KEPT, quarantine
 
 
 def later_ctime(file):
@@ -23,7 +23,7 @@ def test_only_the_newest_of_the_damaged_files_are_kept(tmp_path):
     for number in range(KEPT + 4):
         path.write_bytes(b"%d" % number)
         Path(f"{path}-wal").write_bytes(b"%d" % number)
-        names.append(move_aside(path, ("-wal",)))
+        names.append(quarantine(path, ("-wal",)))
         later_ctime(names[-1])
     kept = [name for name in names if name.exists()]
     assert kept == names[-KEPT:]
@@ -34,7 +34,7 @@ def test_only_the_newest_of_the_damaged_files_are_kept(tmp_path):
 def test_a_file_can_be_moved_under_another_name_and_counts_with_those(tmp_path):
     for number in range(KEPT + 2):
         (tmp_path / f"{number}.segment").write_bytes(b"%d" % number)
-        later_ctime(move_aside(tmp_path / f"{number}.segment", named=tmp_path / "segment"))
+        later_ctime(quarantine(tmp_path / f"{number}.segment", named=tmp_path / "segment"))
     left = sorted(tmp_path.iterdir())
     assert all(path.name.startswith("segment.corrupt-") for path in left)
     assert [path.read_bytes() for path in left] == [b"%d" % number for number in range(2, KEPT + 2)]

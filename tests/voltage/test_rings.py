@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.windows.sample_windows import Rings
+from agent.windows.sample_windows import SampleWindows
 from tests.series_contract import check_evicted, check_moved, check_restored, check_touched
 from tests.voltage.naive_kl import windows_of
 from tests.voltage.streams import cut, rows_of
 
 
-class Windows(Rings):
-    """Rings as an operator: its results are the windows and gaps."""
+class SampleOperator(SampleWindows):
+    """Sample windows as an operator: its results are the windows and gaps."""
 
     def process(self, rows):
         gaps = self.gaps(rows, "v")
@@ -58,7 +58,7 @@ def test_windows_by_count_are_those_taken_by_hand(seed, cuts, size, hop):
             windows_of(rows.values["v"][mine].tolist(), size, hop), times, strict=True
         ):
             expected.append((int(mine[end]), key, samples, when))
-    assert taken(Rings(size, hop), rows, cuts) == sorted(expected)
+    assert taken(SampleWindows(size, hop), rows, cuts) == sorted(expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,26 +75,26 @@ def test_windows_by_time_end_before_each_multiple(seed, cuts, size, every):
                 held = mine[place - size : place]
                 expected.append((row, key, rows.values["v"][held].tolist(), rows.start[held].tolist()))
             newest = slot if newest is None else max(newest, slot)
-    assert taken(Rings(size, every=every), rows, cuts) == sorted(expected)
+    assert taken(SampleWindows(size, every=every), rows, cuts) == sorted(expected)
 
 
 def test_a_restored_ring_goes_on_and_another_size_is_refused():
     rows = stream(1)
-    whole = taken(Rings(20, 7), rows)
-    first, second = Rings(20, 7), Rings(20, 7)
+    whole = taken(SampleWindows(20, 7), rows)
+    first, second = SampleWindows(20, 7), SampleWindows(20, 7)
     (_, head), (offset, tail) = cut(rows, [150])
     got = taken(first, head)
     second.restore(first.snapshot())
     got += [(at + offset, *rest) for at, *rest in taken(second, tail)]
     assert sorted(got) == whole
     with pytest.raises(ValueError, match="values a series"):
-        Rings(21, 7).restore(first.snapshot())
+        SampleWindows(21, 7).restore(first.snapshot())
     with pytest.raises(ValueError, match="1 or more"):
-        Rings(0)
+        SampleWindows(0)
 
 
 def test_nothing_comes_of_no_rows_or_another_metric():
-    rings = Rings(2)
+    rings = SampleWindows(2)
     assert taken(rings, rows_of([], [], [])) == []
     assert list(rings.feed(rows_of([0, 0], [1, 2], [1.0, 2.0]), "other")) == []
     assert taken(rings, rows_of([-1, -1], [1, 2], [1.0, 2.0])) == []
@@ -111,13 +111,15 @@ def test_a_window_of_readings_without_a_value_is_told(seed, cuts, size, share):
             run[key] = run.get(key, 0) + 1 if np.isnan(value) else 0
             if run[key] and run[key] % size == 0:
                 expected.append((at, key))
-    rings, got = Rings(size), []
+    rings, got = SampleWindows(size), []
     for offset, piece in cut(rows, cuts):
         found = rings.gaps(piece, "v")
         got += [(int(at) + offset, int(key)) for at, key in zip(found.at, found.key, strict=True)]
         rings.restore(rings.snapshot())
     assert got == expected
-    assert len(Rings(100).gaps(rows, "other").key) == sum(np.count_nonzero(rows.key == k) >= 100 for k in range(3))
+    assert len(SampleWindows(100).gaps(rows, "other").key) == sum(
+        np.count_nonzero(rows.key == k) >= 100 for k in range(3)
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -136,7 +138,7 @@ def test_series_are_taken_out_put_in_and_dropped_one_by_one(seed, at, keys, to, 
         return found
 
     def make():
-        return Windows(*shape)
+        return SampleOperator(*shape)
 
     check_moved(make, batches, at, keys, to[: len(keys)], used, results)
     check_restored(make, batches, at, results)

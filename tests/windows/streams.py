@@ -52,7 +52,7 @@ def cuts(draw, n):
     return sorted(draw(st.lists(st.integers(0, n), max_size=8)))
 
 
-def told(rows, names):
+def emitted(rows, names):
     """Rows as tuples of plain numbers."""
     columns = [rows.values[name].tolist() for name in names]
     return list(

@@ -13,7 +13,7 @@ from agent.windows.hopping import Cumulate, Hopping, Tumbling
 from sensors.batch import Text
 from sensors.units import Duration
 from tests import naive
-from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told
+from tests.windows.streams import MS, cuts, emitted, rows_of, same_bytes, streams
 
 STREAMED = ["rows", "count", "missing", "sum", "mean", "min", "max", "range", "std", "std_pop", "var", "var_pop",
             "first", "last", "earliest", "latest", "rate"]  # fmt: skip
@@ -59,14 +59,14 @@ def close(a, b):
 def test_windows_are_those_of_the_naive_version(data, readings, made):
     make, contains, table = made
     window = make()
-    window.lateness.tell = True
-    got = told(window.process(rows_of(readings)), STREAMED)
+    window.lateness.emit = True
+    got = emitted(window.process(rows_of(readings)), STREAMED)
     late = [
         (at, key, start, end, round(by * 1e9))
         for rows in window.late
-        for at, key, start, end, by in told(rows, ["late_by"])
+        for at, key, start, end, by in emitted(rows, ["late_by"])
     ]
-    final = told(window.finish(0), STREAMED)
+    final = emitted(window.finish(0), STREAMED)
     expected, refused = naive.aligned(
         readings, contains, table["emit"], table["grace"], table["closing"], finish=True
     )
@@ -84,25 +84,25 @@ def test_windows_are_those_of_the_naive_version(data, readings, made):
 def test_how_a_stream_is_cut_changes_no_bit(data, readings, made):
     make, _, _ = made
     whole = make()
-    expected = told(whole.process(rows_of(readings)), STREAMED) + told(whole.finish(0), STREAMED)
+    expected = emitted(whole.process(rows_of(readings)), STREAMED) + emitted(whole.finish(0), STREAMED)
     window = make()
     got, places = [], [0, *cuts(data.draw, len(readings)), len(readings)]
     for start, stop in itertools.pairwise(places):
-        got += told(window.process(rows_of(readings[start:stop], at0=start)), STREAMED)
+        got += emitted(window.process(rows_of(readings[start:stop], at0=start)), STREAMED)
         again = make()
         again.restore(window.snapshot())
         window = again
-    got += told(window.finish(0), STREAMED)
+    got += emitted(window.finish(0), STREAMED)
     assert same_bytes(got, expected)
     assert window.stats() == whole.stats()
     single, window = [], make()
     for i, reading in enumerate(readings):
-        single += told(window.process(rows_of([reading], at0=i)), STREAMED)
-    assert same_bytes(single + told(window.finish(0), STREAMED), expected)
+        single += emitted(window.process(rows_of([reading], at0=i)), STREAMED)
+    assert same_bytes(single + emitted(window.finish(0), STREAMED), expected)
     blocks = make()
-    blocks.windows.length = 5
+    blocks.driver.length = 5
     assert same_bytes(
-        told(blocks.process(rows_of(readings)), STREAMED) + told(blocks.finish(0), STREAMED), expected
+        emitted(blocks.process(rows_of(readings)), STREAMED) + emitted(blocks.finish(0), STREAMED), expected
     )
 
 
@@ -115,16 +115,16 @@ def test_simple_aggregates_are_added_in_place_to_the_same_bits(data, readings, m
     make, contains, table = made
     window, got = make(), []
     for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
-        got += told(window.process(rows_of(readings[start:stop], at0=start)), PLAIN)
+        got += emitted(window.process(rows_of(readings[start:stop], at0=start)), PLAIN)
     whole = make()
-    assert same_bytes(got, told(whole.process(rows_of(readings)), PLAIN))
+    assert same_bytes(got, emitted(whole.process(rows_of(readings)), PLAIN))
     expected, _ = naive.aligned(readings, contains, "final", table["grace"], table["closing"])
     assert [row[:4] for row in got] == [row[:4] for row in expected]
     for row, (*_, inside) in zip(got, expected, strict=True):
         for name, value in zip(PLAIN, row[4:], strict=True):
             assert close(value, naive.aggregate(name, inside)), (name, value, inside)
-    rest = told(window.finish(0), PLAIN)
-    assert same_bytes(rest, told(whole.finish(0), PLAIN))
+    rest = emitted(window.finish(0), PLAIN)
+    assert same_bytes(rest, emitted(whole.finish(0), PLAIN))
 
 
 SAMPLED = ["median", "p90", "distinct", "count"]
@@ -136,7 +136,7 @@ def test_aggregates_of_the_readings_themselves(data, readings, made):
     make, contains, table = made
 
     def everything(rows):
-        return [(*row, found) for row, found in zip(told(rows, SAMPLED), rows.lists["collect"], strict=True)]
+        return [(*row, found) for row, found in zip(emitted(rows, SAMPLED), rows.lists["collect"], strict=True)]
 
     whole = make()
     rows = everything(whole.process(rows_of(readings))) + everything(whole.finish(0))
@@ -202,7 +202,7 @@ def test_a_silent_series_is_closed_by_the_clock():
     assert len(window.process(rows_of([], now=119 * second))) == 0
     assert len(window.process(rows_of([], now=121 * second))) == 1  # 104 + 121 - 110 - 10 reaches 105
     out = window.process(rows_of([(1, 126 * second, 4.0)], now=125 * second))
-    assert told(out, ["mean"]) == [(-1, 0, 100 * second, 105 * second, 1.0)]
+    assert emitted(out, ["mean"]) == [(-1, 0, 100 * second, 105 * second, 1.0)]
     assert len(window.process(rows_of([], now=126 * second))) == 0
 
 
@@ -212,7 +212,7 @@ def test_all_series_silent_are_closed_by_the_clock(closing):
     second = 1000 * MS
     window.process(rows_of([(0, 101 * second, 1.0), (1, 104 * second, 3.0)], now=110 * second))
     out = window.process(rows_of([], now=130 * second))
-    assert [row[:2] for row in told(out, ["mean"])] == [(-1, 0), (-1, 1)]
+    assert [row[:2] for row in emitted(out, ["mean"])] == [(-1, 0), (-1, 1)]
 
 
 @pytest.mark.law2
@@ -235,10 +235,10 @@ def test_the_clock_does_not_depend_on_cuts(data, readings, closing, grace):
     a, b = [], []
     for (start, stop), step in zip(itertools.pairwise(places), steps, strict=False):
         now += step * 500 * MS
-        a += told(whole.process(rows_of(readings[start:stop], now=now, at0=start)), ["mean"])
-        b += told(single.process(rows_of([], now=now)), ["mean"])
+        a += emitted(whole.process(rows_of(readings[start:stop], now=now, at0=start)), ["mean"])
+        b += emitted(single.process(rows_of([], now=now)), ["mean"])
         for i in range(start, stop):
-            b += told(single.process(rows_of([readings[i]], now=now, at0=i)), ["mean"])
+            b += emitted(single.process(rows_of([readings[i]], now=now, at0=i)), ["mean"])
     assert same_bytes(a, b)
 
 
@@ -247,7 +247,7 @@ def test_many_wide_windows_are_told_in_parts(monkeypatch):
     whole = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
     monkeypatch.setattr("agent.windows.pane_operator._CELLS", 20)
     parts = Hopping(metric="x", size=Duration("10s"), step=Duration("1s")).process(rows_of(readings))
-    assert same_bytes(told(parts, ["mean"]), told(whole, ["mean"]))
+    assert same_bytes(emitted(parts, ["mean"]), emitted(whole, ["mean"]))
 
 
 def test_forgotten_series_start_anew():
@@ -255,7 +255,7 @@ def test_forgotten_series_start_anew():
     window.process(rows_of([(0, 1000 * MS, 1.0), (1, 1000 * MS, 1.0)]))
     window.evict(np.array([0]))
     out = window.process(rows_of([(0, 4000 * MS, 5.0), (0, 5000 * MS, 0.0), (1, 5000 * MS, 0.0)]))
-    assert told(out, ["mean"]) == [(1, 0, 0, 5000 * MS, 5.0), (2, 1, 0, 5000 * MS, 1.0)]
+    assert emitted(out, ["mean"]) == [(1, 0, 0, 5000 * MS, 5.0), (2, 1, 0, 5000 * MS, 1.0)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from agent.detectors.histograms.kl import Kl
 from agent.detectors.histograms.reference import Reference, fit
 from sensors.units import Duration
 from tests import naive
-from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told
+from tests.windows.streams import MS, cuts, emitted, rows_of, same_bytes, streams
 
 NAMES = ["score", "count", "missing", "outside"]
 
@@ -104,7 +104,7 @@ def naive_kl(readings, learn, prior, divergence, edges="equal", **closing):
 def test_scores_are_those_of_the_formula(readings, divergence, edges, closing, grace):
     which = {"divergence": divergence} if divergence in ("js", "psi") else {"direction": divergence}
     detector = kl(**which, edges=edges, closing=closing, grace=Duration(grace * MS), learn=Duration("4s"))
-    got = told(detector.process(rows_of(readings)), NAMES) + told(detector.finish(0), NAMES)
+    got = emitted(detector.process(rows_of(readings)), NAMES) + emitted(detector.finish(0), NAMES)
     expected = naive_kl(readings, 4000 * MS, 0.5, divergence, edges, closing=closing, grace=grace * MS, finish=True)
     assert [row[:4] for row in got] == [row[:4] for row in expected]
     for a, b in zip(got, expected, strict=True):
@@ -125,18 +125,18 @@ def test_how_a_stream_is_cut_changes_no_bit(data, readings, closing, grace, edge
         return kl(closing=closing, grace=Duration(grace * MS), learn=Duration("4s"), edges=edges)
 
     whole = make()
-    expected = told(whole.process(rows_of(readings)), NAMES) + told(whole.finish(0), NAMES)
+    expected = emitted(whole.process(rows_of(readings)), NAMES) + emitted(whole.finish(0), NAMES)
     detector, got = make(), []
     for start, stop in itertools.pairwise([0, *cuts(data.draw, len(readings)), len(readings)]):
-        got += told(detector.process(rows_of(readings[start:stop], at0=start)), NAMES)
+        got += emitted(detector.process(rows_of(readings[start:stop], at0=start)), NAMES)
         again = make()
         again.restore(detector.snapshot())
         detector = again
-    assert same_bytes(got + told(detector.finish(0), NAMES), expected)
+    assert same_bytes(got + emitted(detector.finish(0), NAMES), expected)
     single, detector = [], make()
     for i, reading in enumerate(readings):
-        single += told(detector.process(rows_of([reading], at0=i)), NAMES)
-    assert same_bytes(single + told(detector.finish(0), NAMES), expected)
+        single += emitted(detector.process(rows_of([reading], at0=i)), NAMES)
+    assert same_bytes(single + emitted(detector.finish(0), NAMES), expected)
 
 
 def test_a_given_reference_scores_from_the_first_window_on():

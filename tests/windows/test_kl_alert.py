@@ -3,7 +3,7 @@
 import numpy as np
 import orjson
 
-from agent.settings.build import compose
+from agent.settings.build import build_pipeline
 from agent.settings.settings import Settings
 from sensors.batch import Batch
 
@@ -18,7 +18,7 @@ def test_an_alert_of_a_drift_names_the_bins_that_moved():
         },
         "rule": {"drifted": {"on": "drift", "when": "score > 0.5", "clear": "score < 0.2"}},
     }
-    engine = compose(Settings(**tables)).engine()
+    engine = build_pipeline(Settings(**tables)).engine()
     rng = np.random.default_rng(1)
     n = 6000
     level = np.where(np.arange(n) < 4000, 10.0, 12.0)

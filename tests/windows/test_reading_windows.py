@@ -15,17 +15,17 @@ from agent.windows.session import Session
 from agent.windows.sliding import Sliding
 from sensors.units import Duration
 from tests import naive
-from tests.windows.streams import MS, cuts, rows_of, same_bytes, streams, told
+from tests.windows.streams import MS, cuts, emitted, rows_of, same_bytes, streams
 from tests.windows.test_aligned import CALLS, STREAMED, close
 
 
 def finished(window, names):
     rows = window.finish(0)
-    return told(rows, names) if len(rows) else []
+    return emitted(rows, names) if len(rows) else []
 
 
 def check(window, readings, expected, names=STREAMED):
-    got = told(window.process(rows_of(readings)), names) + finished(window, names)
+    got = emitted(window.process(rows_of(readings)), names) + finished(window, names)
     assert [row[:4] for row in got] == [row[:4] for row in expected]
     for row, (*_, inside) in zip(got, expected, strict=True):
         for name, value in zip(names, row[4:], strict=True):
@@ -34,17 +34,17 @@ def check(window, readings, expected, names=STREAMED):
 
 def check_cuts(make, readings, places, names=STREAMED):
     whole = make()
-    expected = told(whole.process(rows_of(readings)), names) + finished(whole, names)
+    expected = emitted(whole.process(rows_of(readings)), names) + finished(whole, names)
     got, window = [], make()
     for start, stop in itertools.pairwise([0, *places, len(readings)]):
-        got += told(window.process(rows_of(readings[start:stop], at0=start)), names)
+        got += emitted(window.process(rows_of(readings[start:stop], at0=start)), names)
         again = make()
         again.restore(window.snapshot())
         window = again
     assert same_bytes(got + finished(window, names), expected)
     single, window = [], make()
     for i, reading in enumerate(readings):
-        single += told(window.process(rows_of([reading], at0=i)), names)
+        single += emitted(window.process(rows_of([reading], at0=i)), names)
     assert same_bytes(single + finished(window, names), expected)
 
 
@@ -77,7 +77,7 @@ def test_sliding_windows(data, readings, size, grace, emit):
             metric="x",
             emit=emit,
             aggregates=CALLS,
-            tell_late=True,
+            emit_late=True,
         )
 
     expected, refused = naive.sliding(readings, size * MS, grace * MS, emit, finish=True)
@@ -85,7 +85,7 @@ def test_sliding_windows(data, readings, size, grace, emit):
     check(window, readings, expected)
     late = make()
     late.process(rows_of(readings))
-    got = [row[:4] for rows in late.late for row in told(rows, ["late_by"])]
+    got = [row[:4] for rows in late.late for row in emitted(rows, ["late_by"])]
     assert got == [row[:4] for row in refused]
     wholly = sum(by > size * MS for *_, by in refused)
     assert late.stats()["late"] == wholly
@@ -109,14 +109,14 @@ def test_sessions(data, readings, gap, grace, closing):
             closing=closing,
             metric="x",
             aggregates=CALLS,
-            tell_late=True,
+            emit_late=True,
         )
 
     expected, refused = naive.sessions(readings, gap * MS, grace * MS, closing, finish=True)
     check(make(), readings, expected)
     late = make()
     late.process(rows_of(readings))
-    assert [row[:4] for rows in late.late for row in told(rows, ["late_by"])] == [row[:4] for row in refused]
+    assert [row[:4] for rows in late.late for row in emitted(rows, ["late_by"])] == [row[:4] for row in refused]
     assert late.stats()["late"] == len(refused)
     check_cuts(make, readings, cuts(data.draw, len(readings)))
 
@@ -137,7 +137,7 @@ def test_the_session_of_a_silent_series_is_closed_by_the_clock():
     second = 1000 * MS
     assert len(window.process(rows_of([(0, 100 * second, 1.0), (0, 101 * second, 3.0)], now=110 * second))) == 0
     out = window.process(rows_of([(1, 101 * second, 3.0)], now=130 * second))
-    assert told(out, ["mean"]) == [(-1, 0, 100 * second, 106 * second, 2.0)]
+    assert emitted(out, ["mean"]) == [(-1, 0, 100 * second, 106 * second, 2.0)]
 
 
 SAMPLED = ["median", "p90", "distinct"]
@@ -159,10 +159,10 @@ def test_aggregates_of_the_readings_themselves(data, readings, by_count, emit, g
     out = make()
     rows = out.process(rows_of(readings))
     lists = list(rows.lists["collect"])
-    got = told(rows, SAMPLED)
+    got = emitted(rows, SAMPLED)
     if not by_count:
         rest = out.finish(0)
-        got, lists = got + told(rest, SAMPLED), lists + rest.lists["collect"]
+        got, lists = got + emitted(rest, SAMPLED), lists + rest.lists["collect"]
     assert [row[:4] for row in got] == [row[:4] for row in expected]
     for row, collected, (*_, inside) in zip(got, lists, expected, strict=True):
         assert collected == naive.aggregate("collect", inside)
@@ -189,15 +189,15 @@ def test_readings_for_which_where_does_not_hold_are_left_out(make):
     both = sorted(kept + rest, key=lambda r: r[1])
     window, plain = make(Expression.parse("x > 0")), make(None)
     names = ["score", "count"] if isinstance(window, Kl) else ["mean", "count"]
-    got = [row[1:] for row in told(window.process(rows_of(both)), names)]
-    assert same_bytes(got, [row[1:] for row in told(plain.process(rows_of(kept)), names)])
+    got = [row[1:] for row in emitted(window.process(rows_of(both)), names)]
+    assert same_bytes(got, [row[1:] for row in emitted(plain.process(rows_of(kept)), names)])
 
 
 def test_a_series_keeps_a_bounded_number_of_readings():
     window = Sliding(size=Duration("1h"), metric="x", emit="current", most=10, aggregates=["count"])
     for i in range(30):
         window.process(rows_of([(0, i * MS, 1.0), (1, i * MS, 2.0)]))
-    assert window.journal.count.tolist()[:2] == [10, 10]
+    assert window.buffer.count.tolist()[:2] == [10, 10]
     assert window.stats()["dropped"] == 40
 
 
@@ -207,8 +207,8 @@ def test_what_is_kept_of_readings_does_not_grow_with_time():
     for i in range(200):
         keys = rng.integers(0, 30, 50)
         window.process(rows_of([(int(k), (i * 100 + j) * MS, 1.0) for j, k in enumerate(keys)]))
-    assert int(window.journal.count.sum()) < 700
-    assert len(window.journal._data["time"]) < 10_000
+    assert int(window.buffer.count.sum()) < 700
+    assert len(window.buffer._data["time"]) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""What a window refuses, drops or cannot tell is counted, and everybody can see it: `stats`."""
+"""What a window refuses, drops or cannot compute is counted, and everybody can see it: `stats`."""
 
+import numpy as np
 import pytest
 
-from agent.settings.registry import REGISTRY, build
+from agent.settings.registry import REGISTRY, Registry, build
 from tests.windows.streams import MS, rows_of
 
 SIZES = {
@@ -24,6 +25,8 @@ def counted(kind, readings, **options):
     again = build("window", "window.w", {"type": kind, "metric": "x"} | SIZES[kind] | options)
     again.restore(window.snapshot())
     assert again.stats() == window.stats()
+    for name, counts in window.stats_by_series().items():
+        assert sum(counts.worst(9).values()) == window.stats()[name]
     return window.stats()
 
 
@@ -49,6 +52,16 @@ def test_late_readings(kind, late, partially):
     if kind == "cumulate":  # of [8, 9) and [8, 10), one is still open
         readings = [(0, 1000, 1.0), (0, 9500, 1.0), (1, 2000, 1.0), (0, 4000, 1.0), (0, 8500, 1.0)]
     assert counted(kind, readings) == nothing(kind) | {"late": late, "partially_late": partially}
+
+
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", "cumulate", "session", "sliding"])
+def test_whose_readings_were_late_is_known_until_the_series_is_evicted(kind):
+    window = build("window", "window.w", {"type": kind, "metric": "x"} | SIZES[kind])
+    window.process(rows_of([(key, ms * MS, 1.0) for key, ms in [(0, 1000), (3, 90_000), (0, 90_000), (3, 2000)]]))
+    late = window.stats_by_series()["late"]
+    assert late.worst(9) == {3: 1}
+    window.evict(np.array([3]))
+    assert late.worst(9) == {}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +90,7 @@ def test_results_whose_sum_is_beyond_all_numbers(kind):
 
 
 def test_late_windows_of_a_sliding_window_are_a_side_stream_in_order():
-    window = build("window", "window.w", {"type": "sliding", "metric": "x", "size": "3s", "tell_late": True})
+    window = build("window", "window.w", {"type": "sliding", "metric": "x", "size": "3s", "emit_late": True})
     times = [1000, 9000, 8000, 2000, 7000]
     window.process(rows_of([(0, ms * MS, 1.0) for ms in times]))
     (late,) = window.late
@@ -87,3 +100,12 @@ def test_late_windows_of_a_sliding_window_are_a_side_stream_in_order():
     window.process(rows_of([], now=1))
     assert window.late == []
     assert window.stats() == NOTHING | {"late": 1, "partially_late": 2}
+
+
+def test_the_former_name_of_emit_late_is_taken_with_a_warning():
+    registry = Registry()
+    table = {"type": "session", "metric": "x", "gap": "1s", "tell_late": True}
+    assert registry.build("window", "window.w", table).emit_late
+    assert registry.warnings == [
+        "window.w.tell_late: is now called emit_late; the next release will refuse the former name"
+    ]

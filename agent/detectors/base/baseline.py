@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.series import Arrays, Field
-from agent.detectors.base.decay import Decay, keep
-from agent.detectors.base.scan import places
+from agent.detectors.base.decay import Decay, decay_factor
+from agent.detectors.base.scan import row_numbers
 from agent.detectors.base.streaming import COUNT, SMALLEST
 from sensors.batch import Floats, Ints
 
@@ -31,23 +31,23 @@ class Baseline:
     Attributes:
         half_life: rows.
         decay: the recursion.
-        longest: most columns of a matrix.
+        max_block: most columns of a matrix.
     """
 
     half_life: float
     decay: Decay = field(init=False)
-    longest: int = field(init=False)
+    max_block: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.decay = Decay(keep(self.half_life))
-        self.longest = self.decay.longest
+        self.decay = Decay(decay_factor(self.half_life))
+        self.max_block = self.decay.max_block
 
     @staticmethod
-    def shapes() -> dict[str, Field]:
+    def state_fields() -> dict[str, Field]:
         """State arrays of a series."""
         return dict.fromkeys(("base_total", "base_square"), Field(np.float64))
 
-    def standardise(self, state: Arrays, x: Floats, take: Ints) -> tuple[Floats, Floats]:
+    def standardise(self, state: Arrays, x: Floats, valid_length: Ints) -> tuple[Floats, Floats]:
         """Deviation of each row from the rows before it, and learn the rows.
 
         Returns:
@@ -55,8 +55,8 @@ class Baseline:
             the row, `(k, length)`; it is 0 while all rows were equal.
         """
         count, length = state[COUNT], x.shape[1]
-        scale = self.decay.at(count, take, length)
-        mean = self.decay.run_faint(state["base_total"], scale, x, take)[:, :-1]
+        scale = self.decay.scale_at(count, valid_length, length)
+        mean = self.decay.run_faint(state["base_total"], scale, x, valid_length)[:, :-1]
         mean *= self.decay.inverse_weight(count, length)
         first = count == 0
         if first.any():
@@ -68,7 +68,9 @@ class Baseline:
         real = np.abs(deviation) > rounding
         if not real.all():
             deviation = np.where(real, deviation, 0.0)
-        square = self.decay.run(state["base_square"], scale, deviation * deviation, take, positive=True)[:, :-1]
+        square = self.decay.run(state["base_square"], scale, deviation * deviation, valid_length, positive=True)[
+            :, :-1
+        ]
         # The first row has no deviation, so it has no weight.
         square *= self.decay.inverse_weight(count - 1, length)
         return deviation, np.sqrt(square, out=square)
@@ -84,14 +86,14 @@ def in_spreads(deviation: Floats, spread: Floats, cap: float) -> Floats:
 
 
 def learnt_steps(
-    ratio: Floats, count: Ints, needs: int, slack: float
+    ratio: Floats, count: Ints, min_rows: int, slack: float
 ) -> tuple[Floats, Floats | float, npt.NDArray[np.bool_] | None]:
-    """What a row adds to a sum of deviations, and the slack taken off: nothing for the first `needs` rows of a series.
+    """What a row adds to a sum of deviations, and the slack taken off: nothing for its first `min_rows` rows.
 
     Args:
         ratio: `(k, length)` deviations in spreads; NaN where the series is constant so far.
         count: `(k,)` rows learnt so far.
-        needs: rows to be learnt before the sums start.
+        min_rows: rows to be learnt before the sums start.
         slack: of each row.
 
     Returns:
@@ -99,8 +101,8 @@ def learnt_steps(
     """
     flat = np.isnan(ratio)
     constant = bool(flat.any())
-    if int(count.min()) >= needs:
+    if int(count.min()) >= min_rows:
         return (np.where(flat, 0.0, ratio), slack, flat) if constant else (ratio, slack, None)
-    learning = places(count, ratio.shape[1]) < needs
+    learning = row_numbers(count, ratio.shape[1]) < min_rows
     step = np.where(learning | flat, 0.0, ratio)
     return step, np.where(learning, 0.0, slack), flat if constant else None

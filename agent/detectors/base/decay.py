@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.base.scan import highs, last, looked_up, lows, places, sums
+from agent.detectors.base.scan import cummax, cummin, cumsum, gather, last, row_numbers
 from sensors.batch import Floats, Ints
 
 _BITS = 320
@@ -51,7 +51,7 @@ LEAST = 1e-240
 """What is added to a sum is 0 or not nearer to 0; even what two such numbers leave of each other hides `FAINT`."""
 
 
-def keep(half_life: float) -> float:
+def decay_factor(half_life: float) -> float:
     """The weight `w` that an average keeps a row, so that a value counts half after `half_life` rows."""
     if not 0.01 <= half_life <= 1e9:
         raise ValueError(f"half_life must be 0.01 to 1e9 rows, not {half_life}")
@@ -79,16 +79,14 @@ class Decay:
 
     Attributes:
         w: what a row leaves of the sum before it, 0 < w <= 1.
-        longest: most columns of a matrix; less where the scale would grow too large.
+        max_block: most columns of a matrix; less where the scale would grow too large.
         bits: powers of two by which the scale may grow within a matrix, at most 900; more than 320 only where no value
             is larger than 1e9.
-        span: rows after which the scale starts anew: never.
     """
 
     w: float
-    longest: int = 1 << 16
+    max_block: int = 1 << 16
     bits: int = _BITS
-    span: int = field(init=False, default=1 << 62)
     _bits: int = field(init=False, repr=False)
     _factors: Floats = field(init=False, repr=False)
     _wholes: Ints = field(init=False, repr=False)
@@ -99,12 +97,12 @@ class Decay:
         rate = step * 2.0**-_UNIT
         self.w = 2.0**-rate
         self._bits = min(_LOW, max(0, int(math.log2(0.8 * self.bits / rate)))) if rate else _LOW
-        self.longest = max(1, min(self.longest, 1 << self._bits))
+        self.max_block = max(1, min(self.max_block, 1 << self._bits))
         factor, whole = _powers(np.arange(1 << self._bits, dtype=np.uint64) * np.uint64(step))
         self._factors, self._wholes = factor * _two_to(whole), whole
         self._stride = np.uint64((step << self._bits) % (1 << 64))
 
-    def at(self, count: Ints, take: Ints, length: int) -> Scale:
+    def scale_at(self, count: Ints, valid_length: Ints, length: int) -> Scale:
         """The factors of a matrix.
 
         The factor of row n is that of its last bits, from a table, times that of the others, one a line: rounded
@@ -112,8 +110,8 @@ class Decay:
 
         Args:
             count: `(k,)` rows learnt so far.
-            take: `(k,)` cells of each line that count.
-            length: columns, at most `longest`.
+            valid_length: `(k,)` cells of each line that count.
+            length: columns, at most `max_block`.
         """
         begin = count[:1] if len(count) == 1 or bool((count == count[0]).all()) else count
         size = 1 << self._bits
@@ -122,57 +120,61 @@ class Decay:
         fraction, whole = _powers(power)
         base = self._wholes.take(low)
         line = (fraction * _two_to(-base))[:, None]
-        cells, end = places(low, length + 1), low + take
+        cells, end = row_numbers(low, length + 1), low + valid_length
         if int(low.max()) + length < size:
-            factor = looked_up(self._factors, cells)
+            factor = gather(self._factors, cells)
             factor *= line
             grown = self._wholes.take(end) - base
         else:
             fraction, more = _powers(power + self._stride)
             more = (more - whole) & _WRAP
             behind = (fraction * _two_to(more - base))[:, None]
-            factor = looked_up(self._factors, cells & (size - 1))
+            factor = gather(self._factors, cells & (size - 1))
             factor *= np.where(cells < size, line, behind)
             grown = self._wholes.take(end & (size - 1)) + np.where(end < size, 0, more) - base
         return Scale(factor[:, 1:], 1.0 / factor, _two_to(-grown))
 
-    def run(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints, positive: bool = False) -> Floats:
+    def run(
+        self, carry: Floats, place: Ints | Scale, x: Floats, valid_length: Ints, positive: bool = False
+    ) -> Floats:
         """Go on with the sums of some series.
 
         Args:
             carry: `(k,)` scaled sums, changed in place; a new series has 0.
-            place: `(k,)` rows learnt so far, or the factors that `at` made of them.
+            place: `(k,)` rows learnt so far, or the factors that `scale_at` made of them.
             x: `(k, length)` new values, each 0 or at least `LEAST`.
-            take: `(k,)` cells of each line that count.
+            valid_length: `(k,)` cells of each line that count.
             positive: whether no value is below 0, which saves time.
 
         Returns:
             `(k, length + 1)`: the sum before the first cell, then after each.
         """
-        total = self.run_faint(carry, place, x, take)
+        total = self.run_faint(carry, place, x, valid_length)
         return _without_faint(total, total if positive else np.abs(total))
 
-    def run_faint(self, carry: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
+    def run_faint(self, carry: Floats, place: Ints | Scale, x: Floats, valid_length: Ints) -> Floats:
         """The same for a caller to whom it is all one whether a sum nearer to 0 than `FAINT` stands there as 0."""
-        scale = place if isinstance(place, Scale) else self.at(place, take, x.shape[1])
-        total = sums(carry, x * scale.up)
-        carried = last(total, take) * scale.restart
+        scale = place if isinstance(place, Scale) else self.scale_at(place, valid_length, x.shape[1])
+        total = cumsum(carry, x * scale.up)
+        carried = last(total, valid_length) * scale.restart
         np.multiply(carried, np.abs(carried) >= _CARRIED, out=carry)
         total *= scale.down
         return total
 
-    def highest(self, carry: Floats, place: Ints, x: Floats, take: Ints) -> Floats:
+    def decayed_max(self, carry: Floats, place: Ints, x: Floats, valid_length: Ints) -> Floats:
         """`m_t = max(w m_(t-1), x_t)` for `x >= 0`, `(k, length)`; arguments as of `run`."""
-        scale = self.at(place, take, x.shape[1])
+        scale = self.scale_at(place, valid_length, x.shape[1])
         scaled = x * scale.up
-        found = highs(carry, scaled)
-        carried = last(found, take) * scale.restart
+        found = cummax(carry, scaled)
+        carried = last(found, valid_length) * scale.restart
         np.multiply(carried, carried >= _CARRIED, out=carry)
         faded = found * scale.down
         # A record is itself, not rounded.
         return np.where(scaled == found[:, 1:], x, _without_faint(faded, faded)[:, 1:])
 
-    def reflect(self, carry: Floats, low: Floats, place: Ints | Scale, x: Floats, take: Ints) -> Floats:
+    def cusum_decayed(
+        self, carry: Floats, low: Floats, place: Ints | Scale, x: Floats, valid_length: Ints
+    ) -> Floats:
         """`s_t = max(0, w s_(t-1) + x_t)` as a running sum less its running minimum (Page 1954), with forgetting.
 
         Args:
@@ -180,15 +182,15 @@ class Decay:
             low: `(k,)` lowest scaled sums, changed in place; a new series has 0.
             place: see `run`.
             x: see `run`.
-            take: see `run`.
+            valid_length: see `run`.
 
         Returns:
             `(k, length)` the sums after each cell.
         """
-        scale = place if isinstance(place, Scale) else self.at(place, take, x.shape[1])
-        total = sums(carry, x * scale.up)
-        least = lows(low, total[:, 1:])
-        height, depth = last(total, take) * scale.restart, last(least, take) * scale.restart
+        scale = place if isinstance(place, Scale) else self.scale_at(place, valid_length, x.shape[1])
+        total = cumsum(carry, x * scale.up)
+        least = cummin(low, total[:, 1:])
+        height, depth = last(total, valid_length) * scale.restart, last(least, valid_length) * scale.restart
         there = (height >= _CARRIED) | (depth <= -_CARRIED)  # depth is never above; one alone must not become 0
         np.multiply(height, there, out=carry)
         np.multiply(depth, there, out=low)
@@ -211,11 +213,11 @@ class Decay:
             return np.array([1.0 - self.w])
         if least >= 0 and least + length <= known and (len(count) == 1 or (count == least).all()):
             return table[least : least + length]
-        cells = places(count, length)
+        cells = row_numbers(count, length)
         within = int(count.max()) + length <= known
         if least >= 0 and within:
-            return looked_up(table, cells)
-        near = looked_up(table, np.clip(cells, 0, known - 1))
+            return gather(table, cells)
+        near = gather(table, np.clip(cells, 0, known - 1))
         if within:
             return near
         return np.where(cells < known, near, (1.0 - self.w) / (1.0 - np.exp2(np.maximum(cells, 1) * rate)))

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
-from agent.detectors.base.scan import laid, places
-from agent.detectors.base.series_blocks import CELLS, Grid, Round, rounds
+from agent.detectors.base.scan import row_numbers, to_layout
+from agent.detectors.base.series_blocks import MAX_CELLS, Block, RowGrid, series_blocks
 from sensors.batch import Codes, Floats, Ints, Text
 
 LARGEST = 1e100
@@ -29,7 +30,7 @@ CAP = 1e6
 
 REASONS = ("missing", "not a measurement", "too few rows", "no spread")
 """Why a score is NaN (text column `reason`): no value; infinite or huge; still learning; a constant series."""
-MISSING, ABSURD, FEW, FLAT = range(4)
+MISSING, NOT_MEASURED, TOO_FEW_ROWS, NO_SPREAD = range(4)
 
 COUNT = "count"
 """State array of every detector: rows of the series learnt so far."""
@@ -41,23 +42,23 @@ def ratio(top: Floats, bottom: Floats, cap: float = CAP) -> Floats:
     return np.minimum(quotient, cap, out=quotient)
 
 
-_NOTHING = np.broadcast_to(np.nan, 1 << 40)
+_NO_VALUES = np.broadcast_to(np.nan, 1 << 40)
 
 
-def _nothing(n: int) -> Floats:
+def _empty_column(n: int) -> Floats:
     """A column without values that takes no memory."""
-    nothing: Floats = _NOTHING[:n]
+    nothing: Floats = _NO_VALUES[:n]
     return nothing
 
 
-def where_loud(
+def where_alarm(
     score: Floats, limit: float, **columns: Callable[[], Floats]
 ) -> Floats | tuple[Floats, dict[str, Floats]]:
     """What a kernel returns: the scores, and columns that are worked out only if a score reaches the limit."""
-    loud = score >= limit
-    if not loud.any():
+    alarm = score >= limit
+    if not alarm.any():
         return score
-    return score, {name: np.where(loud, column(), np.nan) for name, column in columns.items()}
+    return score, {name: np.where(alarm, column(), np.nan) for name, column in columns.items()}
 
 
 def _codes(column: Floats | None, n: int) -> Codes:
@@ -66,35 +67,35 @@ def _codes(column: Floats | None, n: int) -> Codes:
     return codes.astype(np.int32)
 
 
-def _measured(x: Floats, size: Floats) -> Floats:
+def _flush_tiny(x: Floats, size: Floats) -> Floats:
     """Values, of which those nearer to 0 than `SMALLEST` are 0."""
     small = size < SMALLEST
     return np.where(small, 0.0, x) if np.count_nonzero(small) else x
 
 
-class _Found:
+class _Results:
     """What is known of each row of a call; `x` and `time` are those of the input."""
 
     def __init__(self, x: Floats, time: Ints) -> None:
         self.x, self.time = x, time
         self.score = np.full(len(x), np.nan)
-        self.early = np.zeros(len(x), np.bool_)
-        self.more: dict[str, Floats] = {}
+        self.warming_up = np.zeros(len(x), np.bool_)
+        self.columns: dict[str, Floats] = {}
 
     def column(self, name: str) -> Floats:
-        """A further column, NaN where nothing is said."""
-        if name not in self.more:
-            self.more[name] = np.full(len(self.x), np.nan)
-        return self.more[name]
+        """A further column, NaN where the kernel gives nothing."""
+        if name not in self.columns:
+            self.columns[name] = np.full(len(self.x), np.nan)
+        return self.columns[name]
 
 
 @dataclass
-class Streaming(Operator):
+class StreamingDetector(Operator):
     """A detector that scores each value of one metric before it learns from it, series by series.
 
     A detector gives the shapes of its state and a kernel over a matrix of values; this class does the rest.
     Output: for each row of a known series one row with `score`, the metric itself, the text `reason` where the
-        score is NaN, and columns of the kernel such as `usual`, some only where the score reaches the usual limit.
+        score is NaN, and columns of the kernel such as `usual`, some only where the score reaches the default limit.
 
     Attributes:
         metric: column it watches.
@@ -108,118 +109,118 @@ class Streaming(Operator):
     _table: SeriesState = field(init=False, repr=False, compare=False)
 
     remembers: ClassVar = {"": "_table"}
-    explains: ClassVar[Mapping[str, Finding]] = MappingProxyType({"score": Finding()})
+    explains: ClassVar[Mapping[str, Explanation]] = MappingProxyType({"score": Explanation()})
     texts: ClassVar[tuple[str, ...]] = ("reason",)
 
-    cells: ClassVar[int] = CELLS
+    max_cells: ClassVar[int] = MAX_CELLS
     """Most cells of a matrix; fewer where the kernel needs much memory a cell."""
-    words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    text_columns: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Further columns that are texts: name -> the words its numbers stand for."""
-    figures: ClassVar[tuple[str, ...]] = ()
+    numeric_columns: ClassVar[tuple[str, ...]] = ()
     """Further columns that are numbers."""
-    loud: ClassVar[tuple[str, ...]] = ()
-    """Further columns with a value only where the score reaches the usual limit, for the sentence of an alert; a kernel
-    need not give them where it does nowhere (`where_loud`)."""
-    silent: ClassVar[int] = FLAT
+    alarm_columns: ClassVar[tuple[str, ...]] = ()
+    """Further columns with a value only where the score reaches the default limit, for the sentence of an alert; a
+    kernel need not give them where it does so nowhere (`where_alarm`)."""
+    nan_reason: ClassVar[int] = NO_SPREAD
     """Why the kernel gives NaN once it has seen enough rows."""
 
     def __init_subclass__(cls) -> None:
-        cls.texts = ("reason", *cls.words)
+        cls.texts = ("reason", *cls.text_columns)
 
     def __post_init__(self) -> None:
-        self._check()
-        self._table = SeriesState(**{COUNT: Field(np.int64)} | self._shapes())
+        self.validate()
+        self._table = SeriesState(**{COUNT: Field(np.int64)} | self.state_fields())
 
     @property
-    def span(self) -> int:
+    def block_boundary(self) -> int:
         """The kernel never gets cells on both sides of a multiple of so many rows of a series; 0 = no matter."""
         return 0
 
     @property
-    def longest(self) -> int:
+    def max_block(self) -> int:
         """Most columns of a matrix; 0 = no matter."""
         return 0
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         """Rows a series must have shown before one is scored."""
         return 2
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         """Raise ValueError where the configuration makes no sense."""
 
     @abstractmethod
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         """State arrays of a series."""
 
     @abstractmethod
-    def _scores(
-        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    def score(
+        self, state: Arrays, x: Floats, valid_length: Ints, time: Ints
     ) -> Floats | tuple[Floats, dict[str, Floats]]:
         """Score a matrix of values and learn from it.
 
         Args:
             state: array name -> `(k, ...)`, to be changed in place.
             x: `(k, length)` finite values, time along the last axis.
-            take: `(k,)` cells of each line that are rows; those behind repeat the last and must not be learnt.
-                `state["count"]` rows were learnt before; adding `take` to it is done for the kernel.
+            valid_length: `(k,)` cells of each line that are rows; those behind repeat the last and must not be learnt.
+                `state["count"]` rows were learnt before; adding `valid_length` to it is done for the kernel.
             time: `(k, length)` ends of the rows, ns.
 
         Returns:
-            `(k, length)` scores, larger is stranger, NaN where it cannot say; further columns if it likes.
+            `(k, length)` scores, larger is stranger, NaN where there is none; further columns, if any.
         """
 
     def outputs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.metric, "score", *self.figures, *self.loud, *self.texts)))
+        return tuple(dict.fromkeys((self.metric, "score", *self.numeric_columns, *self.alarm_columns, *self.texts)))
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def process(self, rows: Rows) -> Rows:
         """One score for each row of a known series, in the order of the rows."""
         column = rows.values.get(self.metric)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-            grid = Grid.of(rows)
+            grid = RowGrid.of(rows)
             size = None if grid is None or column is None else np.abs(column)
             if grid is not None and column is not None and size is not None and size.max() <= LARGEST:
-                return self._regular(rows, grid, column, size)
-            return self._irregular(rows, column)
+                return self._process_grid(rows, grid, column, size)
+            return self._process_rows(rows, column)
 
-    def _regular(self, rows: Rows, grid: Grid, column: Floats, size: Floats) -> Rows:
+    def _process_grid(self, rows: Rows, grid: RowGrid, column: Floats, size: Floats) -> Rows:
         """Rows that are a grid, each with a value of this size."""
         self._table.grow(int(grid.keys[-1]) + 1)
-        found = _Found(grid.ordered(_measured(column, size)), grid.ordered(rows.end))
-        x, time, score = (grid.square(item) for item in (found.x, found.time, found.score))
-        for part in grid.slabs(self._table[COUNT], self.span, self.longest, self.cells):
-            if isinstance(part, Round):
-                self._round(part, found)
+        found = _Results(grid.ordered(_flush_tiny(column, size)), grid.ordered(rows.end))
+        x, time, score = (grid.matrix(item) for item in (found.x, found.time, found.score))
+        for part in grid.blocks(self._table[COUNT], self.block_boundary, self.max_block, self.max_cells):
+            if isinstance(part, Block):
+                self._process_block(part, found)
                 continue
             here = (part.lines, part.columns)
             keys = grid.keys[part.lines]
             state, view = self._table.at(keys)
-            block = laid(x[here])
-            take = np.full(len(keys), block.shape[1])
-            result = self._scores(state, block, take, time[here])
+            block = to_layout(x[here])
+            valid_length = np.full(len(keys), block.shape[1])
+            result = self.score(state, block, valid_length, time[here])
             scores, columns = result if isinstance(result, tuple) else (result, {})
-            if int(state[COUNT].min()) < self.needs:
-                early = places(state[COUNT], block.shape[1]) < self.needs
-                scores = np.where(early, np.nan, scores)
-                grid.square(found.early)[here] = early
+            if int(state[COUNT].min()) < self.min_rows:
+                warming_up = row_numbers(state[COUNT], block.shape[1]) < self.min_rows
+                scores = np.where(warming_up, np.nan, scores)
+                grid.matrix(found.warming_up)[here] = warming_up
             score[here] = scores
             for name, values in columns.items():
-                grid.square(found.column(name))[here] = values
-            state[COUNT] += take
+                grid.matrix(found.column(name))[here] = values
+            state[COUNT] += valid_length
             if not view:
                 self._table.put(keys, state)
-        silent = np.isnan(found.score)
-        reason = np.full(len(silent), -1, np.int32)
-        if silent.any():
-            reason[silent] = np.where(found.early[silent], FEW, self.silent)
-        more = {name: grid.unordered(values) for name, values in found.more.items()}
-        return self._told(rows, column, grid.unordered(found.score), more, grid.unordered(reason))
+        unscored = np.isnan(found.score)
+        reason = np.full(len(unscored), -1, np.int32)
+        if unscored.any():
+            reason[unscored] = np.where(found.warming_up[unscored], TOO_FEW_ROWS, self.nan_reason)
+        more = {name: grid.unordered(values) for name, values in found.columns.items()}
+        return self._output(rows, column, grid.unordered(found.score), more, grid.unordered(reason))
 
-    def _irregular(self, rows: Rows, column: Floats | None) -> Rows:
+    def _process_rows(self, rows: Rows, column: Floats | None) -> Rows:
         """Any rows."""
         if len(rows) and int(rows.key.min()) < 0:
             rows = rows.take(rows.key >= 0)
@@ -229,34 +230,37 @@ class Streaming(Operator):
             self._table.grow(int(key.max()) + 1)
         x = np.full(len(key), np.nan) if column is None else column
         size = np.abs(x)
-        found = _Found(_measured(x, size), rows.end)
-        usable = np.where(size <= LARGEST, key, -1)
-        for block in rounds(usable, self._table[COUNT], self.span, self.cells, self.longest):
-            self._round(block, found)
-        why = np.where(found.early, FEW, self.silent)
-        why = np.where(usable >= 0, why, np.where(np.isnan(x), MISSING, ABSURD))
+        found = _Results(_flush_tiny(x, size), rows.end)
+        measured = size <= LARGEST
+        grouping = Grouping.of(rows) if measured.all() else Grouping(np.where(measured, key, -1))
+        for block in series_blocks(
+            grouping, self._table[COUNT], self.block_boundary, self.max_cells, self.max_block
+        ):
+            self._process_block(block, found)
+        why = np.where(found.warming_up, TOO_FEW_ROWS, self.nan_reason)
+        why = np.where(measured, why, np.where(np.isnan(x), MISSING, NOT_MEASURED))
         reason = np.where(np.isnan(found.score), why, -1).astype(np.int32)
-        return self._told(rows, x, found.score, found.more, reason)
+        return self._output(rows, x, found.score, found.columns, reason)
 
-    def _round(self, block: Round, found: _Found) -> None:
+    def _process_block(self, block: Block, found: _Results) -> None:
         state, view = self._table.at(block.keys)
-        number = places(state[COUNT], block.index.shape[1])
-        result = self._scores(state, laid(found.x[block.index]), block.take, found.time[block.index])
+        number = row_numbers(state[COUNT], block.index.shape[1])
+        result = self.score(state, to_layout(found.x[block.index]), block.valid_length, found.time[block.index])
         scores, columns = result if isinstance(result, tuple) else (result, {})
         line, cell, position = block.rows()
-        state[COUNT] += block.take
-        early = (number < self.needs)[line, cell]
-        found.early[position] = early
-        found.score[position] = np.where(early, np.nan, scores[line, cell])
+        state[COUNT] += block.valid_length
+        warming_up = (number < self.min_rows)[line, cell]
+        found.warming_up[position] = warming_up
+        found.score[position] = np.where(warming_up, np.nan, scores[line, cell])
         for name, column in columns.items():
             found.column(name)[position] = column[line, cell]
         if not view:
             self._table.put(block.keys, state)
 
-    def _told(self, rows: Rows, x: Floats, score: Floats, more: Mapping[str, Floats], reason: Codes) -> Rows:
-        columns = {name: more[name] if name in more else _nothing(len(x)) for name in self.loud}
-        columns |= {name: values for name, values in more.items() if name not in self.words}
-        words = {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.words.items()}
+    def _output(self, rows: Rows, x: Floats, score: Floats, more: Mapping[str, Floats], reason: Codes) -> Rows:
+        columns = {name: more[name] if name in more else _empty_column(len(x)) for name in self.alarm_columns}
+        columns |= {name: values for name, values in more.items() if name not in self.text_columns}
+        words = {name: Text(words, _codes(more.get(name), len(x))) for name, words in self.text_columns.items()}
         return Rows(
             key=rows.key,
             start=rows.start,

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
-from agent.detectors.base.series_blocks import rounds
-from agent.detectors.base.streaming import COUNT, FEW, MISSING, REASONS, Streaming
+from agent.detectors.base.series_blocks import series_blocks
+from agent.detectors.base.streaming import COUNT, MISSING, REASONS, TOO_FEW_ROWS, StreamingDetector
 from agent.detectors.ensembles.members import fresh
 from sensors.batch import Text
 
@@ -40,18 +41,20 @@ class AnomalyRate(Operator):
     metrics: tuple[str, ...]
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    detector: str | Streaming = "robust_z"
+    detector: str | StreamingDetector = "robust_z"
     limit: float = 5.0
     hold: int = 10
     metric: str = field(init=False, repr=False, compare=False)
-    _parts: list[Streaming] = field(init=False, repr=False, compare=False)
+    _parts: list[StreamingDetector] = field(init=False, repr=False, compare=False)
     _table: SeriesState = field(init=False, repr=False, compare=False)
 
     remembers: ClassVar = {"parts": "_parts", "table": "_table"}
     texts: ClassVar = ("reason",)
     default_limit: ClassVar[float] = 0.5
     explains: ClassVar = {
-        "score": Finding("are unusual at the same time", "are usual again", "several of its sensors", share=True)
+        "score": Explanation(
+            "are unusual at the same time", "are usual again", "several of its sensors", share=True
+        )
     }
 
     def __post_init__(self) -> None:
@@ -64,7 +67,7 @@ class AnomalyRate(Operator):
         )
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
@@ -85,25 +88,25 @@ class AnomalyRate(Operator):
         strange = np.zeros_like(beyond)
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        for block in rounds(key, self._table[COUNT]):
+        for block in series_blocks(Grouping.of(parts[0]), self._table[COUNT]):
             state, view = self._table.at(block.keys)
             number = state[COUNT][:, None] + np.arange(block.index.shape[1])
             since = np.where(beyond[block.index], number[:, :, None], _NEVER)
             since = np.maximum.accumulate(np.concatenate([state["strange"][:, None], since], axis=1), axis=1)[:, 1:]
             line, column, position = block.rows()
             strange[position] = (number[:, :, None] - since < self.hold)[line, column]
-            state["strange"][:] = since[np.arange(len(since)), block.take - 1]
-            state[COUNT] += block.take
+            state["strange"][:] = since[np.arange(len(since)), block.valid_length - 1]
+            state[COUNT] += block.valid_length
             if not view:
                 self._table.put(block.keys, state)
-        silent = np.isnan(scores).all(axis=1)
+        unscored = np.isnan(scores).all(axis=1)
         codes = np.array([part.texts["reason"].codes for part in parts]).max(axis=0)
-        score = np.where(silent, np.nan, strange.mean(axis=1))
+        score = np.where(unscored, np.nan, strange.mean(axis=1))
         evidence = [
             {"metrics": [name for name, on in zip(self.metrics, row, strict=True) if on]} if any(row) else None
             for row in strange.tolist()
         ]
-        reason = np.where(silent, np.where(codes < 0, FEW, np.maximum(codes, MISSING)), -1)
+        reason = np.where(unscored, np.where(codes < 0, TOO_FEW_ROWS, np.maximum(codes, MISSING)), -1)
         return Rows(
             key=key,
             start=parts[0].start,

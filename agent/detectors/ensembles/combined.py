@@ -1,4 +1,4 @@
-"""Several detectors as one: each calibrated against its own past, then a weighted sum, then rest."""
+"""Several detectors as one: each calibrated against its own past, then a weighted sum, then a refractory period."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field
-from agent.detectors.base.streaming import FEW, REASONS, Streaming
+from agent.detectors.base.streaming import REASONS, TOO_FEW_ROWS, StreamingDetector
 from agent.detectors.ensembles.calibrated import Calibrated, Method
 from agent.detectors.ensembles.members import fresh
 from sensors.batch import Floats, Ints, Text
 
 
 @dataclass
-class Combined(Streaming):
+class Combined(StreamingDetector):
     """A weighted sum of detectors of one metric, each calibrated by its own past.
 
-    Each part watches the metric, with its defaults or as its table says; its score is calibrated
-    (`Calibrated`), weighted and added, then divided by the sum of the weights. A part that cannot say counts 0; where
-    none can, the score is NaN.
-    After a score of `limit` or more it rests. Scale and offset of the metric do not matter.
+    Each part watches the metric, with its defaults or those of its table; its score is calibrated
+    (`Calibrated`), weighted and added, then divided by the sum of the weights. A part without a score counts 0; where
+    none has one, the score is NaN.
+    After a score of `limit` or more it is 0 for `refractory` rows. Scale and offset of the metric do not matter.
 
     Attributes:
         parts: names or tables of detectors of one metric, such as `["ewma", { type = "robust_z", window = 50 }]`;
@@ -32,33 +32,35 @@ class Combined(Streaming):
         method: calibration of the parts: ratio, conformal or tail.
         half_life: of the calibration, rows.
         limit: what counts as an alarm.
-        rest: rows of silence after an alarm; 0 = none, else 16 or more.
+        refractory: rows of silence after an alarm; 0 = none, else 16 or more.
     """
 
-    parts: tuple[str | Streaming, ...] = ("ewma", "robust_z", "spatial")
+    parts: tuple[str | StreamingDetector, ...] = ("ewma", "robust_z", "spatial")
     weights: tuple[float, ...] = ()
     method: Method = "ratio"
     half_life: float = 2000.0
     limit: float = 0.9
-    rest: int = 50
-    _inner: list[dict[str, Streaming]] = field(init=False, repr=False, compare=False)
-    _resting: Calibrated = field(init=False, repr=False, compare=False)
+    refractory: int = 50
+    _inner: list[dict[str, StreamingDetector]] = field(init=False, repr=False, compare=False)
+    _refractory: Calibrated = field(init=False, repr=False, compare=False)
 
-    remembers: ClassVar = {"parts": "_inner", "rest": "_resting"}
+    remembers: ClassVar = {"parts": "_inner", "rest": "_refractory"}
     default_limit: ClassVar[float] = 0.9
-    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
+    explains: ClassVar = {"score": Explanation(resolved="shows nothing new")}  # it is 0 after an alarm
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if not self.parts or (self.weights and len(self.weights) != len(self.parts)):
             raise ValueError(f"parts must be one or more, weights one for each; not {self.parts}")
         scale = Calibrated("score", method=self.method, half_life=self.half_life)
         self._inner = [{"detector": fresh(part, self.metric), "scale": replace(scale)} for part in self.parts]
-        self._resting = Calibrated("score", method="none", limit=self.limit, rest=self.rest, warmup=0)
+        self._refractory = Calibrated(
+            "score", method="none", limit=self.limit, refractory=self.refractory, warmup=0
+        )
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         return {}
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def score(self, state: Arrays, x: Floats, valid_length: Ints, time: Ints) -> Floats:
         raise NotImplementedError("the parts score")  # process is overridden
 
     def outputs(self) -> tuple[str, ...]:
@@ -76,9 +78,11 @@ class Combined(Streaming):
         for weight, score in zip(weights, scores, strict=True):
             total = total + weight * np.where(np.isnan(score), 0.0, score)
         sums = replace(raw[0], values={"score": np.where(known, total / sum(weights), np.nan)})
-        score = self._resting.process(sums).values["score"]
+        score = self._refractory.process(sums).values["score"]
         why = np.max([part.texts["reason"].codes for part in raw], axis=0)
-        reason = Text(REASONS, np.where(~np.isnan(score), -1, np.where(why < 0, FEW, why)).astype(np.int32))
+        reason = Text(
+            REASONS, np.where(~np.isnan(score), -1, np.where(why < 0, TOO_FEW_ROWS, why)).astype(np.int32)
+        )
         return replace(
             raw[0], values={self.metric: raw[0].values[self.metric], "score": score}, texts={"reason": reason}
         )

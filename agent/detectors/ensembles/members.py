@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.detectors.base.streaming import Streaming
+from agent.detectors.base.streaming import StreamingDetector
 from agent.detectors.univariate.cusum import Cusum
 from agent.detectors.univariate.ewma import Ewma
 from agent.detectors.univariate.page_hinkley import PageHinkley
@@ -12,7 +12,7 @@ from agent.detectors.univariate.robust_z import RobustZ
 from agent.detectors.univariate.seasonal import Seasonal
 from agent.detectors.univariate.spatial import Spatial
 
-NAMED: dict[str, type[Streaming]] = {
+NAMED: dict[str, type[StreamingDetector]] = {
     "cusum": Cusum,
     "ewma": Ewma,
     "page_hinkley": PageHinkley,
@@ -23,7 +23,7 @@ NAMED: dict[str, type[Streaming]] = {
 """What a program can name without making it; a configuration can name any detector of one metric."""
 
 
-def fresh(part: str | Streaming, metric: str) -> Streaming:
+def fresh(part: str | StreamingDetector, metric: str) -> StreamingDetector:
     """A detector of `metric`, new, with the settings of `part`.
 
     Raises:
@@ -35,6 +35,6 @@ def fresh(part: str | Streaming, metric: str) -> Streaming:
                 f"unknown part {part!r}; known are {', '.join(NAMED)}: it must be one of them, or a table"
             )
         return NAMED[part](metric)
-    if not isinstance(part, Streaming):
+    if not isinstance(part, StreamingDetector):
         raise ValueError(f"{type(part).__name__} does not score each value of one metric; it cannot be a part")
     return replace(part, metric=metric)

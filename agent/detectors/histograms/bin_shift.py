@@ -1,4 +1,4 @@
-"""Which bins of a histogram moved, worked out only when an alert asks for it."""
+"""Which bins of a histogram moved, worked out only when an alert needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Moved(Mapping[str, Any]):
+class BinShift(Mapping[str, Any]):
     """Evidence of one row: under `moved` the bins that moved most, each with its edges and shares.
 
     Of the shares `reference` and `window` are smoothed, as the divergence takes them; `share` is that of the readings.
@@ -56,13 +56,13 @@ class Moved(Mapping[str, Any]):
         return 1
 
 
-class Evidence(Sequence[Moved | None]):
+class BinEvidence(Sequence[BinShift | None]):
     """The evidence of rows, one at a time; None of a row without a score.
 
     Args:
         share: `(b, m)` smoothed references, or `(b, 1)` for all.
         counts: `(b, m)` of the windows.
-        edges: `(m, e)` or `(1, e)`, see `Moved`.
+        edges: `(m, e)` or `(1, e)`, see `BinShift`.
         prior: readings added to every bin.
         score: `(m,)`.
     """
@@ -75,12 +75,12 @@ class Evidence(Sequence[Moved | None]):
         return int(self._parts[1].shape[1])
 
     @overload
-    def __getitem__(self, row: int) -> Moved | None: ...
+    def __getitem__(self, row: int) -> BinShift | None: ...
 
     @overload
-    def __getitem__(self, row: slice) -> list[Moved | None]: ...
+    def __getitem__(self, row: slice) -> list[BinShift | None]: ...
 
-    def __getitem__(self, row: int | slice) -> Moved | list[Moved | None] | None:
+    def __getitem__(self, row: int | slice) -> BinShift | list[BinShift | None] | None:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
@@ -89,4 +89,4 @@ class Evidence(Sequence[Moved | None]):
             return None
         share, counts, edges, prior = self._parts
         which = row if len(edges) > 1 else 0
-        return Moved(share[:, which], counts[:, row], edges[which], prior)
+        return BinShift(share[:, which], counts[:, row], edges[which], prior)

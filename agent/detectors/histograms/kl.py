@@ -12,23 +12,25 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState, State, Stateful
-from agent.detectors.histograms.bin_shift import Evidence
+from agent.detectors.histograms.bin_shift import BinEvidence
 from agent.detectors.histograms.divergence import Direction, Divergence, measure, smoothed
 from agent.detectors.histograms.reference import Edges, Reference, quantile_edges, widened
-from agent.detectors.histograms.training_buffer import Lessons
+from agent.detectors.histograms.training_buffer import TrainingBuffer
 from agent.expressions import Expression
-from agent.windows.block_driver import Windows, block_length
-from agent.windows.closed_windows import Told
+from agent.windows.assigners import HoppingAssigner, pane_length
+from agent.windows.block_driver import BlockDriver, block_length
+from agent.windows.closed_windows import ClosedWindows
 from agent.windows.histogram import Histograms
 from agent.windows.lateness import Lateness
-from agent.windows.pane_operator import PaneWindows
-from agent.windows.panes import Hops, PaneRing, pane_length
+from agent.windows.pane_operator import PaneOperator
+from agent.windows.panes import PaneRing
 from agent.windows.uneven_histogram import UnevenHistograms
-from agent.windows.watermark import Closing, Horizon
+from agent.windows.watermark import Closing, Watermark
 from sensors.batch import Floats, Ints, Text
 from sensors.units import MILLISECOND, Duration
 
@@ -43,7 +45,7 @@ class Kl(Operator):
     """Score of each window of `size`, one every `step`: its divergence from the reference.
 
     Results: `score`, `count`, `missing` and `outside`, the share of readings beyond the edges; `reason` where the
-    score is NaN; the evidence of an alert tells the bins that moved most. Scale and offset of the metric do not
+    score is NaN; the evidence of an alert names the bins that moved most. Scale and offset of the metric do not
     matter if the reference has them, too; a change of either is what it finds.
 
     Attributes:
@@ -65,7 +67,7 @@ class Kl(Operator):
         grace: how late a reading may be.
         closing: what closes a window: the time of its series, of all series, or a watermark as in Flink.
         idle: after so long a silence time goes on with the host's clock, so that the last windows close.
-        where: readings for which this does not hold are left out; they still move a common horizon.
+        where: readings for which this does not hold are left out; they still move a common watermark.
         on: name of the window, detector or source it reads; empty for all readings.
         by: what makes a series.
         resolution: of time stamps; a watermark closes a window at its end less this.
@@ -92,11 +94,11 @@ class Kl(Operator):
 
     state_version: ClassVar[int] = 2
     explains: ClassVar = {
-        "score": Finding("is distributed unlike before", "is distributed as usual again"),
-        "outside": Finding("lies outside its usual range", "is in its usual range again", share=True),
+        "score": Explanation("is distributed unlike before", "is distributed as usual again"),
+        "outside": Explanation("lies outside its usual range", "is in its usual range again", share=True),
     }
     texts: ClassVar = ("reason",)
-    remembers: ClassVar = {"horizon": "horizon", "panes": "panes", "lessons": "_lessons", "": "_reference"}
+    remembers: ClassVar = {"horizon": "watermark", "panes": "panes", "lessons": "_training", "": "_reference"}
 
     def __post_init__(self) -> None:
         if self.where is not None:
@@ -110,17 +112,17 @@ class Kl(Operator):
                 f"the reference has {len(self.reference.counts) - 2} bins between its edges, not {self.bins}"
             )
         pane = pane_length(self.size, self.step)
-        shape = Hops(self.size // pane, self.step // pane)
+        shape = HoppingAssigner(self.size // pane, self.step // pane)
         given = self.reference is not None and len(self.reference.edges) > 0
         kind = UnevenHistograms if given or (self.edges == "quantile" and self.reference is None) else Histograms
         self.histograms = kind(self.metric, self.bins)
         self._distance = measure(self.divergence, self.direction)
-        self.horizon = Horizon(self.closing, self.grace, self.resolution, self.idle)
+        self.watermark = Watermark(self.closing, self.grace, self.resolution, self.idle)
         slots = -(-(self.size + self.grace) // pane) + 2
-        self.panes = PaneWindows(
-            geometry=shape,
+        self.panes = PaneOperator(
+            assigner=shape,
             layout=self.histograms,
-            horizon=self.horizon,
+            watermark=self.watermark,
             ring=PaneRing(slots, self.histograms.neutral, np.int32),
             pane=pane,
             shift=0,
@@ -129,10 +131,10 @@ class Kl(Operator):
             resolution=self.resolution,
             lateness=Lateness(),
         )
-        self.windows = Windows(self.panes, block_length(shape.wide, False))
+        self.driver = BlockDriver(self.panes, block_length(shape.width, False))
         self._learnt = SeriesState(shares=Field(np.float64, np.nan, (self.bins + 2,)))
         self._reference: tuple[Stateful, ...] = (self.histograms, self._learnt) if self.reference is None else ()
-        self._lessons = Lessons(self.learn, self.learn_most, min(self.bins, self.learn_most))
+        self._training = TrainingBuffer(self.learn, self.learn_most, min(self.bins, self.learn_most))
         self._given: Floats | None = None  # shares of the reference that is for all series
         if self.reference is not None:
             self._set_edges(1, np.array([self.reference.edges or (self.reference.low, self.reference.high)]), None)
@@ -147,34 +149,34 @@ class Kl(Operator):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.reference is None and len(rows):
                 rows = self._learning(rows)
-            return self._scored(self.windows.process(rows), rows)
+            return self._scored(self.driver.process(rows), rows)
 
     def finish(self, now: int) -> Rows:
         """End of input: every window that is open closes."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             empty = np.zeros(0, np.int64)
-            return self._scored(self.windows.finish(), Rows(empty, empty, empty, empty, {}, now))
+            return self._scored(self.driver.finish(), Rows(empty, empty, empty, empty, {}, now))
 
-    def _scored(self, told: Told, rows: Rows) -> Rows:
-        if len(told.key) == 0:
-            none = Rows(told.key, told.key, told.key, told.key, self._no_values, rows.now)
+    def _scored(self, emitted: ClosedWindows, rows: Rows) -> Rows:
+        if len(emitted.key) == 0:
+            none = Rows(emitted.key, emitted.key, emitted.key, emitted.key, self._no_values, rows.now)
             return replace(none, texts={"reason": Text(REASONS, np.zeros(0, np.int32))}, lists={"evidence": []})
-        counts = told.partial[1:]
-        n = told.partial[1:].sum(axis=0)  # whole numbers: any order will do
-        share = self._shares(told.key)
+        counts = emitted.partial[1:]
+        n = emitted.partial[1:].sum(axis=0)  # whole numbers: any order will do
+        share = self._shares(emitted.key)
         score = np.where(n > 0, self._distance(share, smoothed(counts, self.prior)), np.nan)
         values = {
             "score": score,
             "count": n,
-            "missing": told.partial[0] - n,
+            "missing": emitted.partial[0] - n,
             "outside": (counts[0] + counts[-1]) / np.where(n > 0, n, np.nan),
         }
-        found = self.panes.rows(told, rows, values)
+        found = self.panes.rows(emitted, rows, values)
         reason = np.where(n > 0, -1, 0)
         if self.reference is None:
-            partly = (n > 0) & (found.start < self._lessons.since[told.key])
+            partly = (n > 0) & (found.start < self._training.trained_at[emitted.key])
             score[partly], reason[partly] = np.nan, 1
-        evidence = Evidence(share, counts, self._edges(told.key), self.prior, score)
+        evidence = BinEvidence(share, counts, self._edges(emitted.key), self.prior, score)
         return replace(
             found,
             texts={"reason": Text(REASONS, reason.astype(np.int32))},
@@ -198,15 +200,15 @@ class Kl(Operator):
 
     def _learning(self, rows: Rows) -> Rows:
         """Learn from the first readings of each series; they are not scored and lose their series here."""
-        if self._lessons.over(rows.key):
+        if self._training.trained(rows.key):
             return rows
         values = rows.values.get(self.metric)
         value = np.full(len(rows), np.nan) if values is None else values
         if self.where is not None:
             value = np.where(self.where.holds(rows), value, np.nan)
-        taken, ended = self._lessons.learn(rows.key, rows.end, value)
+        taken, ended = self._training.collect(rows.key, rows.end, value)
         if len(ended):
-            self._conclude(*self._lessons.take(ended))
+            self._learn_references(*self._training.pop(ended))
         for part in self._reference:
             part.grow(int(rows.key.max()) + 1)
         if not taken.any():
@@ -215,10 +217,10 @@ class Kl(Operator):
         columns = {**rows.values, self.metric: np.where(taken < 0, np.nan, value)}
         return replace(rows, key=np.where(taken > 0, -1, rows.key), values=columns)
 
-    def _conclude(self, key: Ints, value: Floats) -> None:
+    def _learn_references(self, key: Ints, value: Floats) -> None:
         """Make the references of series from their readings, both ordered by series."""
-        first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-        owner, number = key[first], np.diff(first, append=len(key))
+        series = Grouping(key)
+        owner, first, number = series.owner, series.begin, series.length
         if isinstance(self.histograms, UnevenHistograms):
             edges = quantile_edges(value[np.lexsort((value, key))], first, number, self.bins)
         else:
@@ -241,10 +243,10 @@ class Kl(Operator):
         super().restore(_upgrade(state))
 
     def on_clock_step(self, to: int) -> None:
-        keys = self.horizon.on_clock_step(to, self.panes.ring.series)
+        keys = self.watermark.on_clock_step(to, self.panes.ring.series)
         self.touch(keys)
         self.panes.ring.evict(keys)
-        self.horizon.evict(keys)
+        self.watermark.evict(keys)
 
     def stats(self) -> dict[str, int]:
         return self.panes.lateness.stats()

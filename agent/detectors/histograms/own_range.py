@@ -133,7 +133,7 @@ def own_range_kl(reference: Floats, windows: Floats, bins: int = 50) -> tuple[Fl
 
     Returns:
         KL in nats `(k,)`, NaN where there is none, and a `Reason` `(k,)`. A constant window keeps the number that
-        `np.histogram` leads to; a constant reference tells nothing and gives NaN.
+        `np.histogram` leads to; a constant reference has no shape and gives NaN.
     """
     counts, widths, why = counts_and_widths(np.asarray(reference, np.float64)[None, :], bins)
     if why[0] != Reason.NONE:

@@ -53,7 +53,7 @@ def fit(values: Floats, bins: int = 50, edges: Edges = "equal") -> Reference:
 
     Args:
         values: readings; what is not finite is left out.
-        bins: between the edges; of equal readings fewer quantiles are told apart, so there may be fewer bins.
+        bins: between the edges; of equal readings fewer quantiles differ, so there may be fewer bins.
         edges: how they lie, see `agent.detectors.histograms.kl.Kl`.
 
     Raises:

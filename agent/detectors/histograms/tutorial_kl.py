@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.files import ColumnsFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.own_range import WORDS, Reason, compare, counts_and_widths, densities
 from agent.detectors.histograms.windowed import judge_windows
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints
 
 TUTORIAL_THRESHOLD = 0.010199148586751076
@@ -57,10 +57,10 @@ class TutorialKL(Operator):
     on: str = ""
     by: tuple[str, ...] = ("machine",)
     explains: ClassVar = dict.fromkeys(
-        ("score", "anomaly"), Finding("is distributed unlike the normal wave", "is distributed as usual again")
+        ("score", "anomaly"), Explanation("is distributed unlike the normal wave", "is distributed as usual again")
     )
 
-    _rings: Rings = field(init=False, repr=False)
+    _rings: SampleWindows = field(init=False, repr=False)
     _shared: Floats | None = field(init=False, repr=False, default=None)
 
     remembers: ClassVar = {"rings": "_rings", "": "_state"}
@@ -69,7 +69,7 @@ class TutorialKL(Operator):
     def __post_init__(self) -> None:
         if self.window < 3 or self.bins < 1:
             raise ValueError(f"a window of {self.window} samples in {self.bins} bins: 3 samples and 1 bin at least")
-        self._rings = Rings(self.window, self.hop)
+        self._rings = SampleWindows(self.window, self.hop)
         self._state = SeriesState(learned=Field(np.float64, np.nan, (self.bins,)))
         if self.reference is not None:
             self.fit(self.reference.first((*NORMAL, self.metric))[: self.window])
@@ -97,15 +97,15 @@ class TutorialKL(Operator):
         """A row a window: `score`, `anomaly` (1 or 0), the `bin` that moved most and its `change` in share; `reason`."""
         reasons = {"reason": tuple(WORDS.values())}
         found = judge_windows(self._rings, rows, self.metric, self._judge, _COLUMNS, reasons, _MISSING)
-        told: list[dict[str, float] | None] = [None] * len(found)
+        evidence: list[dict[str, float] | None] = [None] * len(found)
         for i in np.flatnonzero(found.values["anomaly"] == 1).tolist():
-            told[i] = {name: float(found.values[name][i]) for name in ("bin", "change")}
-        return replace(found, lists={"evidence": told})
+            evidence[i] = {name: float(found.values[name][i]) for name in ("bin", "change")}
+        return replace(found, lists={"evidence": evidence})
 
-    def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
-        score, reason, moved, change = self._score(cut.key, cut.samples)
+    def _judge(self, cut: WindowBatch) -> tuple[Floats, Codes]:
+        score, reason, most_moved, change = self._score(cut.key, cut.samples)
         anomaly = np.where(np.isnan(score), np.nan, score > self.threshold)
-        return np.stack([score, anomaly, moved, change], axis=1), _CODES[reason][:, None]
+        return np.stack([score, anomaly, most_moved, change], axis=1), _CODES[reason][:, None]
 
     def _score(self, key: Ints, samples: Floats) -> tuple[Floats, Ints, Floats, Floats]:
         if self._shared is not None:

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.windows.sample_windows import Cut, Rings
+from agent.detectors.base.streaming import LARGEST
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints, Text
-
-LARGEST = 1e100
-"""Values beyond it are not measurements; their squares would overflow."""
 
 
 def measurable(windows: Floats) -> npt.NDArray[np.bool_]:
@@ -40,13 +38,13 @@ def uneven_times(
 
 
 def judge_windows(
-    rings: Rings,
+    rings: SampleWindows,
     rows: Rows,
     metric: str,
-    judge: Callable[[Cut], tuple[Floats, Codes]],
+    judge: Callable[[WindowBatch], tuple[Floats, Codes]],
     columns: tuple[str, ...],
     texts: Mapping[str, tuple[str, ...]],
-    absent: int,
+    missing_code: int,
 ) -> Rows:
     """Feed the rings and judge what they complete; in order of `at`.
 
@@ -56,15 +54,15 @@ def judge_windows(
         metric: column of the samples.
         judge: windows -> values `(k, len(columns))` and codes of the texts `(k, len(texts))`, -1 = none.
         columns: names of the values.
-        texts: name -> words of each text; the first tells the reason why there is no score.
-        absent: code of that reason where a whole window of readings has no value.
+        texts: name -> words of each text; the first is the reason why there is no score.
+        missing_code: code of that reason where a whole window of readings has no value.
     """
-    gone = rings.gaps(rows, metric)
-    key, at, start, end = [gone.key], [gone.at], [gone.time], [gone.time]
-    values = [np.full((len(gone.key), len(columns)), np.nan)]
-    said = np.full((len(gone.key), len(texts)), -1, np.int32)
-    said[:, 0] = absent
-    codes = [said]
+    missing = rings.gaps(rows, metric)
+    key, at, start, end = [missing.key], [missing.at], [missing.time], [missing.time]
+    values = [np.full((len(missing.key), len(columns)), np.nan)]
+    no_score = np.full((len(missing.key), len(texts)), -1, np.int32)
+    no_score[:, 0] = missing_code
+    codes = [no_score]
     for cut in rings.feed(rows, metric):
         found, why = judge(cut)
         key.append(cut.key)

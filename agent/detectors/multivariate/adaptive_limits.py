@@ -42,15 +42,15 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A stretch of rows of some series, `(k, length)`; of line i the first `take[i]` cells count.
+class ScoredStretch:
+    """A stretch of rows of some series, `(k, length)`; of line i the first `valid_length[i]` cells count.
 
     Attributes:
         line: `(k,)` line of the block each belongs to.
         begin: `(k,)` its column there.
-        take: `(k,)` cells that count.
-        times: the larger of T2 and Q in limits.
-        within, beside: T2 and Q.
+        valid_length: `(k,)` cells that count.
+        ratio: the larger of T2 and Q in limits.
+        t2, spe: T2 and Q, the squared prediction error.
         alarm: whether in alarm after the row.
         distance: `(features, k, length)` from the mean.
         component: `(m, k, length)`.
@@ -58,10 +58,10 @@ class Judged:
 
     line: Ints
     begin: Ints
-    take: Ints
-    times: Floats
-    within: Floats
-    beside: Floats
+    valid_length: Ints
+    ratio: Floats
+    t2: Floats
+    spe: Floats
     alarm: Bools
     distance: Floats
     component: Floats
@@ -69,7 +69,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """A stretch that is being judged, `(k, length)`; see `Judged`.
+    """A stretch that is being judged, `(k, length)`; see `ScoredStretch`.
 
     Attributes:
         room: `(k,)` rows that exist; the phase of none changes within them but by a row.
@@ -87,12 +87,12 @@ class _Stretch:
     mean: Floats
     distance: Floats
     component: Floats
-    times: Floats
+    ratio: Floats
     exists: Bools
 
 
 @dataclass(slots=True)
-class Following:
+class AdaptiveLimits:
     """The phases of some series.
 
     Attributes:
@@ -108,50 +108,54 @@ class Following:
     patience: int
     follow: float
     settle: int
-    span: int = field(init=False)
+    rescale_after: int = field(init=False)
     _down: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         steepest = -math.log10(1.0 - max(self.follow, FAST))
-        self.span = max(1, min(1024, int(100.0 / steepest)))  # the scale may shrink to 1e-100
-        self._down = np.array([[w**i for i in range(self.span + 1)] for w in (1.0 - self.follow, 1.0 - FAST)])
+        self.rescale_after = max(1, min(1024, int(100.0 / steepest)))  # the scale may shrink to 1e-100
+        self._down = np.array(
+            [[w**i for i in range(self.rescale_after + 1)] for w in (1.0 - self.follow, 1.0 - FAST)]
+        )
 
     def means(self, carry: Floats, place: Ints, z: Floats, moving: Bools, fast: Bools) -> tuple[Floats, Floats]:
         """Scaled sums `(features, k, length + 1)` and their scale `(k, length + 1)`; the mean is their product."""
         steps = place[:, None] + np.where(moving[:, None], np.arange(z.shape[2] + 1), 0)
-        scale = self._down[fast.astype(np.int64)[:, None], np.minimum(steps, self.span)]
+        scale = self._down[fast.astype(np.int64)[:, None], np.minimum(steps, self.rescale_after)]
         gain = np.where(moving, np.where(fast, FAST, self.follow), 0.0)
         sums = np.empty((*z.shape[:2], z.shape[2] + 1))
         sums[:, :, 0] = carry.T
         np.multiply(z, gain[:, None] / scale[:, 1:], out=sums[:, :, 1:])
         return np.cumsum(sums, axis=2), scale
 
-    def run(self, state: Arrays, z: Floats, known: Bools | None, take: Ints) -> Iterator[Judged]:
+    def run(self, state: Arrays, z: Floats, known: Bools | None, valid_length: Ints) -> Iterator[ScoredStretch]:
         """Judge a block of rows and learn from it.
 
         Args:
             state: `(k, ...)` of `Pca`: the model, which is only read, and the rest, which is changed in place.
             z: `(features, k, length)` features from the centre of the training, weighted.
             known: of the same shape, which of them are known; None = all.
-            take: `(k,)` cells of each line that are rows.
+            valid_length: `(k,)` cells of each line that are rows.
         """
         kept = int(np.count_nonzero(state["strength"], axis=1).max())
-        plane = {"axes": state["axes"][:, :, :kept], "strength": state["strength"][:, :kept]}
-        state = {**state, **plane}  # what is changed in place are the other arrays
-        begin = np.zeros(len(take), np.int64)
-        line = np.flatnonzero(begin < take)
+        subspace = {"axes": state["axes"][:, :, :kept], "strength": state["strength"][:, :kept]}
+        state = {**state, **subspace}  # what is changed in place are the other arrays
+        begin = np.zeros(len(valid_length), np.int64)
+        line = np.flatnonzero(begin < valid_length)
         while len(line):
-            piece = self._piece(state, z, known, take, line, begin[line])
+            piece = self._piece(state, z, known, valid_length, line, begin[line])
             yield piece
-            begin[line] += piece.take
-            line = line[begin[line] < take[line]]
+            begin[line] += piece.valid_length
+            line = line[begin[line] < valid_length[line]]
 
-    def _piece(self, state: Arrays, z: Floats, known: Bools | None, take: Ints, line: Ints, begin: Ints) -> Judged:
+    def _piece(
+        self, state: Arrays, z: Floats, known: Bools | None, valid_length: Ints, line: Ints, begin: Ints
+    ) -> ScoredStretch:
         """Judge the next stretch of each line, up to where its phase changes, and learn from it."""
         phase = state["phase"][line]
         fast = phase == SETTLING
         moving = fast | (phase == CALM)
-        room = self._room(state, line, phase, take[line] - begin)
+        room = self._room(state, line, phase, valid_length[line] - begin)
         some = _cut(z, line, begin, room)
         there = None if known is None else _cut(known, line, begin, room)
         # Each row is judged by the mean of the rows before it; a mean that stands still is the same for all.
@@ -161,22 +165,22 @@ class Following:
             d = np.where(there, d, 0.0)
         axes, strength, whole = state["axes"][line], state["strength"][line], state["whole"][line]
         s = components(d, axes)
-        within, beside = forms(d, s, d, s, strength, whole)
-        beside = np.maximum(beside, 0.0)
-        times = np.minimum(np.maximum(within, beside) / self.limit, CAP)
+        t2, spe = forms(d, s, d, s, strength, whole)
+        spe = np.maximum(spe, 0.0)
+        ratio = np.minimum(np.maximum(t2, spe) / self.limit, CAP)
         cell = np.arange(int(room.max()))
         exists = cell < room[:, None]
         # Calm lasts until a row is beyond, beyond until one is not: that row begins the next stretch.
-        over = times >= 1.0
+        over = ratio >= 1.0
         stop = np.where((phase == CALM)[:, None], over, np.where((phase == BEYOND)[:, None], ~over, False)) & exists
         n = _first(stop, room)
-        said = np.zeros(times.shape, bool)
+        in_alarm = np.zeros(ratio.shape, bool)
         ended, back, returned = (np.zeros(len(line), bool) for _ in range(3))
         bad = np.flatnonzero((phase == BEYOND) | (phase == ALARM))
         if len(bad):
-            piece = _Stretch(line, room, phase, some, there, sums[:, :, 0] * scale[:, 0], d, s, times, exists)
-            said[bad], ended[bad], back[bad], returned[bad] = self._watch(state, piece, bad, n)
-        self._move(state, line, phase, n, sums, scale, moving)
+            piece = _Stretch(line, room, phase, some, there, sums[:, :, 0] * scale[:, 0], d, s, ratio, exists)
+            in_alarm[bad], ended[bad], back[bad], returned[bad] = self._raise_and_end(state, piece, bad, n)
+        self._move_mean(state, line, phase, n, sums, scale, moving)
         # Home again: the mean is what it was there.
         state["mean"][line[returned]], state["place"][line[returned]] = state["home"][line[returned]], 0
         # Back to another state than before: the mean goes where the last row was, and settles from there.
@@ -192,39 +196,41 @@ class Following:
         state["patient"][line[leaving]], state["worst"][line[leaving]] = 0, 0.0
         phase[fast & (state["quiet"][line] == 0)] = CALM
         state["phase"][line] = phase
-        return Judged(line, begin, n, times, within, beside, said, d, s)
+        return ScoredStretch(line, begin, n, ratio, t2, spe, in_alarm, d, s)
 
     def _room(self, state: Arrays, line: Ints, phase: Ints, left: Ints) -> Ints:
         """Most rows that a stretch may have, of those `left`: within them nothing but a row can change the phase."""
         moving = (phase == SETTLING) | (phase == CALM)
         room = np.minimum(left, STRETCH)
         room = np.where(
-            moving, np.minimum(room, self.span - state["place"][line]), room
+            moving, np.minimum(room, self.rescale_after - state["place"][line]), room
         )  # then sums are scaled anew
         room = np.where(phase == SETTLING, np.minimum(room, state["quiet"][line]), room)
         return np.where(phase == BEYOND, np.minimum(room, self.patience - state["patient"][line]), room)
 
-    def _watch(self, state: Arrays, piece: _Stretch, bad: Ints, n: Ints) -> tuple[Bools, Bools, Bools, Bools]:
+    def _raise_and_end(
+        self, state: Arrays, piece: _Stretch, bad: Ints, n: Ints
+    ) -> tuple[Bools, Bools, Bools, Bools]:
         """Raise and end alarms of the lines `bad`, those beyond and in alarm; their phases, and `n`, are changed.
 
         Returns:
             Whether in alarm after each row; whether the alarm ended, whether the last row was back below the limits of
             the training, whether it was back home; of each of these lines.
         """
-        line, room, times, exists = piece.line[bad], piece.room[bad], piece.times[bad], piece.exists[bad]
+        line, room, ratio, exists = piece.line[bad], piece.room[bad], piece.ratio[bad], piece.exists[bad]
         alarm = piece.phase[bad] == ALARM
         beyond = ~alarm
         part = {name: array[line] for name, array in state.items() if name in _OF_ALARM}
         # An alarm ends with the last of `patience` rows that are on the way back ...
-        turn, records, j = self._turns(part, piece.distance[:, bad], piece.component[:, bad], times, exists)
-        run = _in_a_row(turn, part["patient"])
+        receding, records, j = self._receding(part, piece.distance[:, bad], piece.component[:, bad], ratio, exists)
+        run = _in_a_row(receding, part["patient"])
         end = _first((run >= self.patience) & exists, room)
         # ... or that are where the last long calm was, if that comes first.
         away = piece.z[:, bad] - part["home"].T[:, :, None]
         if piece.known is not None:
             away = np.where(piece.known[:, bad], away, 0.0)
-        near = _in_a_row(self._usual(away, part), part["homeward"])
-        arrived = _first((near >= self.patience) & exists, room)
+        returning_rows = _in_a_row(self._within_limits(away, part), part["homeward"])
+        arrived = _first((returning_rows >= self.patience) & exists, room)
         returned = alarm & (arrived <= end) & (arrived < room)
         end = np.minimum(end, arrived)
         ended = alarm & (end < room)
@@ -233,26 +239,26 @@ class Following:
         rows = n[bad]
         raised = beyond & (rows == self.patience - part["patient"])
         row, done = np.arange(len(bad)), np.maximum(rows - 1, 0)
-        at_last = np.arange(times.shape[1]) == done[:, None]
-        said = alarm[:, None] & ~(ended[:, None] & at_last)
-        said |= raised[:, None] & at_last
+        at_last = np.arange(ratio.shape[1]) == done[:, None]
+        in_alarm = alarm[:, None] & ~(ended[:, None] & at_last)
+        in_alarm |= raised[:, None] & at_last
         # The worst row so far is what an alarm must come back from: its distance is the direction of the fault.
         at = np.where(rows > 0, j[row, done], 0)
         state["fault"][line] = records[:, row, at].T
-        state["worst"][line] = np.where(at > 0, times[row, np.maximum(at - 1, 0)], part["worst"])
+        state["worst"][line] = np.where(at > 0, ratio[row, np.maximum(at - 1, 0)], part["worst"])
         # What is counted in a row goes on in the next stretch, unless the phase changes here.
         calm = beyond & ~raised & (rows < room)
         patient = np.where(beyond, part["patient"] + rows, run[row, done])
         state["patient"][line] = np.where(raised | ended | calm, 0, patient)
-        state["homeward"][line] = np.where(alarm & ~ended, near[row, done], 0)
+        state["homeward"][line] = np.where(alarm & ~ended, returning_rows[row, done], 0)
         # After a long calm the mean that an alarm leaves is home; a short one may itself have been a mistake.
         long = raised & (part["calm"] >= LONG)
         state["home"][line[long]] = piece.mean[:, bad[long]].T
         state["calm"][line[raised | ended]] = 0
         piece.phase[bad] = np.where(raised, ALARM, np.where(calm, CALM, piece.phase[bad]))
-        return said, ended, times[row, done] < 1.0 / self.limit, returned
+        return in_alarm, ended, ratio[row, done] < 1.0 / self.limit, returned
 
-    def _move(
+    def _move_mean(
         self, state: Arrays, line: Ints, phase: Ints, n: Ints, sums: Floats, scale: Floats, moving: Bools
     ) -> None:
         """The mean after `n` rows of those that follow."""
@@ -262,37 +268,37 @@ class Following:
         fast = phase[go] == SETTLING
         state["quiet"][lines] -= np.where(fast, rows, 0)
         state["calm"][lines] += np.where(fast, 0, rows)
-        fresh = (place == self.span) | (fast & (state["quiet"][lines] == 0))
+        fresh = (place == self.rescale_after) | (fast & (state["quiet"][lines] == 0))
         sum_, down = sums[:, go, rows].T, scale[go, rows]
         state["mean"][lines] = np.where(fresh[:, None], sum_ * down[:, None], sum_)
         state["place"][lines] = np.where(fresh, 0, place)
 
-    def _usual(self, d: Floats, part: Arrays) -> Bools:
+    def _within_limits(self, d: Floats, part: Arrays) -> Bools:
         """Whether rows at some distances are within the limits of the training, `(k, length)`."""
         s = components(d, part["axes"])
-        within, beside = forms(d, s, d, s, part["strength"], part["whole"])
-        usual: Bools = np.maximum(within, beside) < 1.0
+        t2, spe = forms(d, s, d, s, part["strength"], part["whole"])
+        usual: Bools = np.maximum(t2, spe) < 1.0
         return usual
 
-    def _turns(
-        self, part: Arrays, d: Floats, s: Floats, times: Floats, exists: Bools
+    def _receding(
+        self, part: Arrays, d: Floats, s: Floats, ratio: Floats, exists: Bools
     ) -> tuple[Bools, Floats, Ints]:
         """Of rows beyond or in alarm: whether each is on the way back, the worst rows, and which is whose."""
         highest = np.maximum.accumulate(
-            np.concatenate([part["worst"][:, None], np.where(exists, times, 0.0)], axis=1), axis=1
+            np.concatenate([part["worst"][:, None], np.where(exists, ratio, 0.0)], axis=1), axis=1
         )
-        record = exists & (times > highest[:, :-1])
-        j = np.maximum.accumulate(np.where(record, np.arange(1, times.shape[1] + 1), 0), axis=1)
+        record = exists & (ratio > highest[:, :-1])
+        j = np.maximum.accumulate(np.where(record, np.arange(1, ratio.shape[1] + 1), 0), axis=1)
         fault = part["fault"].T[:, :, None]
         worst = np.concatenate([fault, d], axis=2)
         along = np.concatenate([components(fault, part["axes"]), s], axis=2)
         e, r = np.take_along_axis(worst, j[None], axis=2), np.take_along_axis(along, j[None], axis=2)
-        within, beside = forms(e, r, e, r, part["strength"], part["whole"])
+        t2, spe = forms(e, r, e, r, part["strength"], part["whole"])
         left, off = forms(e, r, d, s, part["strength"], part["whole"])
-        inside = within > beside
-        size, product = np.where(inside, within, beside), np.where(inside, left, off)
-        turn = (product < self.clear * size) | (times < 1.0 / self.limit)
-        return turn, worst, j
+        inside = t2 > spe
+        size, product = np.where(inside, t2, spe), np.where(inside, left, off)
+        receding = (product < self.clear * size) | (ratio < 1.0 / self.limit)
+        return receding, worst, j
 
 
 _OF_ALARM = frozenset({"worst", "fault", "patient", "home", "homeward", "calm", "axes", "strength", "whole"})

@@ -7,20 +7,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
-from agent.detectors.base.series_blocks import Round, rounds
-from agent.detectors.base.streaming import ABSURD, COUNT, FEW, FLAT, LARGEST, MISSING, REASONS
-from agent.detectors.multivariate import pca_subspace as plane
-from agent.detectors.multivariate.adaptive_limits import Following, Judged
+from agent.detectors.base.series_blocks import Block, series_blocks
+from agent.detectors.base.streaming import COUNT, LARGEST, MISSING, NO_SPREAD, NOT_MEASURED, REASONS, TOO_FEW_ROWS
+from agent.detectors.multivariate import pca_subspace as subspace
+from agent.detectors.multivariate.adaptive_limits import AdaptiveLimits, ScoredStretch
 from sensors.batch import Floats, Ints, Text
 
 SETTLE = 50
 """Rows of the training that the following mean may take to settle before they count for the limits."""
 
-CELLS = 1 << 13
+MAX_CELLS = 1 << 13
 """Rows worked out at once; each takes some 600 bytes a sensor meanwhile."""
 
 NAMED = 3
@@ -34,10 +35,10 @@ class Pca(Operator):
     """Hotelling's T2 and the squared prediction error Q of principal components (Jackson and Mudholkar 1979).
 
     Features are mean and log deviation of the last `smooth` rows of each sensor, in spreads of the training. A sensor
-    that wandered through the training counts less, for its range is not known. T2 is the distance within the plane
-    of the usual movements, Q the distance from it, each over its own limit: the `quantile` of the training, judged row
-    by row as later rows are, by a mean that follows. The mean follows only rows accepted as normal, so that slow drift
-    is no alarm, and a fault is not learnt.
+    that wandered through the training counts less, for its range is not known. T2 is the distance within the
+    subspace of the usual movements, Q the distance from it, each over its own limit: the `quantile` of the training,
+    judged row by row as later rows are, by a mean that follows. The mean follows only rows accepted as normal, so that
+    slow drift is no alarm, and a fault is not learnt.
 
     The score is the larger of the two over `limit`; 1 and more is an alarm, and it stays so until both are back below
     the limits of the training, or until nothing is left of the direction of the fault, for `patience` rows. In the
@@ -57,7 +58,7 @@ class Pca(Operator):
         by: grouping columns of a series.
         train: rows to learn from.
         smooth: rows of the moving mean and deviation.
-        variance: share of the variance that the plane explains.
+        variance: share of the variance that the subspace explains.
         quantile: of T2 and Q in training, which makes their limits.
         limit: times its limit, from which on a row is beyond.
         clear: share of the fault's own direction below which it counts as gone.
@@ -80,14 +81,14 @@ class Pca(Operator):
     settle: int = 45
     metric: str = field(init=False, repr=False, compare=False)
     _table: SeriesState = field(init=False, repr=False, compare=False)
-    _following: Following = field(init=False, repr=False, compare=False)
+    _limits: AdaptiveLimits = field(init=False, repr=False, compare=False)
 
     remembers: ClassVar = {"": "_table"}
     texts: ClassVar = ("reason",)
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
     explains: ClassVar = {
-        "score": Finding("do not move together as usual", "move together as usual again", "its sensors")
+        "score": Explanation("do not move together as usual", "move together as usual again", "its sensors")
     }
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Pca(Operator):
         if not 0.0 <= self.follow <= 0.5 or not 0 <= self.settle <= 500 or self.patience < 1 or self.limit < 1.0:
             raise ValueError("follow must be 0 to 0.5, settle 0 to 500 rows, patience and limit at least 1")
         self.metric = "+".join(self.metrics)
-        self._following = Following(self.limit, self.clear, self.patience, self.follow, self.settle)
+        self._limits = AdaptiveLimits(self.limit, self.clear, self.patience, self.follow, self.settle)
         sensors, features = len(self.metrics), 2 * len(self.metrics)
         self._table = SeriesState(**{
             COUNT: Field(np.int64),
@@ -150,7 +151,7 @@ class Pca(Operator):
             if name in rows.values:
                 x[:, i] = rows.values[name][chosen]
         absurd = np.abs(x) > LARGEST
-        reason = np.where(absurd.any(axis=1), ABSURD, MISSING)
+        reason = np.where(absurd.any(axis=1), NOT_MEASURED, MISSING)
         x[absurd] = np.nan
         usable = ~np.isnan(x).all(axis=1)
         out = np.full((len(x), 4), np.nan)
@@ -160,15 +161,18 @@ class Pca(Operator):
             self._table.grow(int(key.max()) + 1)
         count = self._table[COUNT]
         young = usable & (count[key] < self.train)
-        for some, span in ((young, self.train), (usable & ~young, 0)):  # nobody is trained in the middle of a block
+        for some, boundary in (
+            (young, self.train),
+            (usable & ~young, 0),
+        ):  # nobody is trained in the middle of a block
             if not some.any():
                 continue
-            for block in rounds(np.where(some, key, -1), count, span, CELLS):
+            for block in series_blocks(Grouping(np.where(some, key, -1)), count, boundary, MAX_CELLS):
                 state, view = self._table.at(block.keys)
                 self._block(state, block, x, out, reason, evidence)
                 if not view:
                     self._table.put(block.keys, state)
-        silent = np.isnan(out[:, 0])
+        unscored = np.isnan(out[:, 0])
         return Rows(
             key=key,
             start=rows.start[chosen],
@@ -182,26 +186,26 @@ class Pca(Operator):
                 "judged": out[:, 3],
             },
             now=rows.now,
-            texts={"reason": Text(REASONS, np.where(silent, reason, -1).astype(np.int32))},
+            texts={"reason": Text(REASONS, np.where(unscored, reason, -1).astype(np.int32))},
             lists={"evidence": evidence},
         )
 
     def _block(
-        self, state: Arrays, block: Round, x: Floats, out: Floats, reason: Ints, evidence: list[Any]
+        self, state: Arrays, block: Block, x: Floats, out: Floats, reason: Ints, evidence: list[Any]
     ) -> None:
         """Score and learn the rows of a block; none of its lines crosses the end of a training."""
         values = x[block.index].transpose(2, 0, 1)
-        series, known = self._without_gaps(state, values, block.take)
+        series, known = self._without_gaps(state, values, block.valid_length)
         learning = state[COUNT] < self.train
         line, cell, position = block.rows()
         young = learning[line]
-        reason[position] = np.where(young, FEW, FLAT)
+        reason[position] = np.where(young, TOO_FEW_ROWS, NO_SPREAD)
         out[position[young], 3] = (~np.isnan(values[:, line[young], cell[young]])).sum(axis=0)
         number = state[COUNT][line] + cell
         state["training"][line[young], number[young]] = values[:, line[young], cell[young]].T
-        last = block.take[:, None] + np.arange(self.smooth - 1)
+        last = block.valid_length[:, None] + np.arange(self.smooth - 1)
         state["recent"][:] = series[:, np.arange(len(last))[:, None], last].transpose(1, 2, 0)
-        state[COUNT] += block.take
+        state[COUNT] += block.valid_length
         for row in np.flatnonzero(learning & (state[COUNT] == self.train)).tolist():
             self._learn(state, row)
         old = np.flatnonzero(~learning)
@@ -209,14 +213,14 @@ class Pca(Operator):
             part, some = (state, slice(None)) if len(old) == len(learning) else (None, old)
             mine = part if part is not None else {name: array[old] for name, array in state.items()}
             self._judge(
-                mine, block.index[some], block.take[some], series[:, some],
+                mine, block.index[some], block.valid_length[some], series[:, some],
                 None if known is None else known[:, some], out, evidence,
             )  # fmt: skip
             if part is None:
                 for name, array in mine.items():
                     state[name][old] = array
 
-    def _without_gaps(self, state: Arrays, values: Floats, take: Ints) -> tuple[Floats, Any]:
+    def _without_gaps(self, state: Arrays, values: Floats, valid_length: Ints) -> tuple[Floats, Any]:
         """Readings after those before them, `(sensors, k, smooth - 1 + length)`, no gaps; which features are known."""
         _, lines, length = values.shape
         series = np.concatenate([state["recent"].transpose(2, 0, 1), values], axis=2)
@@ -224,7 +228,7 @@ class Pca(Operator):
         number = state[COUNT][:, None] + np.arange(length)
         old = state["lost"].T[:, :, None]
         if not missing.any() and not (number[:, :1] - old < self.smooth).any():
-            state["came"][:] = (state[COUNT] + take - 1)[:, None]
+            state["came"][:] = (state[COUNT] + valid_length - 1)[:, None]
             return series, None
         cell = np.arange(length)
         from_ = np.maximum.accumulate(np.where(missing, -1, cell), axis=2)
@@ -234,16 +238,23 @@ class Pca(Operator):
         gone = np.maximum.accumulate(np.where(missing, cell, -1), axis=2)
         lost = np.where(gone >= 0, state[COUNT][:, None] + gone, old)
         line = np.arange(lines)
-        state["came"][:] = came[:, line, take - 1].T
-        state["lost"][:] = lost[:, line, take - 1].T
+        state["came"][:] = came[:, line, valid_length - 1].T
+        state["lost"][:] = lost[:, line, valid_length - 1].T
         return series, np.concatenate([number - came < self.smooth, number - lost >= self.smooth])
 
     def _judge(
-        self, state: Arrays, index: Ints, take: Ints, series: Floats, known: Any, out: Floats, evidence: list[Any]
+        self,
+        state: Arrays,
+        index: Ints,
+        valid_length: Ints,
+        series: Floats,
+        known: Any,
+        out: Floats,
+        evidence: list[Any],
     ) -> None:
         """Score a block of rows of trained series."""
-        u = plane.standard(series, state["middle"].T[:, :, None], state["spread"].T[:, :, None])
-        z = plane.means_and_deviations(u, self.smooth)
+        u = subspace.standard(series, state["middle"].T[:, :, None], state["spread"].T[:, :, None])
+        z = subspace.means_and_deviations(u, self.smooth)
         z -= state["centre"].T[:, :, None]
         z *= state["weight"].T[:, :, None]
         counted = state["weight"].T[: len(self.metrics), :, None] > 0.0
@@ -252,34 +263,34 @@ class Pca(Operator):
         else:
             judged = (known[: len(self.metrics)] & counted).sum(axis=0)
             z[~known] = 0.0
-        for piece in self._following.run(state, z, known, take):
-            line, column = np.nonzero(np.arange(piece.times.shape[1]) < piece.take[:, None])
-            times, alarm = piece.times[line, column], piece.alarm[line, column]
+        for piece in self._limits.run(state, z, known, valid_length):
+            line, column = np.nonzero(np.arange(piece.ratio.shape[1]) < piece.valid_length[:, None])
+            ratio, alarm = piece.ratio[line, column], piece.alarm[line, column]
             at = index[piece.line[line], piece.begin[line] + column]
-            score = np.where(alarm, np.maximum(times, 1.0), np.minimum(times, 0.99))
+            score = np.where(alarm, np.maximum(ratio, 1.0), np.minimum(ratio, 0.99))
             still = state["flat"][piece.line][line]
             out[at, 0] = np.where(still, np.nan, score)
-            out[at, 1] = np.where(still, np.nan, piece.within[line, column])
-            out[at, 2] = np.where(still, np.nan, piece.beside[line, column])
+            out[at, 1] = np.where(still, np.nan, piece.t2[line, column])
+            out[at, 2] = np.where(still, np.nan, piece.spe[line, column])
             out[at, 3] = judged[piece.line[line], piece.begin[line] + column]
             if alarm.any():
-                self._blame(state, piece, line[alarm], column[alarm], at[alarm], evidence)
+                self._name_sensors(state, piece, line[alarm], column[alarm], at[alarm], evidence)
 
     def _learn(self, state: Arrays, row: int) -> None:
         """Make the model of one series from its training rows."""
-        model, features = plane.learn(state["training"][row], self.smooth, self.variance)
+        model, features = subspace.learn(state["training"][row], self.smooth, self.variance)
         whole: Arrays = {name: array[None] for name, array in model.items()}
         mean, place = np.zeros((1, len(features))), 0
         always, never = np.array([True]), np.array([False])
         seen = []
         while features.shape[2]:
-            some = features[:, :, : self._following.span]
-            sums, scale = self._following.means(mean, np.array([place]), some, always, never)
+            some = features[:, :, : self._limits.rescale_after]
+            sums, scale = self._limits.means(mean, np.array([place]), some, always, never)
             d = some - sums[:, :, :-1] * scale[:, :-1]
-            s = plane.components(d, whole["axes"])
-            seen.append(np.concatenate(plane.forms(d, s, d, s, whole["strength"], whole["whole"])))
+            s = subspace.components(d, whole["axes"])
+            seen.append(np.concatenate(subspace.forms(d, s, d, s, whole["strength"], whole["whole"])))
             mean = (sums[:, :, -1] * scale[:, -1]).T
-            features = features[:, :, self._following.span :]
+            features = features[:, :, self._limits.rescale_after :]
         limits = np.quantile(np.concatenate(seen, axis=1)[:, SETTLE:], self.quantile, axis=1)
         limits = np.where(limits > 1e-12, limits, 1.0)
         model["strength"], model["whole"] = model["strength"] / limits[0], 1.0 / limits[1]
@@ -288,10 +299,12 @@ class Pca(Operator):
         state["mean"][row] = state["home"][row] = mean[0]
         state["calm"][row] = self.train
 
-    def _blame(self, state: Arrays, piece: Judged, line: Ints, column: Ints, at: Ints, evidence: list[Any]) -> None:
+    def _name_sensors(
+        self, state: Arrays, piece: ScoredStretch, line: Ints, column: Ints, at: Ints, evidence: list[Any]
+    ) -> None:
         """Name the sensors that explain most of some rows in alarm, largest first, with their shares."""
         row = piece.line[line]
-        part = plane.contributions(
+        part = subspace.contributions(
             piece.distance[:, line, column], piece.component[:, line, column],
             state["axes"][row][:, :, : len(piece.component)], state["strength"][row], state["whole"][row],
         )  # fmt: skip

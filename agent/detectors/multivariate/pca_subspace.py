@@ -1,4 +1,4 @@
-"""The plane of usual movements of several sensors: features, principal components, T2 and Q.
+"""The subspace in which several sensors usually move: features, principal components, T2 and Q.
 
 Everything is added in a fixed order, feature by feature, so that a row gives the same bits whatever is computed
 beside it. Arrays have the feature first: `(features, k, length)`, k series, time along the last axis.
@@ -65,16 +65,16 @@ def means_and_deviations(u: Floats, rows: int) -> Floats:
 
 
 def components(d: Floats, axes: Floats) -> Floats:
-    """Distances along the axes of the plane, `(m, k, length)`.
+    """Distances along the axes of the subspace, `(m, k, length)`.
 
     Args:
         d: `(features, k, length)` distances from the mean.
-        axes: `(k, features, m)` axes of the plane; those behind a series' own are 0.
+        axes: `(k, features, m)` axes of the subspace; those behind a series' own are 0.
     """
-    turned = axes.transpose(1, 2, 0)[:, :, :, None]
-    result: Floats = turned[0] * d[0]
+    axis = axes.transpose(1, 2, 0)[:, :, :, None]
+    result: Floats = axis[0] * d[0]
     for i in range(1, len(d)):
-        result += turned[i] * d[i]
+        result += axis[i] * d[i]
     return result
 
 
@@ -90,14 +90,14 @@ def forms(d: Floats, s: Floats, e: Floats, r: Floats, weight: Floats, whole: Flo
         whole: `(k,)` of Q.
     """
     along = s[0] * r[0]
-    within, beside = along * weight[:, 0, None], d[0] * e[0]
+    t2, spe = along * weight[:, 0, None], d[0] * e[0]
     for i in range(1, len(d)):
-        beside += d[i] * e[i]
+        spe += d[i] * e[i]
     for i in range(1, len(s)):
         part = s[i] * r[i]
         along += part
-        within += part * weight[:, i, None]
-    return within, (beside - along) * whole[:, None]
+        t2 += part * weight[:, i, None]
+    return t2, (spe - along) * whole[:, None]
 
 
 def middle_and_spread(training: Floats) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
@@ -142,7 +142,7 @@ def learn(training: Floats, rows: int, variance: float) -> tuple[Arrays, Floats]
     Args:
         training: `(n, sensors)` readings; NaN = missing.
         rows: of the moving window.
-        variance: share of the variance that the plane explains.
+        variance: share of the variance that the subspace explains.
 
     Returns:
         Arrays of the model (with limits 1) and the features of the training `(features, 1, n - rows + 1)`, weighted.
@@ -157,12 +157,12 @@ def learn(training: Floats, rows: int, variance: float) -> tuple[Arrays, Floats]
     out = absent | ~moved
     weight[np.append(out, out)] = 0.0
     features = (features - centre[:, None, None]) * weight[:, None, None]
-    variances, turned = np.linalg.eigh(np.cov(features[:, 0]))
-    variances, turned = np.maximum(variances[::-1], 0.0), turned[:, ::-1]
+    variances, vectors = np.linalg.eigh(np.cov(features[:, 0]))
+    variances, vectors = np.maximum(variances[::-1], 0.0), vectors[:, ::-1]
     total = variances.sum()
     kept = int(np.searchsorted(np.cumsum(variances), variance * total)) + 1 if total > 0.0 else 1
-    axes, strength = np.zeros_like(turned), np.zeros(len(variances))
-    axes[:, :kept] = turned[:, :kept]
+    axes, strength = np.zeros_like(vectors), np.zeros(len(variances))
+    axes[:, :kept] = vectors[:, :kept]
     strength[:kept] = 1.0 / np.maximum(variances[:kept], RIDGE)
     model: Arrays = {
         "middle": middle, "spread": spread, "centre": centre, "weight": weight, "axes": axes,
@@ -183,7 +183,7 @@ def contributions(d: Floats, s: Floats, axes: Floats, weight: Floats, whole: Flo
     """How much of T2 + Q each sensor explains, `(k, sensors)`.
 
     Reconstruction-based (Alcala and Qin 2009): by how much the sum of both falls when this sensor's mean or deviation is
-    put where the others say. Unlike the plain shares it does not smear over the sensors that move together.
+    put where the others have it. Unlike the plain shares it does not smear over the sensors that move together.
 
     Args:
         d: `(features, k)` distances.

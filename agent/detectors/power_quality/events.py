@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.series import SeriesRecords
+from agent.core.series_records import SeriesRecords
 from agent.detectors.power_quality.names import NAMES, UNITS
 from sensors.units import SECOND
 
@@ -22,7 +22,7 @@ MOST = 16
 
 
 @dataclass
-class Event:
+class DisturbanceEvent:
     """One disturbance of one series so far; times are ns.
 
     Attributes:
@@ -40,25 +40,25 @@ class Event:
     highest: float = 0.0
     over: bool = False
 
-    def add(self, name: int, size: float, begin: int, end: int, near: int) -> None:
-        """Take a window in that shows `name` from `begin` to `end`; stretches less than `near` apart are one."""
+    def add(self, name: int, size: float, begin: int, end: int, merge_gap: int) -> None:
+        """Take a window in that shows `name` from `begin` to `end`; stretches less than `merge_gap` apart are one."""
         self.counts[name] += 1
         if abs(size) > abs(self.sizes[name]):
             self.sizes[name] = size
-        joined, rest = [begin, end], []
-        for one in self.stretches:
-            if one[0] <= joined[1] + near and joined[0] <= one[1] + near:
-                joined = [min(one[0], joined[0]), max(one[1], joined[1])]
+        joined, apart = [begin, end], []
+        for stretch in self.stretches:
+            if stretch[0] <= joined[1] + merge_gap and joined[0] <= stretch[1] + merge_gap:
+                joined = [min(stretch[0], joined[0]), max(stretch[1], joined[1])]
             else:
-                rest.append(one)
-        self.stretches = sorted([*rest, joined])
+                apart.append(stretch)
+        self.stretches = sorted([*apart, joined])
         if len(self.stretches) > MOST:
-            self.stretches.remove(min(self.stretches, key=lambda one: one[1] - one[0]))
+            self.stretches.remove(min(self.stretches, key=lambda stretch: stretch[1] - stretch[0]))
 
-    def told(self) -> dict[str, Any]:
-        """What an alert says of it."""
+    def evidence(self) -> dict[str, Any]:
+        """Its figures in an alert."""
         name = self.counts.index(max(self.counts))
-        first, last = max(self.stretches, key=lambda one: one[1] - one[0])
+        first, last = max(self.stretches, key=lambda stretch: stretch[1] - stretch[0])
         return {
             "disturbance": NAMES[name],
             "size": self.sizes[name],
@@ -73,40 +73,40 @@ class Event:
         }
 
 
-class Events(SeriesRecords):
-    """The last event of each series, as the fields of `Event`; of a series without any there is nothing.
+class EventTracker(SeriesRecords):
+    """The last event of each series, as the fields of `DisturbanceEvent`; of a series without any there is nothing.
 
     Args:
-        near: ns between stretches that count as one.
-        keep: ns for which rows go on to tell an event that is over.
+        merge_gap: ns between stretches that count as one.
+        retention: ns for which an event that is over stays in the evidence.
     """
 
-    def __init__(self, near: int, keep: int = 600 * SECOND) -> None:
+    def __init__(self, merge_gap: int, retention: int = 600 * SECOND) -> None:
         super().__init__()
-        self.near, self.keep = near, keep
+        self.merge_gap, self.retention = merge_gap, retention
 
     def disturbed(
         self, key: int, name: int, size: float, begin: int, end: int, low: float, high: float
     ) -> dict[str, Any]:
         """Take a disturbed window of a series in; what is known of its event by now."""
         record = self.of.get(key)
-        event = Event() if record is None or record["over"] else Event(**record)
-        event.add(name, size, begin, end, self.near)
+        event = DisturbanceEvent() if record is None or record["over"] else DisturbanceEvent(**record)
+        event.add(name, size, begin, end, self.merge_gap)
         if low == low:
             event.lowest, event.highest = min(event.lowest, low), max(event.highest, high)
         self.of[key] = vars(event)
-        return event.told()
+        return event.evidence()
 
     def quiet(self, key: int, end: int) -> dict[str, Any] | None:
-        """A normal window of a series ends at `end`: its last event, which is over, while it is told."""
+        """A normal window of a series ends at `end`: its last event, which is over, while it is kept."""
         record = self.of.get(key)
         if record is None:
             return None
-        if end - record["stretches"][-1][1] > self.keep:
+        if end - record["stretches"][-1][1] > self.retention:
             del self.of[key]
             return None
         record["over"] = True
-        return Event(**record).told()
+        return DisturbanceEvent(**record).evidence()
 
     def __bool__(self) -> bool:
         return bool(self.of)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from agent.core.grouping import Grouping
 from agent.core.series import Field, SeriesState, Stateful
 from agent.detectors.power_quality.measures import MEASURES
 from agent.detectors.power_quality.model import WaveModel
@@ -63,23 +64,19 @@ class Learning(Stateful):
         """
         self.grow(int(key.max()) + 1)
         seen, kept, ranges = (self._state[name] for name in ("seen", "kept", "limits"))
-        order = np.argsort(key, kind="stable")
-        rank = np.empty(len(key), np.int64)
-        opens = np.append(True, key[order][1:] != key[order][:-1])
-        place = np.arange(len(key))
-        rank[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number = seen[key] + rank
+        series = Grouping(key)
+        number = seen[key] + series.unsorted(series.number)
         seen += np.bincount(key, minlength=len(seen))
         last = (self.learn - 1) * self.stride
-        take = (number <= last) & (number % self.stride == 0)
-        kept[key[take], number[take] // self.stride] = measures[take]
+        kept_now = (number <= last) & (number % self.stride == 0)
+        kept[key[kept_now], number[kept_now] // self.stride] = measures[kept_now]
         done = np.unique(key[number == last])
         if len(done):
             ranges[done] = self._range(kept[done])
         limits = ranges[key]
         ready = number > last
-        silent = ready & np.isnan(limits[:, 0, 0])
-        fine = (ready & ~silent)[:, None]
+        no_sine = ready & np.isnan(limits[:, 0, 0])
+        fine = (ready & ~no_sine)[:, None]
         model = WaveModel(
             self.nominal,
             self.length,
@@ -88,7 +85,7 @@ class Learning(Stateful):
             np.where(fine, limits[:, 1], 1.0),
             np.where(fine, limits[:, 2], 1.0),
         )
-        return model, np.where(silent, NO_SINE, np.where(ready, READY, LEARNING))
+        return model, np.where(no_sine, NO_SINE, np.where(ready, READY, LEARNING))
 
     def _range(self, kept: Floats) -> Floats:
         """`(s, 3, m)` centre, distances below and above of windows `(s, learn, m)`; NaN where there is no sine."""

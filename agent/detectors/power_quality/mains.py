@@ -1,7 +1,7 @@
-"""Watch a wave that should be a sine, mains voltage or the vibration of a turning machine; say what is wrong.
+"""Watch a wave that should be a sine, mains voltage or the vibration of a turning machine, and name what is wrong.
 
 In each window a sine is tracked, measures that keep still in normal operation are taken of it, and the score is the
-largest distance of a measure from its normal range: 1 is at the limit. See `measures`, `wave_model`, `disturbance`.
+largest distance of a measure from its normal range: 1 is at the limit. See `measures`, `model`, `disturbance`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.files import TextFile
 from agent.core.operator import Operator
 from agent.core.rows import Rows
-from agent.detectors.histograms.windowed import judge_windows, measurable
+from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
 from agent.detectors.power_quality.disturbance import NAMES, UNITS, name_disturbances
-from agent.detectors.power_quality.events import Events
+from agent.detectors.power_quality.events import EventTracker
 from agent.detectors.power_quality.learning import Learning
 from agent.detectors.power_quality.measures import MEASURES, harmonics, measure
 from agent.detectors.power_quality.model import BLOCK, SAG, WaveModel
 from agent.detectors.power_quality.power import COLUMNS, power_figures
 from agent.detectors.power_quality.sine import follow
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints
 from sensors.units import SECOND
 
@@ -79,17 +79,17 @@ class Mains(Operator):
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    _rings: Rings = field(init=False, repr=False)
+    _rings: SampleWindows = field(init=False, repr=False)
     _shared: WaveModel | None = field(init=False, repr=False, default=None)
     _learning: Learning = field(init=False, repr=False)
-    _events: Events = field(init=False, repr=False)
+    _events: EventTracker = field(init=False, repr=False)
 
     remembers: ClassVar = {"rings": "_rings", "learning": "_learning", "events": "_events"}
     texts: ClassVar = ("reason", "disturbance")
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
     explains: ClassVar = dict.fromkeys(
-        ("score", "anomaly"), Finding("is not its usual wave", "is its usual wave again")
+        ("score", "anomaly"), Explanation("is not its usual wave", "is its usual wave again")
     )
 
     def __post_init__(self) -> None:
@@ -105,8 +105,8 @@ class Mains(Operator):
         if self.learn < 2:
             raise ValueError(f"learn must be at least 2 windows, not {self.learn}")
         hop = self.hop or max(1, round(period))
-        self._rings = Rings(size, hop)
-        self._events = Events(near=round(SECOND / self.nominal))
+        self._rings = SampleWindows(size, hop)
+        self._events = EventTracker(merge_gap=round(SECOND / self.nominal))
         self._learning = Learning(
             self.nominal / self.sampling_rate,
             size,
@@ -147,19 +147,19 @@ class Mains(Operator):
     def process(self, rows: Rows) -> Rows:
         """One row a window: `score`, `anomaly`, `size`, `duration` (s), figures of the wave; texts why and what.
 
-        `evidence` holds the figures, and the event so far; normal windows tell the last event for ten minutes, so
-        that the end of an alert tells all of it.
+        `evidence` holds the figures, and the event so far; normal windows bear the last event for ten minutes, so
+        that the end of an alert has all of it.
         """
         texts = {"reason": REASONS, "disturbance": NAMES}
         found = judge_windows(self._rings, rows, self.metric, self._judge, _VALUES, texts, GAP)
         return replace(found, lists={"evidence": self._evidence(found)})
 
     def _evidence(self, found: Rows) -> list[dict[str, object] | None]:
-        """What an alert says beside names and score: figures of the window, and the event that it belongs to."""
-        told: list[dict[str, object] | None] = [None] * len(found)
+        """What an alert has beside names and score: figures of the window, and the event that it belongs to."""
+        evidence: list[dict[str, object] | None] = [None] * len(found)
         what, known = found.texts["disturbance"].codes, found.values["anomaly"]
         some = np.flatnonzero((known == 0) | (what >= 0)) if self._events else np.flatnonzero(what >= 0)
-        if len(some) and not self._events:  # before the first event there is nothing to tell
+        if len(some) and not self._events:  # before the first event there is none
             some = np.flatnonzero((known == 0) & (np.arange(len(found)) > some[0]) | (what >= 0))
         table = np.stack([found.values[name][some] for name in _VALUES], axis=1).tolist()
         for i, key, name, start, end, values in zip(
@@ -168,26 +168,26 @@ class Mains(Operator):
         ):  # fmt: skip
             if name < 0:
                 over = self._events.quiet(key, end)
-                told[i] = None if over is None else {"event": over}
+                evidence[i] = None if over is None else {"event": over}
                 continue
             row = dict(zip(_VALUES, values, strict=True))
             begin = start + round(row["begin"] * SECOND)
             last = begin + round(row["duration"] * SECOND)
             event = self._events.disturbed(key, name, row["size"], begin, last, row["rms_min"], row["rms_max"])
-            told[i] = _window(row, name) | {"event": event}
-        return told
+            evidence[i] = _window(row, name) | {"event": event}
+        return evidence
 
-    def _judge(self, cut: Cut) -> tuple[Floats, Codes]:
+    def _judge(self, cut: WindowBatch) -> tuple[Floats, Codes]:
         scored = [self._score(block) for block in self._blocks(cut)]
         values, reason, name = (np.concatenate(part) for part in zip(*scored, strict=True))
         return values, np.stack([reason, name], axis=1)
 
-    def _blocks(self, cut: Cut) -> list[Cut]:
+    def _blocks(self, cut: WindowBatch) -> list[WindowBatch]:
         many = max(1, BLOCK // self.size)
         parts = [slice(first, first + many) for first in range(0, len(cut), many)]
-        return [Cut(cut.key[p], cut.at[p], cut.samples[p], cut.times[p]) for p in parts]
+        return [WindowBatch(cut.key[p], cut.at[p], cut.samples[p], cut.times[p]) for p in parts]
 
-    def _score(self, cut: Cut) -> tuple[Floats, Codes, Codes]:
+    def _score(self, cut: WindowBatch) -> tuple[Floats, Codes, Codes]:
         """Values `(k, len(_VALUES))`, code of the reason and of the disturbance `(k,)`, -1 = none."""
         k = len(cut)
         values = np.full((k, len(_VALUES)), np.nan)
@@ -210,28 +210,26 @@ class Mains(Operator):
         score = np.where(why < 0, ratios.max(axis=1), np.nan)
         values[whole, 0] = score
         values[whole, 1] = np.where(why < 0, score > self.threshold, np.nan)
-        loud = known[score[known] > self.threshold]
-        if len(loud):
+        anomalous = known[score[known] > self.threshold]
+        if len(anomalous):
             with np.errstate(over="ignore"):  # samples absurdly far from a tiny wave
-                found = name_disturbances(x[loud], track.take(loud), measures[loud], model.take(loud))
-            name[whole[loud]] = found.name
-            values[whole[loud], 2] = np.where(
+                found = name_disturbances(
+                    x[anomalous], track.take(anomalous), measures[anomalous], model.take(anomalous)
+                )
+            name[whole[anomalous]] = found.name
+            values[whole[anomalous], 2] = np.where(
                 found.name == NAMES.index("frequency deviation"), found.size * self.sampling_rate, found.size
             )
-            values[whole[loud], 3] = found.duration / self.sampling_rate
-            values[whole[loud], 4] = found.start / self.sampling_rate
-            values[whole[loud], 5] = found.component * self.sampling_rate
+            values[whole[anomalous], 3] = found.duration / self.sampling_rate
+            values[whole[anomalous], 4] = found.start / self.sampling_rate
+            values[whole[anomalous], 5] = found.component * self.sampling_rate
         return values, reason, name
 
-    def _unfit(self, cut: Cut) -> Codes:
+    def _unfit(self, cut: WindowBatch) -> Codes:
         """Code of the reason why a window cannot be measured, -1 = it can."""
         reason = np.full(len(cut), -1, np.int32)
-        if self.rate_tolerance:
-            step = np.diff(cut.times, axis=1)
-            usual = 1e9 / self.sampling_rate
-            took = (cut.times[:, -1] - cut.times[:, 0]) / (self.size - 1)
-            reason[np.abs(took - usual) > self.rate_tolerance * usual] = RATE
-            reason[step.max(axis=1) > 3 * usual] = GAP
+        rate, gap = uneven_times(cut.times, self.sampling_rate, self.rate_tolerance)
+        reason[rate], reason[gap] = RATE, GAP
         reason[~measurable(cut.samples)] = INFINITE
         return reason
 
@@ -244,7 +242,7 @@ class Mains(Operator):
 
 
 def _window(row: dict[str, float], what: int) -> dict[str, object]:
-    """What an alert says of the window."""
+    """Figures of the window in an alert."""
     figures = {name: row[name] for name in COLUMNS if np.isfinite(row[name])}
     if np.isfinite(row["component"]):
         figures["component_hz"] = row["component"]
@@ -257,7 +255,7 @@ _VALUES = ("score", "anomaly", "size", "duration", "begin", "component", *COLUMN
 
 
 def fresh(detector: Mains) -> Mains:
-    """A detector of the same configuration that has seen nothing but knows the same model."""
+    """A detector of the same configuration that has seen nothing but has the same model."""
     new = replace(detector)
     if detector._shared is not None:
         new.use(detector._shared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.detectors.power_quality.sine import Track, running
+from agent.detectors.power_quality.sine import Track, running, wrapped
 from sensors.batch import Floats
 
 MEASURES = (
@@ -76,8 +76,7 @@ def _turn(track: Track, periods: int) -> Floats:
     lag = periods * track.length
     if track.phase.shape[1] <= lag:
         return np.zeros(len(track.phase))
-    angle = track.phase[:, lag:] - track.phase[:, :-lag]
-    angle -= 2 * np.pi * np.round(angle / (2 * np.pi))
+    angle = wrapped(track.phase[:, lag:] - track.phase[:, :-lag])
     arc = np.abs(angle) * np.minimum(track.amplitude[:, lag:], track.amplitude[:, :-lag])
     result: Floats = arc.max(axis=1)
     return result

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from agent.core.files import TextFile
 from agent.core.series import State
-from agent.detectors.histograms.windowed import LARGEST, measurable
+from agent.detectors.base.streaming import LARGEST
+from agent.detectors.histograms.windowed import measurable
 from agent.detectors.power_quality.measures import MEASURES, TWO_SIDED, harmonics, measure
 from agent.detectors.power_quality.sine import follow
 from sensors.batch import Floats, Ints
@@ -145,7 +146,7 @@ class WaveModel:
         measures = measures[undisturbed(measures, floor)]
         centre: Floats = np.median(measures, axis=0)
         k = len(measures)
-        # Of few windows the quantile is about their largest value; widen it as the spread of a maximum asks for.
+        # Of few windows the quantile is about their largest value; widen it as the spread of a maximum requires.
         margin = MARGIN * max(1.0, 3.0 / np.sqrt(2.0 * np.log(max(2.0, k)))) * (1 + 10 / k)
         above = np.maximum(margin * (np.quantile(measures, 1 - TAIL, axis=0) - centre), floor)
         below = np.maximum(margin * (centre - np.quantile(measures, TAIL, axis=0)), floor)

@@ -123,6 +123,11 @@ def carrier(frequency: Floats, n: int) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(turning.real), np.ascontiguousarray(turning.imag)
 
 
+def wrapped(angle: Floats) -> Floats:
+    """Angles, rad, less whole turns: within half a turn of 0."""
+    return angle - 2 * np.pi * np.round(angle / (2 * np.pi))
+
+
 def running(values: Floats, length: int, hop: int = 1) -> Floats:
     """Sums over `length` neighbours, of every `hop`-th place: `(k, n - length + 1)` of 1; added from the left."""
     total = np.empty((values.shape[0], values.shape[1] + 1), values.dtype)

@@ -12,12 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Field, SeriesState
 from agent.detectors.histograms.windowed import judge_windows, measurable, uneven_times
-from agent.windows.sample_windows import Cut, Rings
+from agent.windows.sample_windows import SampleWindows, WindowBatch
 from sensors.batch import Codes, Floats, Ints
 
 REASONS = (
@@ -27,7 +28,7 @@ REASONS = (
     "samples are missing",
     "not the sampling rate",
 )
-LEARNING, INFINITE, SILENT, MISSING, RATE = range(5)
+LEARNING, INFINITE, NO_POWER, MISSING, RATE = range(5)
 FLOOR = 1e-6
 """Share of the power added to each band, so that an empty one divides and rounding does not count."""
 
@@ -84,9 +85,9 @@ class Spectral(Operator):
     rate_tolerance: float = 0.01
     on: str = ""
     by: tuple[str, ...] = ("machine",)
-    explains: ClassVar = {"score": Finding("has unusual frequencies", "has its usual frequencies again")}
+    explains: ClassVar = {"score": Explanation("has unusual frequencies", "has its usual frequencies again")}
 
-    _rings: Rings = field(init=False, repr=False)
+    _rings: SampleWindows = field(init=False, repr=False)
     _band: Ints = field(init=False, repr=False)
 
     remembers: ClassVar = {"rings": "_rings", "": "_state"}
@@ -107,11 +108,11 @@ class Spectral(Operator):
                 f"{self.bands} bands from {self.low:g} to {high:g} Hz are narrower than the resolution of "
                 f"{self.sampling_rate / self.window:g} Hz; take a longer window or fewer bands"
             )
-        self._rings = Rings(self.window, self.hop or self.window // 2)
+        self._rings = SampleWindows(self.window, self.hop or self.window // 2)
         self._state = SeriesState(sum=Field(np.float64, 0, (self.bands,)), seen=Field(np.int64))
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def outputs(self) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ class Spectral(Operator):
         """A row a window: `score`, `power` (mean square), `peak`, `centroid` and most `moved` band in Hz."""
         return judge_windows(self._rings, rows, self.metric, self._score, COLUMNS, {"reason": REASONS}, MISSING)
 
-    def _score(self, cut: Cut) -> tuple[Floats, Codes]:
+    def _score(self, cut: WindowBatch) -> tuple[Floats, Codes]:
         """Values `(k, len(COLUMNS))` and code of the reason `(k, 1)`, -1 = none."""
         values = np.full((len(cut), len(COLUMNS)), np.nan)
         why = np.full(len(cut), -1, np.int32)
@@ -134,9 +135,9 @@ class Spectral(Operator):
         power = np.ascontiguousarray(power[:, inside[0] : inside[-1] + 1])  # a sum's order follows the layout
         share = np.add.reduceat(power, np.flatnonzero(np.diff(self._band[inside], prepend=-1)), axis=1)
         total = share.sum(axis=1)
-        loud = total > 1e-24 * np.square(np.abs(cut.samples[whole]).max(axis=1, initial=0.0))
-        why[whole[~loud]] = SILENT
-        whole, power, share, total = whole[loud], power[loud], share[loud], total[loud]
+        powered = total > 1e-24 * np.square(np.abs(cut.samples[whole]).max(axis=1, initial=0.0))
+        why[whole[~powered]] = NO_POWER
+        whole, power, share, total = whole[powered], power[powered], share[powered], total[powered]
         if not len(whole):
             return values, why[:, None]
         share = share / total[:, None]
@@ -159,13 +160,9 @@ class Spectral(Operator):
         """Mean shares of the first `learn` windows of each series, and whether there were so many before."""
         self._state.grow(int(key.max()) + 1)
         total, seen = self._state["sum"], self._state["seen"]
-        order = np.argsort(key, kind="stable")
-        opens = np.append(True, key[order][1:] != key[order][:-1])
-        place = np.arange(len(key))
-        number = np.empty(len(key), np.int64)
-        number[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-        number += seen[key]
+        series = Grouping(key)
+        number = seen[key] + series.unsorted(series.number)
         seen += np.bincount(key, minlength=len(seen))
-        early = order[number[order] < self.learn]
+        early = series.order[number[series.order] < self.learn]
         np.add.at(total, key[early], share[early])  # in order of the windows, so a cut changes no bit
         return total[key] / self.learn, number >= self.learn

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
-from agent.detectors.base.decay import keep
-from agent.detectors.base.streaming import COUNT, Streaming
+from agent.detectors.base.decay import decay_factor
+from agent.detectors.base.refractory import LEAST, apply_refractory
+from agent.detectors.base.streaming import COUNT, StreamingDetector
 from agent.detectors.univariate.history.circular_buffer import rows_a_period, stored
 from agent.detectors.univariate.history.features import (
     BINS,
@@ -35,15 +36,15 @@ from agent.detectors.univariate.history.phase_profile import (
     shape_sums,
     slide,
 )
-from agent.detectors.univariate.history.record_age import BLOCK, BLOCKS, learn_blocks, record_age, rested
-from agent.detectors.univariate.history.symbolic_context import context_shapes, new_contexts
+from agent.detectors.univariate.history.record_age import BLOCK, BLOCKS, learn_blocks, record_age
+from agent.detectors.univariate.history.symbolic_context import context_fields, new_contexts
 from sensors.batch import Floats, Ints
 
 WINDOWS = (2, 6, 16)
 """Cells of the windows whose neighbours are looked for."""
 
 SAMPLE = 512
-"""Values, one of each cell, that stand for the history where it is asked how far a value is from all of them."""
+"""Values, one of each cell, that stand for the history in the distance of a value from all of it."""
 
 EPOCH = 64
 """Rows between two looks at the whole history: its distribution, and the sampling interval."""
@@ -70,12 +71,12 @@ _NEVER = -(1 << 40)
 
 
 @dataclass
-class Auto(Streaming):
-    """Thirteen views of one metric; the score says how unusual they find it, all together, against all that was before.
+class Auto(StreamingDetector):
+    """Thirteen views of one metric; the score is how unusual they find it, all together, against all that was before.
 
-    Each view (`history.views`) is turned into the share of the last 4,096 rows since it was last as large
-    (`history.records`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
-    larger is clearer. After an alarm the score rests at 0 for `rest` rows, so that one event is one alarm, and for
+    Each view (`history.features`) is turned into the share of the last 4,096 rows since it was last as large
+    (`history.record_age`), so none of them has a scale to set. The shares of the last 16 rows are added; 1 is an alarm,
+    larger is clearer. After an alarm the score is 0 for `refractory` rows, so that one event is one alarm, and for
     some 1,000 rows an alarm needs more. The column `view` names what contributed most. Seasons need no setting: it
     compares with the same time of day if two days fit the memory, else with the same phase of the cycle it finds.
 
@@ -85,34 +86,34 @@ class Auto(Streaming):
         memory: rows kept to compare with, as means of four.
         warmup: rows before the first score; the median and MAD of every fourth of them set the scale on which
             values are compressed.
-        rest: rows of silence after an alarm; at least 16.
+        refractory: rows of silence after an alarm; at least 16.
         half_life: rows after which a row counts half in the long mean, spread and restlessness.
     """
 
     memory: int = 4096
     warmup: int = 128
-    rest: int = 50
+    refractory: int = 50
     half_life: float = 2000.0
     _keep: float = field(init=False, repr=False, compare=False)
     _fade: Floats = field(init=False, repr=False, compare=False)
 
-    words: ClassVar = {"view": (*VIEWS, "context")}
+    text_columns: ClassVar = {"view": (*VIEWS, "context")}
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding(resolved="shows nothing new")}  # it rests after an alarm
-    cells: ClassVar[int] = 1024
+    explains: ClassVar = {"score": Explanation(resolved="shows nothing new")}  # it is 0 after an alarm
+    max_cells: ClassVar[int] = 1024
 
-    def _check(self) -> None:
-        if self.memory < 512 or self.warmup < EPOCH or self.rest < 16 or not self.half_life > 0.0:
+    def validate(self) -> None:
+        if self.memory < 512 or self.warmup < EPOCH or self.refractory < LEAST or not self.half_life > 0.0:
             raise ValueError(
-                f"memory must be at least 512 rows, warmup {EPOCH}, rest 16, half_life above 0, not "
-                f"{self.memory}, {self.warmup}, {self.rest}, {self.half_life}"
+                f"memory must be at least 512 rows, warmup {EPOCH}, refractory {LEAST}, half_life above 0, not "
+                f"{self.memory}, {self.warmup}, {self.refractory}, {self.half_life}"
             )
-        self._keep = keep(self.half_life / CELL)
+        self._keep = decay_factor(self.half_life / CELL)
         self._fade = np.exp(-np.arange(1 << 15) / BURDEN_ROWS)
         self._fade[-1] = 0.0
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         lags = PERIODS * (2 * AROUND + 1)
         return {
             "first": Field(np.float64),
@@ -139,20 +140,20 @@ class Auto(Streaming):
             "current": Field(np.float64, 0, (len(VIEWS),)),
             "found": Field(np.float64, 0, (len(VIEWS), HOLD)),
             "finding": Field(np.float64, 0, (len(VIEWS),)),
-            **context_shapes(REMEMBERED),
+            **context_fields(REMEMBERED),
             "alarm": Field(np.int64, _NEVER),
             "burden": Field(np.float64),
         }
 
     @property
-    def span(self) -> int:
+    def block_boundary(self) -> int:
         return CELL
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return self.warmup
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
+    def score(self, state: Arrays, x: Floats, valid_length: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
         count = state[COUNT]
         state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
         number = count[:, None] + np.arange(x.shape[1])
@@ -162,20 +163,20 @@ class Auto(Streaming):
         level, spread = state["usual"][:, 0, None], state["usual"][:, 1, None]  # NaN while unknown
         deviation = np.nan_to_num(over(np.abs(y - level), spread))
         fast = np.stack([beyond, rarity(state["ordered"], away, extent), deviation], axis=1)
-        strange = self._fast(state, fast, number, take)
-        self._add_up(state, y, take)
-        due = np.flatnonzero((count + take) % CELL == 0)
+        strange = self._fast(state, fast, number, valid_length)
+        self._add_up(state, y, valid_length)
+        due = np.flatnonzero((count + valid_length) % CELL == 0)
         if len(due):
-            last = take[due] - 1
+            last = valid_length[due] - 1
             slow = self._slow(state, due, count[due] + last)
             strange[due, len(FAST) :, last] = np.maximum(strange[due, len(FAST) :, last], slow)
             state["times"][due, (count[due] + last) // CELL % 17] = time[due, last]
             state["sample"][due, (count[due] + last) // CELL % SAMPLE] = np.clip(away[due, last], -1e30, 1e30)
-            self._end_cell(state, due, count[due] + take[due])
-        contexts = new_contexts(state, away, take, FIRST, REMEMBERED)
+            self._end_cell(state, due, count[due] + valid_length[due])
+        contexts = new_contexts(state, away, valid_length, FIRST, REMEMBERED)
         strange = np.concatenate([strange, CONTEXT * np.cumsum(contexts, axis=1)[:, -1:]], axis=1)
         total = np.cumsum(strange, axis=1)[:, -1]  # in this order, whatever the shape
-        score = self._alarms(state, np.where(number < self.needs, 0.0, total / ALARM), number, take)
+        score = self._alarms(state, np.where(number < self.min_rows, 0.0, total / ALARM), number, valid_length)
         top = np.where(score > 0.0, strange.argmax(axis=1), np.nan)
         return np.where((extent == 0.0) & (beyond == 0.0), np.nan, score), {"view": top}
 
@@ -188,21 +189,21 @@ class Auto(Streaming):
         return np.where(known, y, np.clip(away, -1e30, 1e30))
 
     @staticmethod
-    def _fast(state: Arrays, views: Floats, number: Ints, take: Ints) -> Floats:
+    def _fast(state: Arrays, views: Floats, number: Ints, valid_length: Ints) -> Floats:
         """What the views of each row find, and what the slow ones found last, `(k, 12, length)`; learns the row."""
         k, some, length = views.shape
         each, current = np.arange(k), state["current"]
         running = np.maximum.accumulate(np.concatenate([current[:, :some, None], views], axis=2), axis=2)
         ages = record_age(state["since"], each, 0, running[:, :, :-1], views, number)
-        current[:, :some] = running[each, :, take]
+        current[:, :some] = running[each, :, valid_length]
         ages = np.maximum.accumulate(np.concatenate([state["finding"][:, :some, None], ages], axis=2), axis=2)
-        state["finding"][:, :some] = ages[each, :, take]
+        state["finding"][:, :some] = ages[each, :, valid_length]
         strange = np.repeat(state["found"].max(axis=2)[:, :, None], length, axis=2)
         strange[:, :some] = np.maximum(strange[:, :some], ages[:, :, 1:])
         return strange
 
     @staticmethod
-    def _add_up(state: Arrays, y: Floats, take: Ints) -> None:
+    def _add_up(state: Arrays, y: Floats, valid_length: Ints) -> None:
         """Sums over the cell that is filling: value, squared deviation, squared step."""
         each, usual = np.arange(len(y)), state["usual"][:, 0, None]
         steps = np.diff(np.concatenate([state["before"][:, None], y], axis=1), axis=1)
@@ -212,8 +213,8 @@ class Auto(Streaming):
             state["part"] += new[:, :, 0]
         else:
             sums = np.cumsum(np.concatenate([state["part"][:, :, None], new], axis=2), axis=2)
-            state["part"][:] = sums[each, :, take]
-        state["before"][:] = y[each, take - 1]
+            state["part"][:] = sums[each, :, valid_length]
+        state["before"][:] = y[each, valid_length - 1]
 
     def _slow(self, state: Arrays, due: Ints, row: Ints) -> Floats:
         """What the views of a cell find, `(k, 9)`, whose last row is `row` `(k,)`; learns the cell."""
@@ -282,12 +283,17 @@ class Auto(Streaming):
         if epoch.any():
             self._look_back(state, due[epoch], count[epoch])
 
-    def _alarms(self, state: Arrays, score: Floats, number: Ints, take: Ints) -> Floats:
+    def _alarms(self, state: Arrays, score: Floats, number: Ints, valid_length: Ints) -> Floats:
         """One alarm an event, and the more of them a series had of late, the more the next one needs."""
         before = state["alarm"].copy()
         fade = self._fade[np.minimum(number - before[:, None], len(self._fade) - 1)]
-        score = rested(
-            state["alarm"], score / (1.0 + state["burden"][:, None] * fade), number, take, 1.0, self.rest
+        score = apply_refractory(
+            state["alarm"],
+            score / (1.0 + state["burden"][:, None] * fade),
+            number,
+            valid_length,
+            1.0,
+            self.refractory,
         )
         new = np.flatnonzero(state["alarm"] != before)
         since = np.minimum(state["alarm"][new] - before[new], len(self._fade) - 1)

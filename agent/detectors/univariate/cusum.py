@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import CLIP, Baseline, in_spreads, learnt_steps
-from agent.detectors.base.scan import last, lows, sums
-from agent.detectors.base.streaming import COUNT, Streaming, where_loud
+from agent.detectors.base.scan import cummin, cumsum, last
+from agent.detectors.base.streaming import COUNT, StreamingDetector, where_alarm
 from sensors.batch import Floats, Ints
 
 QUANTUM = 2.0**-34
@@ -22,7 +22,7 @@ MOST = 1 << 56
 
 
 @dataclass
-class Cusum(Streaming):
+class Cusum(StreamingDetector):
     """Two-sided CUSUM chart (Page 1954) of the deviations from an adaptive mean, in spreads.
 
     Up: `s_t = max(0, s_(t-1) + d_t - slack)`, down likewise with `-d_t`; the score is the larger of the two. `d_t`
@@ -43,36 +43,36 @@ class Cusum(Streaming):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 8.0
-    explains: ClassVar = {"score": Finding("has left its usual mean")}
-    loud: ClassVar = ("usual",)
+    explains: ClassVar = {"score": Explanation("has left its usual mean")}
+    alarm_columns: ClassVar = ("usual",)
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if not self.slack > 0.0 or not self.half_life > 0.0:
             raise ValueError(f"slack and half_life must be above 0, not {self.slack} and {self.half_life}")
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Field]:
-        return Baseline.shapes() | dict.fromkeys(("rise", "fall"), Field(np.int64))
+    def state_fields(self) -> dict[str, Field]:
+        return Baseline.state_fields() | dict.fromkeys(("rise", "fall"), Field(np.int64))
 
     @property
-    def longest(self) -> int:
-        return self._baseline.longest
+    def max_block(self) -> int:
+        return self._baseline.max_block
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(
-        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    def score(
+        self, state: Arrays, x: Floats, valid_length: Ints, time: Ints
     ) -> Floats | tuple[Floats, dict[str, Floats]]:
-        deviation, spread = self._baseline.standardise(state, x, take)
+        deviation, spread = self._baseline.standardise(state, x, valid_length)
         ratio = in_spreads(deviation, spread, CLIP)
-        step, slack, flat = learnt_steps(ratio, state[COUNT], self.needs, self.slack)
+        step, slack, flat = learnt_steps(ratio, state[COUNT], self.min_rows, self.slack)
         up, down = _whole(step - slack), _whole(-step - slack)
-        rise, fall = _above_least(state["rise"], up, take), _above_least(state["fall"], down, take)
+        rise, fall = _above_least(state["rise"], up, valid_length), _above_least(state["fall"], down, valid_length)
         score = np.maximum(rise, fall) * QUANTUM
         score = score if flat is None else np.where(flat, np.nan, score)
-        return where_loud(score, self.default_limit, usual=lambda: x - deviation)
+        return where_alarm(score, self.default_limit, usual=lambda: x - deviation)
 
 
 def _whole(step: Floats) -> Ints:
@@ -80,7 +80,7 @@ def _whole(step: Floats) -> Ints:
     return np.rint(step * (1.0 / QUANTUM)).astype(np.int64)
 
 
-def _above_least(carry: Ints, step: Ints, take: Ints) -> Ints:
+def _above_least(carry: Ints, step: Ints, valid_length: Ints) -> Ints:
     """`s_t = max(0, s_(t-1) + step_t)` as a running sum less its running minimum, `(k, length)`.
 
     Exact, as all are whole numbers; so it does not matter where a matrix begins.
@@ -88,9 +88,9 @@ def _above_least(carry: Ints, step: Ints, take: Ints) -> Ints:
     Args:
         carry: `(k,)` the sums before, changed in place.
         step: `(k, length)` what is added.
-        take: `(k,)` cells of each line that count.
+        valid_length: `(k,)` cells of each line that count.
     """
-    total = sums(carry, step)
-    total -= lows(np.zeros_like(carry), total[:, 1:])
-    np.minimum(last(total, take), MOST, out=carry)
+    total = cumsum(carry, step)
+    total -= cummin(np.zeros_like(carry), total[:, 1:])
+    np.minimum(last(total, valid_length), MOST, out=carry)
     return total[:, 1:]

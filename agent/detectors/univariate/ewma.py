@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import Baseline, in_spreads, learnt_steps
 from agent.detectors.base.decay import Decay
-from agent.detectors.base.streaming import CAP, COUNT, Streaming, where_loud
+from agent.detectors.base.streaming import CAP, COUNT, StreamingDetector, where_alarm
 from sensors.batch import Floats, Ints
 
 
 @dataclass
-class Ewma(Streaming):
+class Ewma(StreamingDetector):
     """EWMA control chart (Roberts 1959): the smoothed value against the long-run mean, in standard errors.
 
     `z_t = (1 - a) z_(t-1) + a d_t`, where `d_t` is the deviation of the row from the long-run mean in spreads;
@@ -39,10 +39,10 @@ class Ewma(Streaming):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 4.0
-    explains: ClassVar = {"score": Finding("has left its usual mean")}
-    loud: ClassVar = ("usual",)
+    explains: ClassVar = {"score": Explanation("has left its usual mean")}
+    alarm_columns: ClassVar = ("usual",)
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if not 0.0 < self.alpha <= 1.0 or not self.half_life > 0.0:
             raise ValueError(
                 f"alpha must be in (0, 1] and half_life above 0, not {self.alpha} and {self.half_life}"
@@ -50,29 +50,29 @@ class Ewma(Streaming):
         self._smooth = Decay(1.0 - self.alpha, bits=900) if self.alpha < 1.0 else None
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Field]:
-        return Baseline.shapes() | {"smooth": Field(np.float64)}
+    def state_fields(self) -> dict[str, Field]:
+        return Baseline.state_fields() | {"smooth": Field(np.float64)}
 
     @property
-    def longest(self) -> int:
-        return min(self._baseline.longest, self._smooth.longest if self._smooth else self._baseline.longest)
+    def max_block(self) -> int:
+        return min(self._baseline.max_block, self._smooth.max_block if self._smooth else self._baseline.max_block)
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(
-        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    def score(
+        self, state: Arrays, x: Floats, valid_length: Ints, time: Ints
     ) -> Floats | tuple[Floats, dict[str, Floats]]:
-        deviation, spread = self._baseline.standardise(state, x, take)
+        deviation, spread = self._baseline.standardise(state, x, valid_length)
         ratio = in_spreads(deviation, spread, CAP)
         if self._smooth is None:
             score = np.abs(ratio)
-            return where_loud(score, self.default_limit, usual=lambda: x - deviation)
-        # While the spread is that of a few rows, a deviation says nothing; it would be smoothed for long.
-        step, _, flat = learnt_steps(ratio, state[COUNT], self.needs, 0.0)
-        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, take)[:, 1:]
+            return where_alarm(score, self.default_limit, usual=lambda: x - deviation)
+        # While the spread is that of a few rows, a deviation means nothing; it would be smoothed for long.
+        step, _, flat = learnt_steps(ratio, state[COUNT], self.min_rows, 0.0)
+        score = self._smooth.run(state["smooth"], state[COUNT], self.alpha * step, valid_length)[:, 1:]
         np.abs(score, out=score)
         score *= 1.0 / math.sqrt(self.alpha / (2.0 - self.alpha))
         score = score if flat is None else np.where(flat & (score == 0.0), np.nan, score)
-        return where_loud(score, self.default_limit, usual=lambda: x - deviation)
+        return where_alarm(score, self.default_limit, usual=lambda: x - deviation)

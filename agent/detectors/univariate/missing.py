@@ -9,19 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
+from agent.core.grouping import Grouping
 from agent.core.operator import Operator
 from agent.core.rows import Rows
 from agent.core.series import Arrays, Field, SeriesState
-from agent.detectors.base.series_blocks import rounds
-from agent.detectors.base.streaming import ABSURD, CAP, COUNT, FEW, LARGEST, MISSING, REASONS
-from agent.windows.sorted_block import by_key, starts_of
+from agent.detectors.base.series_blocks import series_blocks
+from agent.detectors.base.streaming import CAP, COUNT, LARGEST, MISSING, NOT_MEASURED, REASONS, TOO_FEW_ROWS
 from sensors.batch import Floats, Ints, Text
 
 BLOCKS = 5
 """The usual interval is the median of the longest intervals of so many blocks of rows."""
 _NEVER = -(2**62)
-_TOLD = 0.5  # from this score on the clock tells of a silence
+_REPORTED = 0.5  # score from which on a silence by the clock is reported
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Missing(Operator):
     shared: ClassVar = {"now": ("_now", max)}
     texts: ClassVar = ("reason",)
     default_limit: ClassVar[float] = 1.0
-    explains: ClassVar = {"score": Finding("is missing", "comes again")}
+    explains: ClassVar = {"score": Explanation("is missing", "comes again")}
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.factor < np.inf or self.rows < 2:
@@ -81,12 +81,12 @@ class Missing(Operator):
         return ("score", "silence", "usual", "missing", "reason")
 
     def fit(self, rows: Rows) -> None:
-        """Learn from rows of normal operation ahead, as if they had come live; nothing is told of them."""
+        """Learn from rows of normal operation ahead, as if they had come live; no result is emitted."""
         self.process(rows)
 
     def process(self, rows: Rows) -> Rows:
-        """What the clock has to say, then one score for each row of a known series."""
-        clock = self._silent(rows.now)
+        """Silences by the clock, then one score for each row of a known series."""
+        by_clock = self._silences(rows.now)
         chosen = np.flatnonzero(rows.key >= 0)
         key, time = rows.key[chosen], rows.end[chosen]
         column = (
@@ -95,23 +95,26 @@ class Missing(Operator):
         here = np.abs(column) <= LARGEST
         if len(key):
             self._table.grow(int(key.max()) + 1)
-        last, usual = self._known(key, time, here)
-        self._arrived(key[here], rows.now)
+        last, usual = self._before(key, time, here)
+        self._learn_calls(key[here], rows.now)
         silence = np.where(last == _NEVER, np.nan, np.maximum(time - last, 0))
-        return self._told(
-            np.concatenate([clock.key, key]),
-            np.concatenate([clock.last, np.where(last == _NEVER, time, np.minimum(last, time))]),
-            np.concatenate([clock.last + clock.silence.astype(np.int64), time]),
-            np.concatenate([np.full(len(clock.key), -1), rows.at[chosen]]),
-            np.concatenate([clock.silence, silence]),
-            np.concatenate([clock.usual, usual]),
+        return self._output(
+            np.concatenate([by_clock.key, key]),
+            np.concatenate([by_clock.last, np.where(last == _NEVER, time, np.minimum(last, time))]),
+            np.concatenate([by_clock.last + by_clock.silence.astype(np.int64), time]),
+            np.concatenate([np.full(len(by_clock.key), -1), rows.at[chosen]]),
+            np.concatenate([by_clock.silence, silence]),
+            np.concatenate([by_clock.usual, usual]),
             np.concatenate(
-                [np.full(len(clock.key), -1), np.where(here, FEW, np.where(np.isnan(column), MISSING, ABSURD))]
+                [
+                    np.full(len(by_clock.key), -1),
+                    np.where(here, TOO_FEW_ROWS, np.where(np.isnan(column), MISSING, NOT_MEASURED)),
+                ]
             ),
             rows.now,
         )
 
-    def _told(
+    def _output(
         self, key: Ints, start: Ints, end: Ints, at: Ints, silence: Floats, usual: Floats, reason: Ints, now: int
     ) -> Rows:
         score = np.minimum(silence / (self.factor * usual), CAP)
@@ -123,25 +126,25 @@ class Missing(Operator):
             "score": score,
             "silence": silence / 1e9,
             "usual": usual / 1e9,
-            "missing": (reason != FEW).astype(np.float64),
+            "missing": (reason != TOO_FEW_ROWS).astype(np.float64),
         }
         texts = {"reason": Text(REASONS, why.astype(np.int32))}
         return Rows(key, start, end, at, values, now, texts, {"evidence": evidence})
 
     # --- by the clock -----------------------------------------------------------------------------------------
 
-    def _silent(self, now: int) -> _Silent:
+    def _silences(self, now: int) -> _Silences:
         """Series that have been silent for some time, once for each time the clock moves."""
         table = self._table.arrays
         if now <= self._now:
-            return _Silent(*np.zeros((2, 0), np.int64), *np.zeros((2, 0)))
+            return _Silences(*np.zeros((2, 0), np.int64), *np.zeros((2, 0)))
         self._now = now
         usual = middle(table["call_past"])
         silence = np.where(table["seen"] == _NEVER, np.nan, now - table["seen"].astype(np.float64))
-        key = np.flatnonzero(silence >= _TOLD * self.factor * usual)
-        return _Silent(key, table["last"][key], (now - table["seen"][key]).astype(np.float64), usual[key])
+        key = np.flatnonzero(silence >= _REPORTED * self.factor * usual)
+        return _Silences(key, table["last"][key], (now - table["seen"][key]).astype(np.float64), usual[key])
 
-    def _arrived(self, key: Ints, now: int) -> None:
+    def _learn_calls(self, key: Ints, now: int) -> None:
         """Values of these series came with this call; learn the time since the call before."""
         table, key = self._table.arrays, np.unique(key)
         key = key[table["seen"][key] < now]
@@ -157,7 +160,7 @@ class Missing(Operator):
 
     # --- in event time ----------------------------------------------------------------------------------------
 
-    def _known(self, key: Ints, time: Ints, here: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
+    def _before(self, key: Ints, time: Ints, here: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
         """Time of the newest value before each row (`_NEVER` = none) and the usual interval then, ns; learn."""
         last, usual = np.full(len(key), _NEVER), np.full(len(key), np.nan)
         if not here.all():  # what is known of a series before the call
@@ -165,27 +168,24 @@ class Missing(Operator):
             last[gone] = self._table["last"][key[gone]]
             usual[gone] = middle(self._table["past"][key[gone]])
         newest, then = last.copy(), usual.copy()  # after each value
-        for block in rounds(np.where(here, key, -1), self._table[COUNT]):
+        for block in series_blocks(Grouping(np.where(here, key, -1)), self._table[COUNT]):
             state, view = self._table.at(block.keys)
-            before, learnt = self._learn(state, time[block.index], block.take)
+            before, learnt = self._learn(state, time[block.index], block.valid_length)
             if not view:
                 self._table.put(block.keys, state)
             line, cell, position = block.rows()
             last[position], usual[position] = before[line, cell], learnt[line, cell]
             newest[position], then[position] = before[line, cell + 1], learnt[line, cell + 1]
         if not here.all() and here.any():  # of a row without a value: what its last value of this call left
-            order = by_key(key)
-            order = np.arange(len(key)) if order is None else order
-            some = here[order]
+            series = Grouping(key)
+            some = series.sorted(here)
             number = np.maximum.accumulate(np.where(some, np.arange(len(key)), -1))
-            first = starts_of(key[order])
-            begin = np.repeat(first, np.diff(first, append=len(key)))
-            follows = ~some & (number >= begin)
-            row, source = order[follows], order[number[follows]]
+            follows = ~some & (number >= series.spread(series.begin))
+            row, source = series.order[follows], series.order[number[follows]]
             last[row], usual[row] = newest[source], then[source]
         return last, usual
 
-    def _learn(self, state: Arrays, time: Ints, take: Ints) -> tuple[Ints, Floats]:
+    def _learn(self, state: Arrays, time: Ints, valid_length: Ints) -> tuple[Ints, Floats]:
         """Newest time and usual interval before each cell and after the last, both `(k, length + 1)`; learn."""
         k, length = time.shape
         newest = np.maximum.accumulate(np.concatenate([state["last"][:, None], time], axis=1), axis=1)
@@ -193,18 +193,18 @@ class Missing(Operator):
         place = state[COUNT] % self.rows
         number = (self.rows - 1 + length) // self.rows + 1
         cell = np.arange(number * self.rows) - place[:, None]
-        inside = (cell >= 0) & (cell < take[:, None])
-        laid = np.where(inside, np.take_along_axis(gap, np.clip(cell, 0, length - 1), axis=1), 0)
-        longest = laid.reshape(k, number, self.rows).max(axis=2).astype(np.float64)
+        inside = (cell >= 0) & (cell < valid_length[:, None])
+        blocks = np.where(inside, np.take_along_axis(gap, np.clip(cell, 0, length - 1), axis=1), 0)
+        longest = blocks.reshape(k, number, self.rows).max(axis=2).astype(np.float64)
         longest[:, 0] = np.maximum(longest[:, 0], state["longest"])
         history = np.concatenate([state["past"], np.where(longest > 0.0, longest, np.nan)], axis=1)
         usual = middle(np.lib.stride_tricks.sliding_window_view(history, BLOCKS, axis=1))
         line = np.arange(k)
-        done = (place + take) // self.rows
+        done = (place + valid_length) // self.rows
         state["past"][:] = history[line[:, None], done[:, None] + np.arange(BLOCKS)]
         state["longest"][:] = longest[line, done]
-        state["last"][:] = newest[line, take]
-        state[COUNT] += take
+        state["last"][:] = newest[line, valid_length]
+        state[COUNT] += valid_length
         return newest, np.take_along_axis(usual, (place[:, None] + np.arange(length + 1)) // self.rows, axis=1)
 
     def on_clock_step(self, to: int) -> None:
@@ -214,7 +214,7 @@ class Missing(Operator):
 
 
 @dataclass(frozen=True, slots=True)
-class _Silent:
+class _Silences:
     """Series that the clock finds silent: time of the last value, silence and usual interval, all ns, `(m,)`."""
 
     key: Ints

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
-from agent.detectors.base.decay import Decay, keep
-from agent.detectors.base.streaming import COUNT, Streaming, ratio
+from agent.detectors.base.decay import Decay, decay_factor
+from agent.detectors.base.streaming import COUNT, StreamingDetector, ratio
 from agent.detectors.univariate.history.circular_buffer import stored
 from agent.detectors.univariate.history.matrix_profile import Profile
 from sensors.batch import Floats, Ints
@@ -20,7 +20,7 @@ _EPOCH = 1024
 
 
 @dataclass
-class Neighbour(Streaming):
+class Neighbour(StreamingDetector):
     """Distance of the last window from the most similar one in the memory, over its usual size.
 
     The left matrix profile (Yeh et al. 2016) with Euclidean distance, so level and size of a shape count, not only
@@ -41,19 +41,19 @@ class Neighbour(Streaming):
     _decay: Decay = field(init=False, repr=False, compare=False)
     _profile: Profile = field(init=False, repr=False, compare=False)
 
-    cells: ClassVar[int] = 4096
+    max_cells: ClassVar[int] = 4096
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 5.0
-    explains: ClassVar = {"score": Finding("runs unlike anything before")}
+    explains: ClassVar = {"score": Explanation("runs unlike anything before")}
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if self.window < 2 or self.window & (self.window - 1) or self.memory < self.window or self.half_life <= 0.0:
             raise ValueError("window must be a power of 2, memory not less than the window, half_life above 0")
-        self._decay = Decay(keep(self.half_life))
+        self._decay = Decay(decay_factor(self.half_life))
         self._profile = Profile(self.window, self.memory)
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         return {
             "ring": Field(np.float32, 0, (self._profile.kept,)),
             "first": Field(np.float64),
@@ -63,18 +63,18 @@ class Neighbour(Streaming):
         }
 
     @property
-    def span(self) -> int:
+    def block_boundary(self) -> int:
         return _EPOCH
 
     @property
-    def longest(self) -> int:
-        return self._decay.longest
+    def max_block(self) -> int:
+        return self._decay.max_block
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(2 * self.window, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> Floats:
+    def score(self, state: Arrays, x: Floats, valid_length: Ints, time: Ints) -> Floats:
         count, length = state[COUNT], x.shape[1]
         new = np.flatnonzero(count == 0)
         state["first"][new] = x[new, 0]
@@ -82,10 +82,10 @@ class Neighbour(Streaming):
         due = np.flatnonzero(count % _EPOCH == 0)
         if len(due):
             self._profile.anew(*places, due)
-        distance = self._profile.nearest(*places, count, stored(x - state["first"][:, None]), take)
+        distance = self._profile.nearest(*places, count, stored(x - state["first"][:, None]), valid_length)
         begun = count - self._profile.first  # rows that had a complete neighbour
         if int(begun.min()) < 0:
             distance = np.where(begun[:, None] + np.arange(length) < 0, 0.0, distance)
-        size = self._decay.run(state["size"], count, distance, take, positive=True)[:, :-1]
+        size = self._decay.run(state["size"], count, distance, valid_length, positive=True)[:, :-1]
         size *= self._decay.inverse_weight(begun, length)
         return ratio(distance, size)

@@ -7,16 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import CLIP, Baseline, in_spreads, learnt_steps
-from agent.detectors.base.decay import Decay, keep
-from agent.detectors.base.streaming import COUNT, Streaming, where_loud
+from agent.detectors.base.decay import Decay, decay_factor
+from agent.detectors.base.streaming import COUNT, StreamingDetector, where_alarm
 from sensors.batch import Floats, Ints
 
 
 @dataclass
-class PageHinkley(Streaming):
+class PageHinkley(StreamingDetector):
     """Page-Hinkley test (Page 1954, Hinkley 1971) with forgetting, two-sided, in spreads.
 
     The sum of `d_t - delta` above its lowest point so far, sum and lowest point both fading by `w` a row, which is
@@ -40,36 +40,38 @@ class PageHinkley(Streaming):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 30.0
-    explains: ClassVar = {"score": Finding("has slowly left its usual mean")}
-    loud: ClassVar = ("usual",)
+    explains: ClassVar = {"score": Explanation("has slowly left its usual mean")}
+    alarm_columns: ClassVar = ("usual",)
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if not self.delta >= 0.0 or not self.half_life > 0.0 or not self.forget_half_life > 0.0:
             raise ValueError("delta must not be negative; half_life and forget_half_life must be above 0")
-        self._fade = Decay(keep(self.forget_half_life))
+        self._fade = Decay(decay_factor(self.forget_half_life))
         self._baseline = Baseline(self.half_life)
 
-    def _shapes(self) -> dict[str, Field]:
-        return Baseline.shapes() | dict.fromkeys(("up", "up_low", "down", "down_low"), Field(np.float64))
+    def state_fields(self) -> dict[str, Field]:
+        return Baseline.state_fields() | dict.fromkeys(("up", "up_low", "down", "down_low"), Field(np.float64))
 
     @property
-    def longest(self) -> int:
-        return min(self._fade.longest, self._baseline.longest)
+    def max_block(self) -> int:
+        return min(self._fade.max_block, self._baseline.max_block)
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(3, self.warmup)
 
-    def _scores(
-        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    def score(
+        self, state: Arrays, x: Floats, valid_length: Ints, time: Ints
     ) -> Floats | tuple[Floats, dict[str, Floats]]:
-        deviation, spread = self._baseline.standardise(state, x, take)
+        deviation, spread = self._baseline.standardise(state, x, valid_length)
         ratio = in_spreads(deviation, spread, CLIP)
-        step, delta, flat = learnt_steps(ratio, state[COUNT], self.needs, self.delta)
-        scale = self._fade.at(state[COUNT], take, x.shape[1])
-        up = self._fade.reflect(state["up"], state["up_low"], scale, step - delta, take)
+        step, delta, flat = learnt_steps(ratio, state[COUNT], self.min_rows, self.delta)
+        scale = self._fade.scale_at(state[COUNT], valid_length, x.shape[1])
+        up = self._fade.cusum_decayed(state["up"], state["up_low"], scale, step - delta, valid_length)
         step += delta
-        down = self._fade.reflect(state["down"], state["down_low"], scale, np.negative(step, out=step), take)
+        down = self._fade.cusum_decayed(
+            state["down"], state["down_low"], scale, np.negative(step, out=step), valid_length
+        )
         score = np.maximum(up, down, out=up)
         score = score if flat is None else np.where(flat, np.nan, score)
-        return where_loud(score, self.default_limit, usual=lambda: x - deviation)
+        return where_alarm(score, self.default_limit, usual=lambda: x - deviation)

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
 from agent.detectors.base.baseline import ROUNDING
-from agent.detectors.base.scan import places
-from agent.detectors.base.streaming import COUNT, Streaming, ratio, where_loud
+from agent.detectors.base.scan import row_numbers
+from agent.detectors.base.streaming import COUNT, StreamingDetector, ratio, where_alarm
 from sensors.batch import Floats, Ints
 
 GAUSSIAN = 1.4826
@@ -22,7 +22,7 @@ _CELLS = 512
 
 
 @dataclass
-class RobustZ(Streaming):
+class RobustZ(StreamingDetector):
     """Distance of a value from the median of the last `window` values, over 1.4826 times their MAD.
 
     The median and the MAD stand up to half the window being outliers (Hampel's identifier); a limit of 3 to 5 is
@@ -38,37 +38,37 @@ class RobustZ(Streaming):
     warmup: int = 20
 
     default_limit: ClassVar[float] = 4.0
-    explains: ClassVar = {"score": Finding("is far from the values just before")}
-    loud: ClassVar = ("usual",)
+    explains: ClassVar = {"score": Explanation("is far from the values just before")}
+    alarm_columns: ClassVar = ("usual",)
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if self.window < 3:
             raise ValueError(f"window must be at least 3 rows, not {self.window}")
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         return {"ring": Field(np.float64, np.nan, (self.window,))}
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(3, min(self.warmup, self.window))
 
-    def _scores(
-        self, state: Arrays, x: Floats, take: Ints, time: Ints
+    def score(
+        self, state: Arrays, x: Floats, valid_length: Ints, time: Ints
     ) -> Floats | tuple[Floats, dict[str, Floats]]:
         count, (k, length) = state[COUNT], x.shape
         score, usual = np.empty((k, length)), np.empty((k, length))
         step = max(1, _CELLS // min(length, self.window))
         for begin in range(0, k, step):
             some = slice(begin, begin + step)
-            whole = _followed(state["ring"][some], x[some], take[some])
-            known = np.minimum(places(count[some], length), self.window)
+            whole = _followed(state["ring"][some], x[some], valid_length[some])
+            known = np.minimum(row_numbers(count[some], length), self.window)
             wide = max(1, _CELLS // len(whole))
             for column in range(0, length, wide):
                 cells = slice(column, min(column + wide, length))
                 score[some, cells], usual[some, cells] = self._distance(
                     whole, x[some, cells], known[:, cells], column
                 )
-        return where_loud(score, self.default_limit, usual=lambda: usual)
+        return where_alarm(score, self.default_limit, usual=lambda: usual)
 
     def _distance(self, whole: Floats, x: Floats, known: Ints, begin: int) -> tuple[Floats, Floats]:
         """Scores of some cells, and the medians `(k, length)` that are preceded by the rows `whole[:, begin + ...]`."""
@@ -94,15 +94,15 @@ class RobustZ(Streaming):
         return score, middle
 
 
-def _followed(ring: Floats, x: Floats, take: Ints) -> Floats:
+def _followed(ring: Floats, x: Floats, valid_length: Ints) -> Floats:
     """The rows of each series before `x`, then `x`, `(k, window + length)`, series by series; see `with_history`."""
     (k, length), window = x.shape, ring.shape[1]
     whole = np.empty((k, window + length))
     whole[:, :window], whole[:, window:] = ring, x
-    if (take == length).all():
+    if (valid_length == length).all():
         ring[:] = whole[:, length:]
     else:
-        ring[:] = np.take_along_axis(whole, take[:, None] + np.arange(window), axis=1)
+        ring[:] = np.take_along_axis(whole, valid_length[:, None] + np.arange(window), axis=1)
     return whole
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agent.core.explanations import Finding
+from agent.core.explanations import Explanation
 from agent.core.series import Arrays, Field
-from agent.detectors.base.decay import Decay, keep
-from agent.detectors.base.streaming import COUNT, Streaming, ratio
+from agent.detectors.base.decay import Decay, decay_factor
+from agent.detectors.base.streaming import COUNT, StreamingDetector, ratio
 from agent.detectors.univariate.history.circular_buffer import (
     DAY,
     Lags,
@@ -32,13 +32,13 @@ _TOGETHER = 64
 
 
 @dataclass
-class Seasonal(Streaming):
+class Seasonal(StreamingDetector):
     """Distance from the median of the same phase of earlier periods, over its usual size.
 
     The period is found in the memory by autocorrelation (`agent.detectors.univariate.history.period`), anew
     whenever the rows of a series have doubled and later each time a quarter of the memory is new: a machine's cycle,
-    a day, a week. Where none shows (three periods must lie in the memory), a day by the clock is taken; where two days
-    do not fit, an even share of the memory. `period` beside the score tells which, in rows. A score of about 1 is
+    a day, a week. Where none shows (three periods must lie in the memory), a day by the clock is taken; where two
+    days do not fit, an even share of the memory. The column `period` says which, in rows. A score of about 1 is
     usual; limits of 5 to 10 are. Scale and offset of the metric do not matter.
 
     Attributes:
@@ -59,10 +59,10 @@ class Seasonal(Streaming):
 
     state_version: ClassVar[int] = 2
     default_limit: ClassVar[float] = 8.0
-    explains: ClassVar = {"score": Finding("is not usual for this time of its period")}
-    figures: ClassVar = ("usual", "period")
+    explains: ClassVar = {"score": Explanation("is not usual for this time of its period")}
+    numeric_columns: ClassVar = ("usual", "period")
 
-    def _check(self) -> None:
+    def validate(self) -> None:
         if (
             (self.period != "auto" and self.period <= 0)
             or self.periods < 1
@@ -70,9 +70,9 @@ class Seasonal(Streaming):
             or not self.half_life > 0.0
         ):
             raise ValueError("period, periods and half_life must be above 0, memory at least 16 rows a period")
-        self._decay = Decay(keep(self.half_life), 64)
+        self._decay = Decay(decay_factor(self.half_life), 64)
 
-    def _shapes(self) -> dict[str, Field]:
+    def state_fields(self) -> dict[str, Field]:
         return {
             "store": Field(np.float32, 0, (self.memory + 64,)),
             "first": Field(np.float64),
@@ -84,28 +84,28 @@ class Seasonal(Streaming):
         }
 
     @property
-    def span(self) -> int:
+    def block_boundary(self) -> int:
         return _EPOCH
 
     @property
-    def needs(self) -> int:
+    def min_rows(self) -> int:
         return max(2, self.warmup)
 
-    def _scores(self, state: Arrays, x: Floats, take: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
+    def score(self, state: Arrays, x: Floats, valid_length: Ints, time: Ints) -> tuple[Floats, dict[str, Floats]]:
         count, length = state[COUNT], x.shape[1]
         state["first"][:] = np.where(count == 0, x[:, 0], state["first"])
-        self._set_period(state, np.flatnonzero((count % self.span == 0) & (count >= 33)))
+        self._set_period(state, np.flatnonzero((count % self.block_boundary == 0) & (count >= 33)))
         number = count[:, None] + np.arange(length)
-        line, column = np.nonzero(np.arange(length) < take[:, None])
+        line, column = np.nonzero(np.arange(length) < valid_length[:, None])
         state["times"][line, number[line, column] % 33] = time[line, column]
         y = x - state["first"][:, None]
-        write(state["store"], count, y, take)
+        write(state["store"], count, y, valid_length)
         usual = phase_median(state["store"], number, Lags.of(state["rows"], self.periods, 1, self.memory))
         residual = np.where(np.isnan(usual), 0.0, np.abs(stored(y) - usual))  # both rounded alike
         known = (~np.isnan(usual)).astype(np.float64)
-        scale = self._decay.at(count, take, length)
-        weight = self._decay.run(state["weight"], scale, known, take, positive=True)[:, :-1]
-        total = self._decay.run(state["size"], scale, residual, take, positive=True)[:, :-1]
+        scale = self._decay.scale_at(count, valid_length, length)
+        weight = self._decay.run(state["weight"], scale, known, valid_length, positive=True)[:, :-1]
+        total = self._decay.run(state["size"], scale, residual, valid_length, positive=True)[:, :-1]
         size = total / np.where(weight > 0.0, weight, 1.0)
         score = np.where((weight > 0.0) & (known > 0.0), ratio(residual, size), np.nan)
         return score, {
@@ -124,7 +124,9 @@ class Seasonal(Streaming):
             state["rows"][due] = by_clock
             return
         count = state[COUNT][due]
-        new = np.flatnonzero((count & (count - 1) == 0) | (count % max(self.span, self.memory // 4) < self.span))
+        new = np.flatnonzero(
+            (count & (count - 1) == 0) | (count % max(self.block_boundary, self.memory // 4) < self.block_boundary)
+        )
         state["rows"][due] = np.where(state["found"][due] > 0, state["found"][due], by_clock)
         for begin in range(0, len(new), _TOGETHER):
             some = new[begin : begin + _TOGETHER]

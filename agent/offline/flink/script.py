@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.alerts.commands import SELF
+from agent.core.operator import Operator
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.offline.flink.sql import aggregate, condition, interval, match_recognize, quoted, text
@@ -15,11 +16,20 @@ from agent.rules.having import Having
 from agent.rules.pattern.pattern import Pattern
 from agent.rules.pattern.steps import parse_steps
 from agent.rules.threshold import Threshold
-from agent.settings.build import Parts
+from agent.settings.build import Pipeline
 from agent.windows import aggregates as spelling
+from agent.windows.hopping import Aligned, Cumulate, Hopping, Tumbling
+from agent.windows.running import Running
+from agent.windows.session import Session
+from agent.windows.sliding import Sliding
 from sensors.codecs.explode import Path
+from sensors.codecs.fields import Fields
+from sensors.codecs.json_lines import JsonLines
 
-_KINDS = {"Tumbling": "TUMBLE", "Hopping": "HOP", "Cumulate": "CUMULATE", "Session": "SESSION"}
+_FUNCTIONS: Mapping[type[Operator], str] = {
+    Tumbling: "TUMBLE", Hopping: "HOP", Cumulate: "CUMULATE", Session: "SESSION",
+}  # fmt: skip
+"""Windows that are a table function of Flink."""
 _UNITS = {"s": "`{0}`, 0", "ms": "`{0}`, 3", "us": "`{0}` / 1000, 3", "ns": "`{0}` / 1000000, 3"}
 _NUMBERS = ("DOUBLE", "BIGINT")
 
@@ -57,7 +67,7 @@ class Script:
 
 
 def to_flink(
-    parts: Parts,
+    pipeline: Pipeline,
     connector: Mapping[str, str] | None = None,
     insert: bool = True,
     sink: Mapping[str, str] | None = None,
@@ -65,17 +75,17 @@ def to_flink(
     """The rule set as Flink SQL.
 
     Args:
-        parts: a composed configuration.
+        pipeline: of the configuration.
         connector: options of source tables, in place of Kafka; for tests.
         insert: write results to Kafka; else only select them.
         sink: options of result tables, in place of Kafka.
     """
-    return _Writer(parts, connector, insert, sink).script()
+    return _Writer(pipeline, connector, insert, sink).script()
 
 
 @dataclass(slots=True)
 class _Writer:
-    parts: Parts
+    pipeline: Pipeline
     connector: Mapping[str, str] | None
     insert: bool
     sink: Mapping[str, str] | None
@@ -86,15 +96,15 @@ class _Writer:
         self.out.add("SET 'table.local-time-zone' = 'UTC'")
         kinds = self._kinds()
         delay = self._delay()
-        for name, source in self.parts.sources.items():
+        for name, source in self.pipeline.sources.items():
             self.relations[name] = self._source(name, source, kinds, delay)
-        if len(self.parts.sources) == 1:
-            self.relations[""] = self.relations[next(iter(self.parts.sources))]
-        elif self.parts.sources:
+        if len(self.pipeline.sources) == 1:
+            self.relations[""] = self.relations[next(iter(self.pipeline.sources))]
+        elif self.pipeline.sources:
             self.relations[""] = self._union()
-        for name, step in self.parts.steps.items():
+        for name, step in self.pipeline.steps.items():
             self._step(name, step)
-        for name, rule in self.parts.rules.items():
+        for name, rule in self.pipeline.rules.items():
             if rule.on != SELF:  # Flink does not watch our disk
                 self._rule(name, rule)
         return self.out
@@ -104,12 +114,11 @@ class _Writer:
     def _kinds(self) -> dict[str, str]:
         """Columns of readings that steps and rules use -> type; numbers unless compared with a text."""
         kinds: dict[str, str] = {}
-        everything: list[Any] = [*self.parts.steps.values(), *self.parts.rules.values()]
+        everything: list[Any] = [*self.pipeline.steps.values(), *self.pipeline.rules.values()]
         for part in everything:
-            if part.on in self.parts.steps or part.on == SELF:
+            if part.on in self.pipeline.steps or part.on == SELF:
                 continue
-            needed: tuple[str, ...] = getattr(part, "inputs", tuple)()
-            kinds |= {name: kinds.get(name, "DOUBLE") for name in needed}
+            kinds |= {name: kinds.get(name, "DOUBLE") for name in part.inputs()}
             for value in vars(part).values():
                 if isinstance(value, Expression):
                     kinds |= {name: "STRING" for name, kind in value.kinds.items() if kind == "text"}
@@ -118,20 +127,23 @@ class _Writer:
 
     def _delay(self) -> int:
         """The watermark of a Flink table serves all its readers: the longest grace that any of ours has."""
-        steps = [int(getattr(step, "grace", 0)) for step in self.parts.steps.values()]
-        delays = [int(getattr(rule, "delay", None) or 0) for rule in self.parts.rules.values()]
-        return max([*steps, *delays, 0])
+        windows = (step for step in self.pipeline.steps.values() if isinstance(step, Aligned | Session | Sliding))
+        patterns = (rule for rule in self.pipeline.rules.values() if isinstance(rule, Pattern))
+        return max([0, *(int(window.grace) for window in windows), *(int(rule.delay or 0) for rule in patterns)])
 
     def _source(self, name: str, source: Any, kinds: dict[str, str], delay: int) -> Relation:
-        codec = getattr(source, "codec", None)
+        codec = vars(source).get("codec")  # simulators have none
         remarks = []
-        machine, time, unit = (getattr(codec, item, "") for item in ("machine", "time", "time_unit"))
-        texts = [Path.parse(spec).name for spec in getattr(codec, "texts", [])]
-        values = [Path.parse(spec).name for spec in getattr(codec, "values", [])]
-        columns = dict.fromkeys(texts, "STRING") | dict.fromkeys(values, "DOUBLE")
+        machine = time = unit = ""
+        columns: dict[str, str] = {}
+        exploded = None
+        if isinstance(codec, Fields):
+            machine, time, unit = codec.machine, codec.time, codec.time_unit
+            columns = {Path.parse(spec).name: "STRING" for spec in codec.texts}
+            columns |= {Path.parse(spec).name: "DOUBLE" for spec in codec.values}
+            exploded = Path.parse(codec.explode) if codec.explode else None
         columns = {**columns, **{column: kind for column, kind in kinds.items() if column not in columns}}
-        exploded = Path.parse(codec.explode) if codec is not None and codec.explode else None
-        if codec is None or type(codec).__name__ != "JsonLines":
+        if not isinstance(codec, JsonLines):
             remarks.append(f"{name} does not read JSON; the same readings are expected as JSON in Kafka.")
             machine, time, unit = machine or "machine", time or "time", unit or "ms"
         physical = {column: kind for column, kind in columns.items() if exploded is None or column != exploded.name}
@@ -158,21 +170,21 @@ class _Writer:
         body = ",\n  ".join(lines)
         self.out.add(f"CREATE TABLE {quoted(name)} (\n  {body}\n) WITH (\n  {given}\n)", *remarks)
         view = f"{name}_rows"
-        told = [f"{quoted(machine)} AS `machine`" if machine else "'' AS `machine`"]
-        told += [quoted(column) for column in columns]
-        told += [quoted(time)] if time and time not in columns else []
+        selected = [f"{quoted(machine)} AS `machine`" if machine else "'' AS `machine`"]
+        selected += [quoted(column) for column in columns]
+        selected += [quoted(time)] if time and time not in columns else []
         origin = quoted(name)
         if exploded is not None:
             origin += _unnest(exploded)
-        self.out.add(f"CREATE VIEW {quoted(view)} AS\nSELECT {', '.join(told)}, `rt`\nFROM {origin}")
+        self.out.add(f"CREATE VIEW {quoted(view)} AS\nSELECT {', '.join(selected)}, `rt`\nFROM {origin}")
         return Relation(view, {"machine": "STRING", **columns}, {"time": "rt", "start": "rt", "end": "rt"})
 
     def _kafka(self, name: str, source: Any) -> dict[str, str]:
         return {
             "connector": "kafka",
-            "topic": getattr(source, "topic", name),
-            "properties.bootstrap.servers": getattr(source, "servers", "127.0.0.1:9092"),
-            "properties.group.id": f"edge-agent-{self.parts.identity.agent}",
+            "topic": vars(source).get("topic", name),
+            "properties.bootstrap.servers": vars(source).get("servers", "127.0.0.1:9092"),
+            "properties.group.id": f"edge-agent-{self.pipeline.identity.agent}",
             "scan.startup.mode": "group-offsets",
             "properties.auto.offset.reset": "earliest",
             "format": "json",
@@ -190,16 +202,17 @@ class _Writer:
     # --- windows ----------------------------------------------------------------------------------------------
 
     def _step(self, name: str, step: Any) -> None:
-        kind = type(step).__name__
+        function = _FUNCTIONS.get(type(step))
         above = self.relations.get(step.on)
         if above is None:
             self.out.missing.append(f"{name}: it reads {step.on!r}, which has none")
             return
-        if kind != "Running" and kind not in _KINDS:
-            what = f"a window of kind {kind.lower()}" if hasattr(step, "aggregates") else f"a detector ({kind})"
+        if function is None and not isinstance(step, Running):
+            kind = type(step).__name__
+            what = f"a window of kind {kind.lower()}" if step.kind == "window" else f"a detector ({kind})"
             self.out.missing.append(f"{name}: {what}")
             return
-        told: list[tuple[str, str]] = []
+        calls: list[tuple[str, str]] = []
         columns = {column: above.columns.get(column, "STRING") for column in step.by}
         wanted = spelling.parse(step.aggregates, step.metric)
         extra = [
@@ -212,13 +225,13 @@ class _Writer:
             if call is None:
                 self.out.missing.append(f"{name}: the aggregate {item.function}")
                 continue
-            told.append((item.name, call))
+            calls.append((item.name, call))
             columns[item.name] = _type(item.function, above.columns.get(item.column, "DOUBLE"))
         by = [quoted(column) for column in step.by]
         where = f"\nWHERE {condition(step.where.node)}" if step.where is not None else ""
-        aggregated = [f"{call} AS {quoted(column)}" for column, call in told]
-        remarks = [f"{name}: {remark}" for remark in self._differences(step, kind)]
-        if kind == "Running":
+        aggregated = [f"{call} AS {quoted(column)}" for column, call in calls]
+        remarks = [f"{name}: {remark}" for remark in _differences(step)]
+        if function is None:
             self.out.add(
                 f"CREATE VIEW {quoted(name)} AS\nSELECT {', '.join(by + aggregated)}\n"
                 f"FROM {quoted(above.name)}{where}\nGROUP BY {', '.join(by)}",
@@ -229,25 +242,12 @@ class _Writer:
         bounds = ["`window_start`", "`window_end`", "`window_time`"]
         self.out.add(
             f"CREATE VIEW {quoted(name)} AS\nSELECT {', '.join(by + bounds + aggregated)}\n"
-            f"FROM TABLE({_KINDS[kind]}({_table(kind, step, above)})){where}\nGROUP BY {', '.join(by + bounds)}",
+            f"FROM TABLE({function}({_table(step, above)})){where}\nGROUP BY {', '.join(by + bounds)}",
             *remarks,
         )
         columns |= {"window_start": "TIMESTAMP(3)", "window_end": "TIMESTAMP(3)", "window_time": "TIMESTAMP(3)"}
         times = {"time": "window_time", "start": "window_start", "end": "window_end"}
         self.relations[name] = Relation(name, columns, times)
-
-    def _differences(self, step: Any, kind: str) -> list[str]:
-        """Where Flink's window is another one."""
-        found = []
-        if getattr(step, "emit", "final") == "current":
-            found.append("Flink tells a window once, when it closes, not after each reading.")
-        if kind != "Running" and getattr(step, "closing", "watermark") != "watermark":
-            found.append("Flink closes windows of all series by one watermark, not each by its own time.")
-        if getattr(step, "idle", None):
-            found.append("Flink leaves the last windows open where readings stop; it has no clock for them.")
-        if kind == "Running":
-            found.append("Flink keeps every group for ever unless table.exec.state.ttl is set.")
-        return found
 
     # --- rules ------------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class _Writer:
             times = [] if "window_time" in above.columns or above.updating else ["rt"]
             chosen = ", ".join(quoted(column) for column in (*columns, *times))
             types = {column: above.columns[column] for column in columns} | dict.fromkeys(times, "TIMESTAMP(3)")
-            self._told(
+            self._alert_view(
                 name,
                 rule,
                 f"SELECT {chosen}\nFROM {quoted(above.name)}\nWHERE {condition(when.node)}",
@@ -286,18 +286,18 @@ class _Writer:
             return
         if rule.most_rows:
             self.out.missing.append(f"rule {name}: most_rows; Flink bounds a pattern by WITHIN only")
-        told = rule.measures or {step.name: step.name for step in parse_steps(rule.steps)}
-        measures = [(column, parse(expression)) for column, expression in told.items()]
+        given = rule.measures or {step.name: step.name for step in parse_steps(rule.steps)}
+        measures = [(column, parse(expression)) for column, expression in given.items()]
         source = quoted(above.name)
         if rule.where is not None:
             source = f"(SELECT * FROM {source} WHERE {condition(rule.where.node)})"  # noqa: S608 -- quoted
         query = "SELECT *\nFROM " + match_recognize(rule, source, above.times, measures)
         types = {column: above.columns.get(column, "STRING") for column in rule.by}
-        types |= {column: self._measured(expression, rule, above) for column, expression in told.items()}
-        self._told(name, rule, query, types, above)
+        types |= {column: self._measured(expression, rule, above) for column, expression in given.items()}
+        self._alert_view(name, rule, query, types, above)
 
     def _measured(self, expression: str, rule: Pattern, above: Relation) -> str:
-        """Type of a measure, as far as its words tell."""
+        """Type of a measure, as far as its words show."""
         column = expression.rstrip(") ").rpartition(".")[2].rpartition("(")[2].partition(",")[0].strip()
         if expression.startswith("list"):
             return "STRING"
@@ -307,7 +307,7 @@ class _Writer:
             return "TIMESTAMP(3)"
         return above.columns.get(column, above.columns.get(rule.metric, "DOUBLE"))
 
-    def _told(self, name: str, rule: Any, query: str, types: Mapping[str, str], above: Relation) -> None:
+    def _alert_view(self, name: str, rule: Any, query: str, types: Mapping[str, str], above: Relation) -> None:
         if not self.insert:
             self.out.add(query, f"rule {name}")
             return
@@ -327,15 +327,28 @@ class _Writer:
         self.out.add(f"INSERT INTO {sink}\n{query}")
 
 
-def _table(kind: str, step: Any, above: Relation) -> str:
+def _differences(step: Aligned | Session | Running) -> list[str]:
+    """Where Flink's window is another one."""
+    if isinstance(step, Running):
+        return ["Flink keeps every group for ever unless table.exec.state.ttl is set."]
+    found = []
+    if step.emit == "current":
+        found.append("Flink emits a window once, when it closes, not after each reading.")
+    if step.closing != "watermark":
+        found.append("Flink closes windows of all series by one watermark, not each by its own time.")
+    if step.idle:
+        found.append("Flink leaves the last windows open where readings stop; it has no clock for them.")
+    return found
+
+
+def _table(step: Any, above: Relation) -> str:
     """The arguments of a window's table function."""
     base = f"TABLE {quoted(above.name)}"
-    if kind == "Session":
+    if isinstance(step, Session):
         by = ", ".join(quoted(column) for column in step.by)
         return f"{base} PARTITION BY ({by}), DESCRIPTOR({quoted(above.times['time'])}), {interval(int(step.gap))}"
-    lengths = (
-        [interval(int(step.size))] if kind == "Tumbling" else [interval(int(step.step)), interval(int(step.size))]
-    )
+    steps = [] if isinstance(step, Tumbling) else [interval(int(step.step))]
+    lengths = [*steps, interval(int(step.size))]
     if step.offset:
         lengths.append(interval(int(step.offset)))
     return f"{base}, DESCRIPTOR({quoted(above.times['time'])}), {', '.join(lengths)}"

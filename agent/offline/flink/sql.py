@@ -22,7 +22,7 @@ from agent.expressions.syntax import (
 )
 from agent.rules.pattern.mapped_rows import over_rows
 from agent.rules.pattern.pattern import Pattern
-from agent.rules.pattern.steps import Step, parse_steps
+from agent.rules.pattern.steps import PatternStep, parse_steps
 from sensors.units import SECOND
 
 _FUNCTIONS = {"log": "LN", "min": "LEAST", "max": "GREATEST"}
@@ -153,7 +153,7 @@ def match_recognize(rule: Pattern, source: str, times: dict[str, str], measures:
     """
     steps = parse_steps(rule.steps)
     writer = _Steps(rule, steps, times)
-    told = [f"{writer.measure(node)} AS {quoted(name)}" for name, node in measures]
+    measured = [f"{writer.measure(node)} AS {quoted(name)}" for name, node in measures]
     defined = [
         f"{quoted(step.name)} AS {writer.condition(step)}"
         for step in steps
@@ -163,7 +163,7 @@ def match_recognize(rule: Pattern, source: str, times: dict[str, str], measures:
         f"{source} MATCH_RECOGNIZE (",
         f"  PARTITION BY {', '.join(quoted(column) for column in rule.by)}",
         f"  ORDER BY {quoted(times['time'])}",
-        "  MEASURES\n    " + ",\n    ".join(told),
+        "  MEASURES\n    " + ",\n    ".join(measured),
         "  ONE ROW PER MATCH",
         f"  AFTER MATCH SKIP {_after(rule.after_match)}",
         f"  PATTERN ({' '.join(_variable(step) for step in steps)})"
@@ -182,7 +182,7 @@ def _after(words: str) -> str:
     return "PAST LAST ROW" if "past" in words.lower() else "TO NEXT ROW"
 
 
-def _variable(step: Step) -> str:
+def _variable(step: PatternStep) -> str:
     if (step.least, step.most) == (1, 1):
         return quoted(step.name)
     if (step.least, step.most) == (0, 1):
@@ -200,11 +200,11 @@ def _variable(step: Step) -> str:
 class _Steps:
     """Writes what is said about steps."""
 
-    def __init__(self, rule: Pattern, steps: Sequence[Step], times: dict[str, str]) -> None:
+    def __init__(self, rule: Pattern, steps: Sequence[PatternStep], times: dict[str, str]) -> None:
         self.names = [step.name for step in steps]
         self.metric, self.times = rule.metric, times
 
-    def condition(self, step: Step) -> str:
+    def condition(self, step: PatternStep) -> str:
         """Of a step; a column without a step is one of the row that is judged."""
         return condition(self._rows(step.condition, step.name), self._raw)
 

@@ -48,7 +48,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @dataclass(slots=True)
-class Mapped:
+class MappedRows:
     """The rows mapped to each step: positions `begin` to `end` in `columns`. The slot after the last step is the match.
 
     Attributes:
@@ -60,7 +60,7 @@ class Mapped:
     end: list[int]
 
 
-Function = Callable[[Mapped], Value]
+Function = Callable[[MappedRows], Value]
 
 
 def over_rows(node: Call) -> bool:
@@ -91,15 +91,15 @@ class Compiler:
         self._check(node, own, text, "condition")
         return self.function(node)
 
-    def measure(self, node: Node, text: str) -> Function:
-        """What is told of a match: a number, a text or a list."""
-        own = len(self.names) - 1
+    def measure(self, node: Node, text: str) -> tuple[Function, str]:
+        """What an event carries of a match: a number, a text or a list; and the column that it may be a value of."""
+        own, name = len(self.names) - 1, ""
         if isinstance(node, Column) or (isinstance(node, Call) and node.name in ("list", "first", "last")):
             name = self.reference(node.name)[1] if isinstance(node, Column) else self._reference(node, text, own)
             self.kinds.setdefault(name, None)  # numbers or texts, as the rows have them
         else:
             self._check(node, own, text, None)
-        return self.function(node)
+        return self.function(node), name
 
     def reference(self, name: str) -> tuple[int, str]:
         """The step (or the slot of the match) and the column that a name means."""
@@ -195,14 +195,14 @@ class Compiler:
     def _row(self, name: str, reach: int, first: bool) -> Function:
         step, column = self.reference(name)
 
-        def last_row(m: Mapped) -> Value:
+        def last_row(m: MappedRows) -> Value:
             at = m.end[step] - 1 - reach
             if at < m.begin[step]:
                 return None
             x = m.columns[column][at]
             return x if x == x else None
 
-        def first_row(m: Mapped) -> Value:
+        def first_row(m: MappedRows) -> Value:
             at = m.begin[step] + reach
             if at >= m.end[step]:
                 return None
@@ -242,7 +242,7 @@ class Compiler:
             return self._row(name, int(reach.value) if isinstance(reach, Number) else 0, node.name == "first")
         step, column = self.reference(name)
 
-        def rows(m: Mapped) -> list[Value]:
+        def rows(m: MappedRows) -> list[Value]:
             return [x for x in m.columns[column][m.begin[step] : m.end[step]] if x is not None and x == x]
 
         match node.name:
@@ -262,7 +262,7 @@ class Compiler:
 def _strict(function: Callable[..., Value], parts: Sequence[Function]) -> Function:
     """The function of the values, None if one is."""
 
-    def call(m: Mapped) -> Value:
+    def call(m: MappedRows) -> Value:
         values = [part(m) for part in parts]
         return None if None in values else function(*values)
 
@@ -285,7 +285,7 @@ def _arithmetic(sign: str, left: Function, right: Function) -> Function:
     }
     function = functions[sign]
 
-    def compute(m: Mapped) -> Value:
+    def compute(m: MappedRows) -> Value:
         a, b = left(m), right(m)
         if a is None or b is None:
             return None
@@ -296,7 +296,7 @@ def _arithmetic(sign: str, left: Function, right: Function) -> Function:
 
 
 def _comparison(compare: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
-    def compute(m: Mapped) -> Value:
+    def compute(m: MappedRows) -> Value:
         a, b = left(m), right(m)
         return None if a is None or b is None else compare(a, b)
 
@@ -306,7 +306,7 @@ def _comparison(compare: Callable[[Any, Any], bool], left: Function, right: Func
 def _logic(decisive: bool, parts: Sequence[Function]) -> Function:
     """`or` is settled by a true part, `and` by a false one; else unknown if a part is."""
 
-    def compute(m: Mapped) -> Value:
+    def compute(m: MappedRows) -> Value:
         unknown = False
         for part in parts:
             x = part(m)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.rules.pattern.mapped_rows import Function, Mapped
-from agent.rules.pattern.steps import Step
+from agent.rules.pattern.mapped_rows import Function, MappedRows
+from agent.rules.pattern.steps import PatternStep
 
 Thread = tuple[int, ...]
 """Position of the first row of each step so far; the last one is the step that took the last row."""
@@ -27,7 +27,7 @@ class Matcher:
         overflows: how often a start was given up for its number of states.
     """
 
-    steps: Sequence[Step]
+    steps: Sequence[PatternStep]
     conditions: Sequence[Function | None]
     overflows: int = 0
     _rest_optional: list[bool] = field(default_factory=list)
@@ -36,13 +36,13 @@ class Matcher:
         self._rest_optional = [all(step.least == 0 for step in self.steps[k + 1 :]) for k in range(len(self.steps))]
 
     def opened(
-        self, row: int, fits: Callable[[int, Mapped], bool], mapped: Mapped
+        self, row: int, fits: Callable[[int, MappedRows], bool], mapped: MappedRows
     ) -> tuple[list[Thread], Thread | None]:
         """The states after a first row, and the one that is complete already."""
         return self._followers((), row, row, fits, mapped)
 
     def fed(
-        self, threads: list[Thread], row: int, fits: Callable[[int, Mapped], bool], mapped: Mapped
+        self, threads: list[Thread], row: int, fits: Callable[[int, MappedRows], bool], mapped: MappedRows
     ) -> tuple[list[Thread], Thread | None]:
         """The states after one more row, and the first one that it completes."""
         following: list[Thread] = []
@@ -62,7 +62,7 @@ class Matcher:
         return row + 1 - thread[-1] >= self.steps[last].least and self._rest_optional[last]
 
     def _followers(
-        self, thread: Thread, start: int, row: int, fits: Callable[[int, Mapped], bool], mapped: Mapped
+        self, thread: Thread, start: int, row: int, fits: Callable[[int, MappedRows], bool], mapped: MappedRows
     ) -> tuple[list[Thread], Thread | None]:
         steps = self.steps
         found: list[Thread] = []
@@ -95,8 +95,8 @@ class Matcher:
                 break
         return found, None
 
-    def place(self, mapped: Mapped, thread: Thread, start: int, row: int) -> None:
-        """Say in `mapped` which rows each step has, `row` included in the last of them."""
+    def place(self, mapped: MappedRows, thread: Thread, start: int, row: int) -> None:
+        """Set in `mapped` the rows of each step, `row` included in the last of them."""
         count = len(self.steps)
         begin, end = mapped.begin, mapped.end
         last = len(thread) - 1

@@ -20,18 +20,19 @@ import numpy.typing as npt
 
 from agent.alerts.alert import Severity
 from agent.core.rows import Rows
+from agent.core.series_counter import SeriesCounter
 from agent.expressions import Expression
 from agent.expressions.parser import parse
 from agent.expressions.syntax import ExpressionError, Truth
 from agent.rules import Rule, Verdict
-from agent.rules.pattern.mapped_rows import Compiler, Function, Mapped
+from agent.rules.pattern.mapped_rows import Compiler, Function, MappedRows
 from agent.rules.pattern.matcher import Matcher, Thread
 from agent.rules.pattern.prefix import Prefix, own_row
-from agent.rules.pattern.reorder import END, Release
-from agent.rules.pattern.row_table import TIMES, Table, encoded
+from agent.rules.pattern.reorder import END, ReorderBuffer
+from agent.rules.pattern.row_table import TIMES, RowTable, encoded
 from agent.rules.pattern.search import Match, Search, Skip
-from agent.rules.pattern.steps import Step, parse_steps
-from agent.rules.sequence_numbers import Emissions
+from agent.rules.pattern.steps import PatternStep, parse_steps
+from agent.rules.sequence_numbers import SequenceNumbers
 from sensors.batch import Floats, Ints, Text
 from sensors.units import Duration
 
@@ -41,7 +42,7 @@ _AFTER = re.compile(r"(?:skip\s+)?(?:(past last|to next)(?:\s+row)?|to (first|la
 
 @dataclass
 class Pattern(Rule):
-    """Tells each match of the steps as an event with the measures.
+    """Emits each match of the steps as an event with the measures.
 
     Attributes:
         steps: names, quantifiers and conditions, see `agent.rules.pattern.steps` and `.mapped`.
@@ -55,8 +56,8 @@ class Pattern(Rule):
         delay: rows are judged in order of their time; this is how late a row may be, for all series together. Left
             out: in order of arrival, as the rows of a window come.
         idle: with a `delay`: where nothing comes for so long, what waits is judged by the host's clock; 0 = never.
-        measures: name -> what to tell of a match, `first(down)`, `count(down)`, `list(mean)`; left out: the metric
-            of the last row of each step.
+        measures: name -> what an event carries of a match, `first(down)`, `count(down)`, `list(mean)`; left out: the
+            metric of the last row of each step.
     """
 
     steps: list[str]
@@ -76,7 +77,7 @@ class Pattern(Rule):
     severity: Severity = "warning"
 
     type = "pattern"
-    remembers: ClassVar = {"search": "_search", "release": "_release", "emissions": "_emissions"}
+    remembers: ClassVar = {"search": "_search", "release": "_reorder", "emissions": "_sequence"}
 
     def __post_init__(self) -> None:
         steps = parse_steps(self.steps)
@@ -96,7 +97,8 @@ class Pattern(Rule):
                 conditions.append(self._compiler.condition(step.condition, own, step.text))
             except ExpressionError as error:
                 raise ValueError(f"step {step.name!r}: {error}") from error
-        self._measures = {name: self._measure(name, text) for name, text in self._told(steps).items()}
+        self._measures = {name: self._measure(name, text) for name, text in self._measured(steps).items()}
+        columns = tuple(self._compiler.kinds)
         self._search = Search(
             Matcher(steps, conditions),
             Prefix.of(steps, self._compiler),
@@ -107,18 +109,19 @@ class Pattern(Rule):
             _skip(self.after_match, steps),
             int(self.within),
             self.most_rows,
+            columns,
         )
-        self._release = None if self.delay is None else Release(int(self.delay), int(self.idle))
-        self._emissions = Emissions()
+        self._reorder = None if self.delay is None else ReorderBuffer(int(self.delay), int(self.idle), columns)
+        self._sequence = SequenceNumbers()
 
     @staticmethod
-    def _names(steps: tuple[Step, ...]) -> dict[str, str]:
+    def _names(steps: tuple[PatternStep, ...]) -> dict[str, str]:
         return {step.name: step.name for step in steps}
 
-    def _told(self, steps: tuple[Step, ...]) -> Mapping[str, str]:
+    def _measured(self, steps: tuple[PatternStep, ...]) -> Mapping[str, str]:
         return self.measures or self._names(steps)
 
-    def _measure(self, name: str, text: str) -> Any:
+    def _measure(self, name: str, text: str) -> tuple[Function, str]:
         try:
             return self._compiler.measure(parse(text), text)
         except ExpressionError as error:
@@ -137,11 +140,15 @@ class Pattern(Rule):
     @property
     def late(self) -> int:
         """Rows dropped because they came too late."""
-        return 0 if self._release is None else self._release.late
+        return 0 if self._reorder is None else self._reorder.late
 
     def stats(self) -> dict[str, int]:
         """Rows dropped because they came too late, and starts given up because they could go on in too many ways."""
         return {"late": self.late, "overflowed": self._search.matcher.overflows}
+
+    def stats_by_series(self) -> dict[str, SeriesCounter]:
+        """Whose rows came too late."""
+        return {} if self._reorder is None else {"late": self._reorder.late_by_series}
 
     def inputs(self) -> tuple[str, ...]:
         """Columns it needs."""
@@ -156,10 +163,10 @@ class Pattern(Rule):
         if self.where is not None:
             usable = usable & self.where.holds(rows)
         positions = np.flatnonzero(usable)
-        table = Table.of(rows if len(positions) == len(rows) else rows.take(positions), self._compiler.kinds)
+        table = RowTable.of(rows if len(positions) == len(rows) else rows.take(positions), self._compiler.kinds)
         watermark = None
-        if self._release is not None:
-            table, after = self._release.pass_on(rows, table, positions)
+        if self._reorder is not None:
+            table, after = self._reorder.pass_on(rows, table, positions)
             watermark = (after, rows.at)
         verdict = self._verdict(table, watermark, rows.now)
         if found is None:
@@ -170,40 +177,44 @@ class Pattern(Rule):
 
     def _by_clock(self, now: int) -> Rows | None:
         """Matches that come out because nothing has come for so long."""
-        table = None if self._release is None else self._release.clock(now)
-        if table is None or self._release is None:
+        table = None if self._reorder is None else self._reorder.clock(now)
+        if table is None or self._reorder is None:
             return None
-        watermark = np.array([self._release.highest - self._release.delay])
+        watermark = np.array([self._reorder.highest - self._reorder.delay])
         return self._verdict(table, (watermark, np.array([-1])), now).raw
 
     def finish(self, now: int) -> Verdict:
         """End of input: what waits for the watermark is judged, as if time had come to an end."""
-        if self._release is None:
+        if self._reorder is None:
             return Verdict()
-        table = self._release.drain()
+        table = self._reorder.drain()
         if table is None:
             nothing = np.zeros(0, np.int64)
-            table = Table.of(Rows(nothing, nothing, nothing, nothing, {}, now), self._compiler.kinds)
+            table = RowTable.of(Rows(nothing, nothing, nothing, nothing, {}, now), self._compiler.kinds)
         return self._verdict(table, (np.array([END]), np.array([-1])), now)
 
-    def _verdict(self, table: Table, watermark: tuple[Ints, Ints] | None, now: int) -> Verdict:
+    def _verdict(self, table: RowTable, watermark: tuple[Ints, Ints] | None, now: int) -> Verdict:
         table, matches, mapped = self._search.advance(table, watermark)
         if not matches:
             return Verdict()
-        return Verdict(raw=self._emissions.numbered(self._rows(table, matches, mapped, now)))
+        return Verdict(raw=self._sequence.numbered(self._rows(table, matches, mapped, now)))
 
-    def _rows(self, table: Table, matches: list[Match], mapped: Mapped, now: int) -> Rows:
+    def _rows(self, table: RowTable, matches: list[Match], mapped: MappedRows, now: int) -> Rows:
         """One row a match, with the measures."""
-        told: dict[str, list[Any]] = {name: [] for name in self._measures}
+        columns: dict[str, list[Any]] = {name: [] for name in self._measures}
         for match in matches:
             self._search.matcher.place(mapped, match.thread, match.start, match.stop)
-            for name, measure in self._measures.items():
-                told[name].append(measure(mapped))
+            for name, (measure, _) in self._measures.items():
+                columns[name].append(measure(mapped))
         values: dict[str, Floats] = {}
         texts: dict[str, Text] = {}
         lists: dict[str, list[Any]] = {}
-        for name, column in told.items():
-            if any(isinstance(value, str) for value in column):
+        for name, column in columns.items():
+            origin = table.columns.get(self._measures[name][1])
+            missing = all(value is None for value in column)  # then it is what it would be with a value
+            if any(isinstance(value, str) for value in column) or (
+                missing and origin is not None and origin.dtype == object
+            ):
                 strings: npt.NDArray[Any] = np.array([*column, None], dtype=object)[:-1]
                 texts[name] = encoded(strings)
             elif any(isinstance(value, list) for value in column):
@@ -214,14 +225,14 @@ class Pattern(Rule):
         last = np.array([match.stop for match in matches])
         metric = table.columns.get(self.metric)
         if metric is not None and metric.dtype != object and self.metric not in self._measures:
-            values[self.metric] = metric[last]  # what the event tells as its value
+            values[self.metric] = metric[last]  # the value of the event
         at = np.array([match.at for match in matches])
         return Rows(table.key[first], table.start[first], table.end[last], at, values, now, texts, lists)
 
     def on_clock_step(self, to: int) -> None:
         """The clock was set back to `to`."""
-        if self._release is not None:
-            self._release.on_clock_step(to)
+        if self._reorder is not None:
+            self._reorder.on_clock_step(to)
 
 
 def _alike(rows: Rows, other: Rows) -> Rows:
@@ -231,7 +242,7 @@ def _alike(rows: Rows, other: Rows) -> Rows:
     return replace(rows, values=values, texts={**rows.texts, **absent})
 
 
-def _skip(text: str, steps: tuple[Step, ...]) -> Skip:
+def _skip(text: str, steps: tuple[PatternStep, ...]) -> Skip:
     """Where the next match may start.
 
     Raises:

@@ -14,8 +14,8 @@ import numpy as np
 from agent.expressions.syntax import Arithmetic, Call, Column, IsNull, Node, Number, Truth, rebuilt, walk
 from agent.expressions.vectors import evaluate
 from agent.rules.pattern.mapped_rows import Compiler, over_rows
-from agent.rules.pattern.row_table import Table
-from agent.rules.pattern.steps import Step
+from agent.rules.pattern.row_table import RowTable
+from agent.rules.pattern.steps import PatternStep
 from sensors.batch import Floats, Ints
 
 _ABSENT = "-"  # no column has this name: always missing
@@ -36,7 +36,7 @@ class Prefix:
     conditions: tuple[Node | None, ...]
 
     @classmethod
-    def of(cls, steps: Sequence[Step], compiler: Compiler) -> Prefix:
+    def of(cls, steps: Sequence[PatternStep], compiler: Compiler) -> Prefix:
         """As many leading steps as lie at fixed places."""
         conditions: list[Node | None] = []
         for place, step in enumerate(steps):
@@ -54,7 +54,7 @@ class Prefix:
     def __len__(self) -> int:
         return len(self.conditions)
 
-    def starts(self, table: Table) -> Ints:
+    def starts(self, table: RowTable) -> Ints:
         """Positions, ascending, where the leading steps fit; none where too few rows have come yet."""
         reach = max(len(self.conditions), 1) - 1
         n = len(table)
@@ -83,12 +83,12 @@ def own_row(node: Node, own: int, compiler: Compiler) -> Node | None:
     return moved(node)
 
 
-def on_rows(condition: Node, table: Table) -> Floats:
+def on_rows(condition: Node, table: RowTable) -> Floats:
     """An `own_row` condition for every row, 1 / 0 / NaN."""
     return _evaluated(condition, table, np.arange(len(table)))
 
 
-def _evaluated(condition: Node, table: Table, start: Ints) -> Floats:
+def _evaluated(condition: Node, table: RowTable, start: Ints) -> Floats:
     wanted = {
         (int(place), name)
         for part in walk(condition)

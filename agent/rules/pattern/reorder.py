@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from agent.core.rows import Rows
 from agent.core.series import Stateful
-from agent.rules.pattern.row_table import Table
+from agent.core.series_counter import SeriesCounter
+from agent.rules.pattern.row_table import RowTable
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
@@ -18,7 +21,7 @@ END = 2**62
 
 
 @dataclass
-class Release(Stateful):
+class ReorderBuffer(Stateful):
     """The watermark and the rows that wait for it, as in Flink.
 
     The watermark is the highest time seen, of all series, less `delay`; it moves after the row that moves it has been
@@ -30,23 +33,28 @@ class Release(Stateful):
 
     Attributes:
         delay: ns; `idle` likewise, 0 = never.
-        late: rows dropped.
+        columns: of the rows that wait.
+        late: rows dropped; `late_by_series` of which series.
         highest: time reached; `latest` the highest of a row, `seen` the host time of the last row.
     """
 
     delay: int
-    idle: int = 0
+    idle: int
+    columns: Sequence[str]
     late: int = 0
     highest: int = NEVER
     latest: int = NEVER
     seen: int = NEVER
     now: int = NEVER
-    waiting: SeriesRows[Table] = field(default_factory=lambda: SeriesRows(Table.snapshot, Table.restored))
 
     remembers: ClassVar = {"waiting": "waiting"}
     shared: ClassVar = {name: (name, max) for name in ("late", "highest", "latest", "seen", "now")}
 
-    def pass_on(self, rows: Rows, table: Table, usable: Ints) -> tuple[Table, Ints]:
+    def __post_init__(self) -> None:
+        self.late_by_series = SeriesCounter()
+        self.waiting: SeriesRows[RowTable] = SeriesRows(RowTable.snapshot, partial(RowTable.restored, self.columns))
+
+    def pass_on(self, rows: Rows, table: RowTable, usable: Ints) -> tuple[RowTable, Ints]:
         """The rows released, in order, and the watermark after each row of the batch, `(n,)`.
 
         Args:
@@ -60,20 +68,20 @@ class Release(Stateful):
         self.latest = max(self.latest, int(rows.end.max(initial=NEVER)))
         self.seen = rows.now
         in_time = table.end > before[usable]
-        self.late += int(len(table) - np.count_nonzero(in_time))
         if not in_time.all():
+            self._drop(table.key[~in_time])
             table = table.take(in_time)
         if self.waiting.rows is not None:
             table = self.waiting.rows.then(table)
-        spot = np.searchsorted(after, table.end)
-        released = spot < len(after)
+        position = np.searchsorted(after, table.end)
+        released = position < len(after)
         self.touch(table.key[released])
         self.waiting.rows = table.take(~released)
         table = table.take(released)
-        table.at = rows.at[spot[released]]
+        table.at = rows.at[position[released]]
         return table.take(np.argsort(table.end, kind="stable")), after
 
-    def clock(self, now: int) -> Table | None:
+    def clock(self, now: int) -> RowTable | None:
         """The rows that a silence releases; None if time did not go on."""
         if not self.idle or now <= self.now:
             return None
@@ -96,11 +104,19 @@ class Release(Stateful):
         if self.highest - self.delay > to:
             self.highest = self.latest = NEVER
             if self.waiting.rows is not None:
-                self.late += len(self.waiting.rows)
+                self._drop(self.waiting.rows.key)
                 self.touch(self.waiting.rows.key)
                 self.waiting.rows = None
 
-    def drain(self) -> Table | None:
+    def _drop(self, keys: Ints) -> None:
+        self.late += len(keys)
+        self.late_by_series.add(keys)
+
+    def evict(self, keys: Ints) -> None:
+        super().evict(keys)
+        self.late_by_series.evict(keys)
+
+    def drain(self) -> RowTable | None:
         """All rows that wait: time has come to its end."""
         table, self.highest = self.waiting.rows, END
         if table is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.core.rows import Rows
-from agent.core.series import State
+from agent.core.series import State, entries
 from agent.expressions.syntax import Kind
 from sensors.batch import Ints, Text
 
@@ -19,7 +19,7 @@ TIMES = ("time", "start", "end")
 
 
 @dataclass(slots=True)
-class Table:
+class RowTable:
     """Rows of many series.
 
     Attributes:
@@ -39,7 +39,7 @@ class Table:
         return len(self.key)
 
     @classmethod
-    def of(cls, rows: Rows, kinds: Mapping[str, Kind | None]) -> Table:
+    def of(cls, rows: Rows, kinds: Mapping[str, Kind | None]) -> RowTable:
         """The columns of `rows` that the pattern needs; what they lack is missing."""
         columns: dict[str, npt.NDArray[Any]] = {}
         for name, kind in kinds.items():
@@ -55,14 +55,14 @@ class Table:
                 columns[name] = np.full(len(rows), np.nan)
         return cls(rows.key, np.zeros(len(rows), np.int64), rows.start, rows.end, rows.at, columns)
 
-    def take(self, index: npt.NDArray[Any]) -> Table:
+    def take(self, index: npt.NDArray[Any]) -> RowTable:
         """The rows at the positions or where the mask is true."""
         columns = {name: column[index] for name, column in self.columns.items()}
-        return Table(
+        return RowTable(
             self.key[index], self.number[index], self.start[index], self.end[index], self.at[index], columns
         )
 
-    def then(self, other: Table) -> Table:
+    def then(self, other: RowTable) -> RowTable:
         """These rows, then the others."""
         if len(self) == 0:
             return other
@@ -72,7 +72,7 @@ class Table:
         mine = (self.key, self.number, self.start, self.end, self.at)
         others = (other.key, other.number, other.start, other.end, other.at)
         key, number, start, end, at = (np.concatenate(pair) for pair in zip(mine, others, strict=True))
-        return Table(key, number, start, end, at, columns)
+        return RowTable(key, number, start, end, at, columns)
 
     def shifted(self, start: Ints, wanted: Sequence[tuple[int, str]]) -> Rows:
         """Rows whose columns `<place>.<column>` hold the value `place` rows behind each start."""
@@ -101,11 +101,12 @@ class Table:
         }
 
     @classmethod
-    def restored(cls, state: State) -> Table:
+    def restored(cls, names: Iterable[str], state: State) -> RowTable:
+        """The rows from a state, with these columns."""
         key, number, start, end = (np.array(state[name], np.int64) for name in ("key", "number", "start", "end"))
         columns = {
             name: np.array([*column, None], dtype=object)[:-1] if isinstance(column, list) else np.array(column)
-            for name, column in state["columns"].items()
+            for name, column in ((name, entries(state["columns"])[name]) for name in names)
         }
         if any(len(column) != len(key) for column in (number, start, end, *columns.values())):
             raise ValueError("the rows of a pattern have columns of different lengths")

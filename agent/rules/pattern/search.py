@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from agent.core.grouping import Grouping
-from agent.core.series import Field, SeriesRecords, SeriesState, State, Stateful
+from agent.core.series import Field, SeriesState, State, Stateful
+from agent.core.series_records import SeriesRecords
 from agent.expressions.syntax import Node
-from agent.rules.pattern.mapped_rows import Function, Mapped
+from agent.rules.pattern.mapped_rows import Function, MappedRows
 from agent.rules.pattern.matcher import Matcher, Thread
 from agent.rules.pattern.prefix import Prefix, on_rows
-from agent.rules.pattern.row_table import Table
+from agent.rules.pattern.row_table import RowTable
 from agent.rules.series_rows import SeriesRows
 from sensors.batch import Ints
 
@@ -48,6 +50,7 @@ class Search(Stateful):
         skip: where to go on after a match.
         within: a match must be shorter than this, ns; 0 = no limit.
         most_rows: a match has at most so many rows; 0 = no limit.
+        columns: of the rows it keeps.
     """
 
     matcher: Matcher
@@ -56,15 +59,18 @@ class Search(Stateful):
     skip: Skip
     within: int
     most_rows: int
+    columns: Sequence[str]
 
     remembers: ClassVar = {"": "_numbers", "kept": "_kept", "open": "_open"}
 
     def __post_init__(self) -> None:
         self._numbers = SeriesState(count=Field(np.int64), bound=Field(np.int64))
-        self._kept: SeriesRows[Table] = SeriesRows(Table.snapshot, Table.restored)
+        self._kept: SeriesRows[RowTable] = SeriesRows(RowTable.snapshot, partial(RowTable.restored, self.columns))
         self._open = SeriesRecords()  # [start time, rows fed, threads, each counted from the start]
 
-    def advance(self, new: Table, watermark: tuple[Ints, Ints] | None) -> tuple[Table, list[Match], Mapped]:
+    def advance(
+        self, new: RowTable, watermark: tuple[Ints, Ints] | None
+    ) -> tuple[RowTable, list[Match], MappedRows]:
         """Take rows in order of time and find what they complete.
 
         Args:
@@ -72,12 +78,12 @@ class Search(Stateful):
             watermark: its value after each row of the batch and these rows' `at`; None where rows come as they are.
 
         Returns:
-            The table the matches are about, the matches in order of decision, and what measures look at.
+            The table the matches are about, the matches in order of decision, and what measures read.
         """
         expired = self._expired(watermark)
         table = self._with_kept(new, expired)
         matches: list[Match] = []
-        mapped = Mapped({}, [0] * (len(self.matcher.steps) + 1), [0] * (len(self.matcher.steps) + 1))
+        mapped = MappedRows({}, [0] * (len(self.matcher.steps) + 1), [0] * (len(self.matcher.steps) + 1))
         if len(table) == 0:
             return table, matches, mapped
         starts = self.prefix.starts(table)
@@ -111,7 +117,7 @@ class Search(Stateful):
         self.touch(np.array(expired, np.int64))
         return expired
 
-    def _with_kept(self, new: Table, expired: list[int]) -> Table:
+    def _with_kept(self, new: RowTable, expired: list[int]) -> RowTable:
         """The new rows with the kept ones of their series before them, by series; what is not touched stays kept."""
         if len(new):
             self._numbers.grow(int(new.key.max()) + 1)
@@ -136,11 +142,32 @@ class Search(Stateful):
 
     def restore(self, state: State) -> None:
         super().restore(_upgraded(state))
+        self._check_open()
         self._numbers.grow(self.series)
 
     def merge(self, keys: Ints, state: State) -> None:
         super().merge(keys, _upgraded(state))
+        self._check_open()
         self._numbers.grow(self.series)
+
+    def _check_open(self) -> None:
+        """Raise ValueError where an open start is not about the rows kept of its series."""
+        kept = self._kept.rows
+        for key, record in self._open.of.items():
+            rows = 0 if kept is None else int(np.count_nonzero(kept.key == key))
+            match record:
+                case [int(), int(fed), [*threads]] if 0 < fed <= rows and all(
+                    self._is_thread(t, fed) for t in threads
+                ):
+                    continue
+            raise ValueError(f"the open match {record!r:.100} is not about the {rows} rows kept of its series")
+
+    def _is_thread(self, thread: Any, fed: int) -> bool:
+        """Whether these are first rows of the first steps, the first of them row 0."""
+        match thread:
+            case [0, *later] if len(later) < len(self.matcher.steps):
+                return all(type(row) is int and 0 <= row < fed for row in later) and thread == sorted(thread)
+        return False
 
 
 def _upgraded(state: State) -> State:
@@ -152,7 +179,9 @@ def _upgraded(state: State) -> State:
 class _Series:
     """The search in one call, with the table as plain lists."""
 
-    def __init__(self, search: Search, table: Table, mapped: Mapped, watermark: tuple[Ints, Ints] | None) -> None:
+    def __init__(
+        self, search: Search, table: RowTable, mapped: MappedRows, watermark: tuple[Ints, Ints] | None
+    ) -> None:
         self.s, self.mapped, self.watermark = search, mapped, watermark
         self.end: list[int] = table.end.tolist()
         self.at: list[int] = table.at.tolist()
@@ -160,7 +189,7 @@ class _Series:
         self.truth: list[Any] = [None if node is None else on_rows(node, table).tolist() for node in search.own]
         self.reached = int(watermark[0][-1]) if watermark is not None and len(watermark[0]) else None
 
-    def fits(self, step: int, mapped: Mapped) -> bool:
+    def fits(self, step: int, mapped: MappedRows) -> bool:
         """Whether the row being judged fits the step."""
         truth = self.truth[step]
         if truth is not None:
@@ -245,5 +274,5 @@ class _Series:
         if self.watermark is None:
             return -1
         values, at = self.watermark
-        spot = int(np.searchsorted(values, time))
-        return int(at[spot]) if spot < len(at) and spot > 0 else (int(at[0]) if len(at) and spot == 0 else -1)
+        position = int(np.searchsorted(values, time))
+        return int(at[position]) if position < len(at) else -1

@@ -14,7 +14,7 @@ _BRACES = re.compile(r"\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PatternStep:
     """A variable of the pattern.
 
     Attributes:
@@ -31,13 +31,13 @@ class Step:
     text: str = ""
 
 
-def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
+def parse_steps(texts: Sequence[str]) -> tuple[PatternStep, ...]:
     """The steps of a pattern.
 
     Raises:
         ValueError: naming the step that is wrong, and the remedy.
     """
-    steps: list[Step] = []
+    steps: list[PatternStep] = []
     for text in texts:
         match = _STEP.fullmatch(text)
         if match is None:
@@ -52,7 +52,7 @@ def parse_steps(texts: Sequence[str]) -> tuple[Step, ...]:
             node = parse(condition, subject=name) if condition else Truth(0, True)
         except ExpressionError as error:
             raise ValueError(f"step {name!r}: {error}") from error
-        steps.append(Step(name, least, most, greedy, node, condition))
+        steps.append(PatternStep(name, least, most, greedy, node, condition))
     _check(steps)
     return tuple(steps)
 
@@ -84,7 +84,7 @@ def _quantifier(name: str, text: str) -> tuple[int, int | None, bool]:
     return least, most, not reluctant and most != max(least, 1)
 
 
-def _check(steps: Sequence[Step]) -> None:
+def _check(steps: Sequence[PatternStep]) -> None:
     if not steps:
         raise ValueError("steps: a pattern has at least one step")
     if len(steps) > 50:

@@ -264,7 +264,7 @@ WINDOW_KINDS: Mapping[str, WindowKind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class LabelledWindows:
     """Windows of one kind: `waves` `(count, n)` in V, `is_anomaly` `(count, n)` labels of the samples."""
 
     waves: Floats
@@ -281,7 +281,7 @@ def windows(
     sampling_rate: float = 1000.0,
     frequency: float = 50.0,
     amplitude: float = 230.0,
-) -> Windows:
+) -> LabelledWindows:
     """`count` windows of a kind named in `WINDOW_KINDS`, their faults at random places, plus white noise (V)."""
     what = WINDOW_KINDS[kind]
     waves = np.empty((count, length))
@@ -301,7 +301,7 @@ def windows(
         deviation_v = np.hypot(noise, course.noise)
         waves[row] = clean + deviation_v * rng.standard_normal(length) if deviation_v.any() else clean
         places.append(stretches)
-    return Windows(waves, labels, places)
+    return LabelledWindows(waves, labels, places)
 
 
 def _places(what: WindowKind, length: int, rng: np.random.Generator) -> list[tuple[int, int]]:

@@ -15,9 +15,9 @@ DAY = 86_400 * 10**9
 """The period of most that people and machines do, ns."""
 
 
-def write(store: Store, count: Ints, x: Floats, take: Ints) -> None:
-    """Put `take` cells of each line of `x` behind the `count` rows already there."""
-    line, column = np.nonzero(np.arange(x.shape[1]) < take[:, None])
+def write(store: Store, count: Ints, x: Floats, valid_length: Ints) -> None:
+    """Put `valid_length` cells of each line of `x` behind the `count` rows already there."""
+    line, column = np.nonzero(np.arange(x.shape[1]) < valid_length[:, None])
     x = stored(x)
     store[line, (count[line] + column) % store.shape[1]] = x[line, column]
 

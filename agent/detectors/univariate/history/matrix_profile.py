@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agent.detectors.base.scan import highs, last
+from agent.detectors.base.scan import cummax, last
 from sensors.batch import Floats, Ints
 
 _TOGETHER = 8
@@ -71,7 +71,7 @@ class Profile:
                 squares = squares[:, :half] + squares[:, half:]
             sums[some], peak[some] = squares[:, 0], np.abs(rows).max(axis=1)
 
-    def nearest(self, ring: Ring, sums: Floats, peak: Floats, count: Ints, x: Floats, take: Ints) -> Floats:
+    def nearest(self, ring: Ring, sums: Floats, peak: Floats, count: Ints, x: Floats, valid_length: Ints) -> Floats:
         """Root mean square distance of the window that ends at each row from its nearest neighbour, `(k, length)`.
 
         Args:
@@ -80,7 +80,7 @@ class Profile:
             peak: `(k,)` largest row since the sums were computed from scratch, changed in place.
             count: `(k,)` rows before.
             x: `(k, length)` new rows, as exact as the ring keeps them.
-            take: `(k,)` cells of each line that count.
+            valid_length: `(k,)` cells of each line that count.
 
         Returns:
             0 where rounding is all that is left; what stands before row `first` of a series means nothing.
@@ -90,22 +90,22 @@ class Profile:
         step = max(1, _CELLS // min(length, _DEEP))
         for begin in range(0, k, step):
             some = slice(begin, begin + step)
-            found[some] = self._some(ring[some], sums[some], count[some], x[some], take[some])
-        largest = highs(peak, np.abs(x))
-        peak[:] = last(largest, take)
+            found[some] = self._some(ring[some], sums[some], count[some], x[some], valid_length[some])
+        largest = cummax(peak, np.abs(x))
+        peak[:] = last(largest, valid_length)
         found[found <= _ROUNDING * np.square(largest[:, 1:])] = 0.0
         return np.sqrt(found * (1.0 / self.window))
 
-    def _some(self, ring: Ring, sums: Floats, count: Ints, x: Floats, take: Ints) -> Floats:
+    def _some(self, ring: Ring, sums: Floats, count: Ints, x: Floats, valid_length: Ints) -> Floats:
         """The same of few enough series that a cache holds what there is of them; squared, 0 where none is complete."""
         k, length = x.shape
         rows = np.empty((k, self.kept + length))
         rows[:, : self.kept], rows[:, self.kept :] = ring, x
-        full = bool((take == length).all())
+        full = bool((valid_length == length).all())
         if full:
             ring[:] = rows[:, length:]
         else:
-            ring[:] = np.take_along_axis(rows, take[:, None] + np.arange(self.kept), axis=1)
+            ring[:] = np.take_along_axis(rows, valid_length[:, None] + np.arange(self.kept), axis=1)
         longest = count - (self.window - 1)  # lag whose neighbour is complete, at the first new row
         young = int(longest.min()) < self.memory
         step = min(max(1, _CELLS // k), length)
@@ -130,8 +130,8 @@ class Profile:
             before = change[:, -1].copy() if begin + columns < length else change[:, -1]
             if full:
                 continue
-            ends = np.flatnonzero((take > begin) & (take <= begin + columns))
-            sums[ends] = change[ends, take[ends] - 1 - begin]
+            ends = np.flatnonzero((valid_length > begin) & (valid_length <= begin + columns))
+            sums[ends] = change[ends, valid_length[ends] - 1 - begin]
         if full:
             sums[:] = before
         return found

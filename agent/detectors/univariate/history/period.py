@@ -25,6 +25,9 @@ HEIGHT = 0.3
 NEARLY = 0.85
 """The shortest period is taken whose correlation is at least this share of the highest."""
 
+NEAR = 4
+"""Rows around twice a lag within which the next multiple of the period is sought."""
+
 CUT = 5.0
 """Values further than this from the median, in median distances from it, count as that far."""
 
@@ -52,7 +55,7 @@ def find_periods(memory: npt.NDArray[np.floating]) -> Ints:
     rough = _shortest_peak(autocorrelation(_levelled(coarse)), POINTS // 3)
     some = np.flatnonzero(rough)
     if len(some):
-        found[long[some]] = _refined(_levelled(whole[some]), rough[some] * step, step)
+        found[long[some]] = _refined(_levelled(whole[some]), rough[some] * step, np.full(len(some), step))
     return found
 
 
@@ -115,13 +118,14 @@ def _shortest_peak(r: Floats, longest: int) -> Ints:
     return np.where(chosen.any(axis=1), lag[top.argmax(axis=1)], 0)
 
 
-def _refined(x: Floats, rough: Ints, step: int) -> Ints:
-    """The lag within `step` of `rough` that correlates best; `x` `(k, m)`."""
+def _refined(x: Floats, rough: Ints, step: Ints) -> Ints:
+    """The lag within `step`, `(k,)`, of `rough` that correlates best; `x` `(k, m)`."""
     known = ~np.isnan(x)
     filled = np.where(known, x, 0.0)
     m = x.shape[1]
     best, at = np.full(len(x), -np.inf), rough.copy()
-    for shift in range(-step, step + 1):
+    reach = int(step.max())
+    for shift in range(-reach, reach + 1):
         lag = rough + shift
         later = np.arange(m) + lag[:, None]
         inside = later < m
@@ -129,15 +133,16 @@ def _refined(x: Floats, rough: Ints, step: int) -> Ints:
         both = inside & known & np.take_along_axis(known, later, axis=1)
         products = np.where(both, filled * np.take_along_axis(filled, later, axis=1), 0.0).sum(axis=1)
         mean = products / np.maximum(both.sum(axis=1), 1)
-        better = mean > best
+        better = (mean > best) & (abs(shift) <= step)
         best, at = np.where(better, mean, best), np.where(better, lag, at)
     return at
 
 
 def sharpened(memory: npt.NDArray[np.floating], period: Ints) -> Floats:
-    """Periods known to the row, as finely as their multiples tell: `(k,)` rows, not whole ones; 0 stays 0.
+    """Periods known to the row, as finely as their multiples show: `(k,)` rows, not whole ones; 0 stays 0.
 
-    The lag is doubled and sought within four rows again, as long as half the memory has pairs of it.
+    The lag is doubled and sought within `NEAR` rows again, as long as half the memory has pairs of it; never beyond
+    half a period, where the next multiple begins: so the lag grows each time, and the search ends.
 
     Args:
         memory: see `find_periods`.
@@ -151,6 +156,6 @@ def sharpened(memory: npt.NDArray[np.floating], period: Ints) -> Floats:
         if not len(some):
             return fine
         times *= 2
-        lag[some] = _refined(x[some], 2 * lag[some], 4)
+        lag[some] = _refined(x[some], 2 * lag[some], np.minimum(NEAR, period[some] // 2))
         fine[some] = lag[some] / times
         lag[4 * lag > x.shape[1]] = 0

@@ -32,7 +32,7 @@ def record_age(since: Blocks, lines: Ints, feature: int, running: Floats, f: Flo
     Args:
         since: `(series, features, 128)` largest value from each full block on, oldest first; inf where there is none.
         lines: `(k,)` which series.
-        feature: the first of those asked for.
+        feature: the first of those wanted.
         running: `(k, some, length)` largest value of the block that is filling, before each cell.
         f: `(k, some, length)` not negative.
         number: `(k, length)` rows before each cell.
@@ -74,22 +74,3 @@ def learn_blocks(since: Blocks, current: Floats, done: Ints) -> None:
     since[done, :, :-1] = np.maximum(since[done, :, 1:], new)
     since[done, :, -1:] = new
     current[done] = 0.0
-
-
-def rested(last: Ints, score: Floats, number: Ints, take: Ints, limit: float, rest: int) -> Floats:
-    """One alarm an event: after a score of `limit` or more, `rest` rows of 0.
-
-    Args:
-        last: `(k,)` number of the last row that reached the limit, changed in place; far below 0 if none did.
-        score: `(k, length)`, with `length <= rest`.
-        number: `(k, length)` number of each row of its series.
-        take: `(k,)` cells of each line that count.
-        limit: what counts as an alarm.
-        rest: rows.
-    """
-    awake = number - last[:, None] > rest
-    alarm = awake & (score >= limit) & (np.arange(score.shape[1]) < take[:, None])
-    some = alarm.any(axis=1)
-    first = np.where(some, alarm.argmax(axis=1), score.shape[1])
-    last[:] = np.where(some, number[np.arange(len(score)), np.minimum(first, score.shape[1] - 1)], last)
-    return np.where(awake & (np.arange(score.shape[1]) <= first[:, None]), score, 0.0)

@@ -41,7 +41,7 @@ HOLD = 16
 """Rows for which a finding lasts, so that alphabets that notice at different times add up."""
 
 
-def context_shapes(memory: int) -> dict[str, Field]:
+def context_fields(memory: int) -> dict[str, Field]:
     """State of `new_contexts`."""
     return {
         "symbol_store": Field(np.float32, 0, (memory + LAGS + HOLD,)),
@@ -61,13 +61,13 @@ def _alphabet_shapes() -> dict[str, Field]:
     }
 
 
-def new_contexts(state: Arrays, x: Floats, take: Ints, first: int, memory: int) -> Floats:
+def new_contexts(state: Arrays, x: Floats, valid_length: Ints, first: int, memory: int) -> Floats:
     """How new the context of a row is, in each alphabet: the share of the history since one was as new.
 
     Args:
         state: of the series, with their `count`; changed in place.
         x: `(k, length)` less the first value of the series; `length` at most 16, and within it no multiple of `first`.
-        take: `(k,)` cells that count.
+        valid_length: `(k,)` cells that count.
         first: rows from which the alphabets are learnt; a multiple of `LAGS`.
         memory: rows that are remembered; a multiple of `first`.
 
@@ -80,11 +80,11 @@ def new_contexts(state: Arrays, x: Floats, take: Ints, first: int, memory: int) 
         some = due[begin : begin + _AT_ONCE]
         learn_alphabets(state, some, read(store[some], (count[some] - memory)[:, None] + np.arange(memory)))
     before = read(store, (count - LAGS)[:, None] + np.arange(LAGS))
-    write(store, count, x, take)
+    write(store, count, x, valid_length)
     recent = np.concatenate([np.where(np.isnan(before), 0.0, before), stored(x)], axis=1)
     number = count[:, None] + np.arange(x.shape[1])
-    level = np.where((count < first)[:, None, None], 0, new_pairs(state, recent, take))
-    return held(state["symbol_held"], level_age(state["symbol_last"], level, number, take), take)
+    level = np.where((count < first)[:, None, None], 0, new_pairs(state, recent, valid_length))
+    return held(state["symbol_held"], level_age(state["symbol_last"], level, number, valid_length), valid_length)
 
 
 def alphabets_due(count: Ints, first: int, memory: int) -> Ints:
@@ -161,13 +161,13 @@ def symbols(state: Arrays, x: Floats) -> Ints:
     return np.clip(code, 0.0, SYMBOLS - 1.0).astype(np.int64)
 
 
-def new_pairs(state: Arrays, x: Floats, take: Ints) -> Ints:
+def new_pairs(state: Arrays, x: Floats, valid_length: Ints) -> Ints:
     """How many of the pairs of a row with the rows before it are new, then learn them.
 
     Args:
         state: of the series, changed in place.
         x: `(k, LAGS + length)` rows behind the `LAGS` rows before them.
-        take: `(k,)` cells that count.
+        valid_length: `(k,)` cells that count.
 
     Returns:
         `(k, alphabets, length)`, 0 to `LAGS`.
@@ -181,7 +181,7 @@ def new_pairs(state: Arrays, x: Floats, take: Ints) -> Ints:
     present = symbol[:, :, None, LAGS:]
     new = (seen[place] >> present.astype(np.uint32)) & np.uint32(1) == 0
     if length > 1:
-        new &= (np.arange(length) < take[:, None])[:, None, None, :]
+        new &= (np.arange(length) < valid_length[:, None])[:, None, None, :]
     where = np.flatnonzero(new)
     if len(where):
         words = place.reshape(-1)[where]
@@ -196,7 +196,7 @@ def new_pairs(state: Arrays, x: Floats, take: Ints) -> Ints:
     return count
 
 
-def level_age(last: Ints, level: Ints, number: Ints, take: Ints) -> Floats:
+def level_age(last: Ints, level: Ints, number: Ints, valid_length: Ints) -> Floats:
     """How long ago were more pairs new, and how long ago as many: the age of a record of a number of few levels.
 
     Args:
@@ -204,7 +204,7 @@ def level_age(last: Ints, level: Ints, number: Ints, take: Ints) -> Floats:
             there is none.
         level: `(k, alphabets, length)` new pairs.
         number: `(k, length)` number of each row of its series.
-        take: `(k,)` cells that count.
+        valid_length: `(k,)` cells that count.
 
     Returns:
         `(k, alphabets, length)`: mean of `share ** 1.5`, where `share` is the part of the history since the last
@@ -214,7 +214,7 @@ def level_age(last: Ints, level: Ints, number: Ints, take: Ints) -> Floats:
     reached = level[:, :, None, :] > np.arange(LAGS)[:, None]
     rows = np.where(reached, number[:, None, None, :], -1)
     running = np.maximum.accumulate(np.concatenate([last[..., None], rows], axis=3), axis=3)
-    last[:] = running[np.arange(len(last)), :, :, take]
+    last[:] = running[np.arange(len(last)), :, :, valid_length]
     share = np.ones((*level.shape[:2], LAGS + 1, level.shape[2]))
     past = np.maximum(number, 1)[:, None, None, :]
     share[:, :, :LAGS] = (number[:, None, None, :] - 1 - running[..., :-1]) / past
@@ -224,10 +224,10 @@ def level_age(last: Ints, level: Ints, number: Ints, take: Ints) -> Floats:
     return np.where(level > 0, 0.5 * (more + as_many), 0.0)
 
 
-def held(ring: Floats, score: Floats, take: Ints) -> Floats:
+def held(ring: Floats, score: Floats, valid_length: Ints) -> Floats:
     """Maximum of each score over the last 16 rows; `ring` `(k, alphabets, 15)` holds the rows before."""
     whole = np.concatenate([ring, score], axis=2)
-    ring[:] = np.take_along_axis(whole, (take[:, None] + np.arange(HOLD - 1))[:, None, :], axis=2)
+    ring[:] = np.take_along_axis(whole, (valid_length[:, None] + np.arange(HOLD - 1))[:, None, :], axis=2)
     step = 1
     while step < HOLD:
         whole = np.maximum(whole[:, :, step:], whole[:, :, :-step])

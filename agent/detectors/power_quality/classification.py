@@ -1,4 +1,4 @@
-"""Simple explanations of a difference, fitted by least squares: the one that leaves least gives the name.
+"""Classification of what differs: simple explanations fitted by least squares, of which the best gives the name.
 
 Less or more of the same sine, a constant added, a constant instead, harmonics; else what is short or recurs within
 each period, a single other frequency, or noise.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.detectors.power_quality.fluctuation import line
+from agent.detectors.power_quality.masks import close, longest_run
 from agent.detectors.power_quality.names import (
     HARMONICS,
     INTERHARMONICS,
@@ -24,7 +25,6 @@ from agent.detectors.power_quality.names import (
     TRANSIENT,
 )
 from agent.detectors.power_quality.sine import Bools, Track, carrier, running
-from agent.detectors.power_quality.stretches import close, longest
 from sensors.batch import Floats, Ints
 
 INTERRUPTED = 0.1
@@ -34,7 +34,8 @@ SHORT = 0.45
 """Periods; what is over sooner is a transient or a notch. IEEE 1159 has sags and swells from half a period on; an edge
 costs some samples of it."""
 
-# Those below have no standard. They are what `python -m benchmarks voltage` names most windows right with.
+# Those below have no standard. They were chosen on simulated waves; what is named right with them is what
+# `python -m benchmarks voltage` shows. Whether others would name more has not been measured.
 
 LINE = 0.75
 """Share of the difference that a single frequency must explain to be called one."""
@@ -46,7 +47,7 @@ ORDERS = 0.03
 """What harmonics must explain more than others, for they have many numbers to fit with, the others one."""
 
 ORDERS_PERIODS, LINE_PERIODS = 1.5, 3
-"""Least strange periods in which harmonics are told from other shapes, and a single other frequency from noise."""
+"""Least strange periods that distinguish harmonics from other shapes, and a single other frequency from noise."""
 
 ABSENT = 0.02
 """A constant so small a share of the amplitude is no voltage at all; a larger one is a value that is stuck."""
@@ -82,17 +83,17 @@ def where_strange(d: Floats, m: int, noise: Floats, quiet: Floats) -> Bools:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """Of k windows: `name` a number of `disturbance_names`, `size`, and the frequency found, cycles a sample, or NaN."""
+class Classification:
+    """Of k windows: `name` an index into `names.NAMES`, `size`, and the frequency found, cycles a sample, or NaN."""
 
     name: Ints
     size: Floats
     component: Floats
 
 
-def explain(
+def classify(
     x: Floats, d: Floats, expected: Floats, strange: Bools, track: Track, noise: Floats, base: Floats
-) -> Explanation:
+) -> Classification:
     """Name and size by the explanation that leaves least of the difference.
 
     Args:
@@ -111,7 +112,7 @@ def explain(
     dd = (d * d * weight).sum(axis=1)
     whole = np.maximum(dd - floor, 1e-12 * base * base + 1e-300)
     fits = _fits(x, d, expected, weight, track, (floor, dd, whole))
-    short = longest(close(strange, max(2, m // 2)))[1] < SHORT * m
+    short = longest_run(close(strange, max(2, m // 2)))[1] < SHORT * m
     name = _by_fit(fits, short, np.maximum(5 * noise / np.sqrt(count), ABSENT * base))
     biggest = np.abs(d * weight).max(axis=1)
     name = _by_length(name, fits, d, short, biggest**2 > EXPLAINED * np.maximum(whole, 0.5 * dd), count, noise, m)
@@ -138,7 +139,7 @@ def explain(
          fits.added, fits.constant, np.sqrt((fits.orders * fits.orders).sum(axis=1)) / base, peak / base],
         spread,
     )  # fmt: skip
-    return Explanation(name, size, np.where(single, component, np.nan))
+    return Classification(name, size, np.where(single, component, np.nan))
 
 
 _GAIN, _CONSTANT, _OFFSET, _ORDERS = range(4)
@@ -168,7 +169,7 @@ class _Fits:
 def _fits(
     x: Floats, d: Floats, expected: Floats, weight: Floats, track: Track, sums: tuple[Floats, Floats, Floats]
 ) -> _Fits:
-    """The fits over the samples of `weight` 1; see `explain` for `x`, `d`, `expected` and `track`.
+    """The fits over the samples of `weight` 1; see `classify` for `x`, `d`, `expected` and `track`.
 
     `sums` `(k,)` each: squares of the noise, of the difference, and of what of that is to be explained.
     """
@@ -250,7 +251,7 @@ def _brief(
     high = size > np.maximum(4 * noise, STANDS_OUT * size.max(axis=1))[:, None]
     weight = high.astype(np.float64)
     runs = np.count_nonzero(high[:, 1:] & ~high[:, :-1], axis=1) + high[:, 0]
-    apart, alone = (longest(close(high, max(least, m // 4)))[1] < SHORT * m for least in (2, 4))
+    apart, alone = (longest_run(close(high, max(least, m // 4)))[1] < SHORT * m for least in (2, 4))
     inside = (d * d * weight).sum(axis=1)
     outside = (d * d).sum(axis=1) - inside - (n - weight.sum(axis=1)) * noise**2
     brief = apart & (runs >= 2) & (inside > 3 * outside)

@@ -8,7 +8,7 @@ from agent.detectors.power_quality.sine import Bools, running
 from sensors.batch import Ints
 
 
-def longest(mask: Bools) -> tuple[Ints, Ints]:
+def longest_run(mask: Bools) -> tuple[Ints, Ints]:
     """`(k,)` start and length of the longest stretch of each mask `(k, n)`, the first of equals."""
     place = np.arange(mask.shape[1])
     before = np.maximum.accumulate(np.where(mask, -1, place), axis=1)

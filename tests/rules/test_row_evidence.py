@@ -1,4 +1,4 @@
-"""What rows said is kept without a loop over the series, and comes out as if each had been noted at once."""
+"""The evidence of rows is kept without a loop over the series, and comes out as if each had been noted at once."""
 
 import sys
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.core.rows import Rows
 from agent.rules.lifecycle import Lifecycle
-from agent.rules.row_evidence import Said, words_of
+from agent.rules.row_evidence import RowEvidence, evidence_of
 from sensors.batch import Text
 
 
@@ -45,38 +45,36 @@ steps = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(steps)
-def test_it_is_a_dict_of_words(steps):
-    said, naive = Said(), {}
+def test_it_is_a_dict_of_evidence(steps):
+    kept, naive = RowEvidence(), {}
     for number, (verb, what) in enumerate(steps):
         if verb in ("rows", "many"):
             keys = sorted(what) if verb == "rows" else list(range(what, 41))
-            rows = table(
-                [*keys, *[0] * (6000 if verb == "many" else 0)], number
-            )  # pages so heavy must be made words
+            rows = table([*keys, *[0] * (6000 if verb == "many" else 0)], number)  # tables so heavy must be read
             row = np.arange(len(keys))
-            said.keep_rows(rows, np.array(keys, np.int64), row)
-            naive |= {key: words_of(rows, i) for i, key in enumerate(keys)}
+            kept.keep_rows(rows, np.array(keys, np.int64), row)
+            naive |= {key: evidence_of(rows, i) for i, key in enumerate(keys)}
         elif verb == "keep":
-            said.keep(what, words_of(table([what], number), 0))
-            naive[what] = words_of(table([what], number), 0)
+            kept.keep(what, evidence_of(table([what], number), 0))
+            naive[what] = evidence_of(table([what], number), 0)
         elif verb == "forget":
-            said.evict(np.array([what, 99]))
+            kept.evict(np.array([what, 99]))
             naive.pop(what, None)
         elif verb == "open":
-            said.drop_unless(np.isin(np.arange(41), list(what)))
+            kept.drop_unless(np.isin(np.arange(41), list(what)))
             naive = {key: words for key, words in naive.items() if key in what}
         else:
-            state, said = said.snapshot(), Said()
-            said.restore(state)
-        assert said.snapshot() == {str(key): naive[key] for key in sorted(naive)}
-        assert sum(map(len, said._pages.values())) <= 8 * (41 + 1024)
+            state, kept = kept.snapshot(), RowEvidence()
+            kept.restore(state)
+        assert kept.snapshot() == {str(key): naive[key] for key in sorted(naive)}
+        assert sum(map(len, kept._tables.values())) <= 8 * (41 + 1024)
 
 
-def test_pages_without_a_series_are_let_go():
-    said = Said()
+def test_tables_without_a_series_are_let_go():
+    kept = RowEvidence()
     for number in range(1000):
-        said.keep_rows(table(range(30), number), np.arange(30), np.arange(30))
-    assert len(said._pages) < 150
+        kept.keep_rows(table(range(30), number), np.arange(30), np.arange(30))
+    assert len(kept._tables) < 150
 
 
 def calls(series, firing):
@@ -85,8 +83,8 @@ def calls(series, firing):
     for number in range(1, 4):
         rows = table(range(series), number)
         life.process(rows, np.ones(series, np.int64), rows.values["score"])
-    drive = np.ones(series, np.int64)
-    drive[0] = -1
+    direction = np.ones(series, np.int64)
+    direction[0] = -1
     rows, count = table(range(series), 5), 0
 
     def seen(frame, event, argument):
@@ -95,7 +93,7 @@ def calls(series, firing):
 
     sys.setprofile(seen)
     try:
-        life.process(rows, drive, rows.values["score"])
+        life.process(rows, direction, rows.values["score"])
     finally:
         sys.setprofile(None)
     return count

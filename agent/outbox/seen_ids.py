@@ -11,8 +11,8 @@ from agent.alerts.alert import Kind, Message
 _id = itemgetter(0)
 
 
-class Known:
-    """The newest ids of each kind, as hashes; at least as many as `bound` was told last, at most twice as many."""
+class SeenIds:
+    """The newest ids of each kind, as hashes; at least as many as last given to `bound`, at most twice as many."""
 
     def __init__(self) -> None:
         self._young: defaultdict[Kind, set[int]] = defaultdict(set)
@@ -31,7 +31,7 @@ class Known:
         """Take this state for new if it was in the log from before the start.
 
         For when another of its name has been taken in since: if that was a repeat of an older one (whose id went with
-        the restart), it stands behind this one in the log, and this one is to be told after it.
+        the restart), it stands behind this one in the log, and this one is to be sent after it.
         """
         key = hash(state.id)
         if key in self.old_states:
