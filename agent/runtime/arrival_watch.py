@@ -77,15 +77,15 @@ class ArrivalWatch:
         self.rows += len(batch)
         self._look_at_columns(batch)
         time, now = batch.time, batch.read_at
-        low, high = int(time.min()), int(time.max())
+        low, high, sorted_ = _bounds(time)
         if self.ahead is not None and high > now + self.ahead:
             future = time > now + self.ahead
             self._refuse(batch, future, high - now)
             time = time[~future]
             if not len(time):
                 return
-            high = int(time.max())
-        if len(time) > 1:
+            low, high, sorted_ = _bounds(time)
+        if not sorted_:
             self.disorder = max(self.disorder, int((np.maximum.accumulate(time) - time).max()))
         self.disorder = max(self.disorder, min(self._newest - low, 2**62))
         self._newest = max(self._newest, high)
@@ -138,6 +138,13 @@ class ArrivalWatch:
             self.empty -= {
                 name for name in self.empty & batch.values.keys() if not np.isnan(batch.values[name]).all()
             }
+
+
+def _bounds(time: Ints) -> tuple[int, int, bool]:
+    """The earliest, the latest, and whether each is no older than the one before."""
+    if bool((time[1:] >= time[:-1]).all()):
+        return int(time[0]), int(time[-1]), True
+    return int(time.min()), int(time.max()), False
 
 
 def in_words(duration: int) -> str:
