@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.cli import Commands, add_command, add_config, pipeline_of
 from agent.ops.logging import log_to_stderr
 from agent.runtime.source_loop import SourceLoop
+from agent.settings.instance import client_name
 from sensors.batch import Batch
 from sensors.units import Duration
 
@@ -55,6 +56,9 @@ async def _record(arguments: argparse.Namespace) -> str:
     from sensors.drivers.recording import Recorder
 
     pipeline = pipeline_of(arguments)
+    agent = pipeline.settings.agent
+    for name, source in pipeline.sources.items():  # it may run beside the agent, which must keep its sessions
+        source.known_as(client_name(agent.site, agent.name, f"{name}-record", agent.state))
     rows = 0
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,7 +14,7 @@ from agent.engine.engine import Engine, Limits
 from agent.expressions import Expression, ExpressionError
 from agent.rules import Rule
 from agent.settings.fingerprints import fingerprints
-from agent.settings.instance import instance
+from agent.settings.instance import client_name
 from agent.settings.plugins import from_files
 from agent.settings.registry import REGISTRY, ConfigError, Made, Registry, nearest
 from agent.settings.settings import Settings, Table
@@ -145,14 +145,13 @@ def _check_on(settings: Settings, problems: list[str]) -> None:
 
 
 def _name_clients(settings: Settings, sources: Mapping[str, Source], sinks: Mapping[str, Sink]) -> list[str]:
-    """Tell each source and sink a name of its own; what two of them cannot use at the same time."""
+    """Give each source and sink a name of its own; report what two of them cannot use at the same time."""
     agent = settings.agent
-    mark = instance(agent.state)
     users: dict[str, str] = {}
     problems = []
     for kind, parts in (("source", sources), ("sink", sinks)):
         for name, part in parts.items():
-            part.known_as(f"{agent.site}-{agent.name}-{name}-{mark}")
+            part.known_as(client_name(agent.site, agent.name, name, agent.state))
             for thing in part.claims():
                 other = users.setdefault(thing, f"{kind}.{name}")
                 if other != f"{kind}.{name}":

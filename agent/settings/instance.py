@@ -10,6 +10,11 @@ _HOST = (Path("/etc/machine-id"), Path("/sys/firmware/devicetree/base/serial-num
 """An installation, and a board: a copied card has the id of the other, in another Raspberry Pi another serial number."""
 
 
+def client_name(site: str, agent: str, part: str, state: Path) -> str:
+    """Under which name a source or sink is known to its broker: no other part of any agent has it."""
+    return f"{site}-{agent}-{part}-{instance(state)}"
+
+
 def instance(state: Path) -> str:
     """Six letters and digits that stay the same while the agent keeps its state directory and its machine."""
     mark = hashlib.sha256(str(state.absolute()).encode())

@@ -299,6 +299,26 @@ async def test_two_agents_that_read_one_topic_leave_each_other_alone(tmp_path, m
 
 
 @MQTT
+async def test_a_recording_made_beside_the_agent_takes_nothing_from_it(tmp_path, mosquitto) -> None:
+    source = f'type = "mqtt"\nurl = "{mosquitto.url}"\ntopic = "plant/{{machine}}/temp"'
+    file = configuration(tmp_path, source)
+    async with (
+        AgentProcess("run", "-c", file) as agent,
+        AgentProcess("record", "-c", file, "-o", tmp_path / "x.rec") as record,
+    ):
+        for each in (agent, record):
+            await each.says("source broker: open")
+        for number in range(5):
+            await publish(mosquitto, f"plant/pump-{number}/temp", b'{"temp": 95}')
+        await until(lambda: len([one for one in said(agent) if one[1] == "hot"]) == 5)
+        assert await record.stop() == 0
+        await record.says("x.rec: 5 readings")
+        for each in (agent, record):
+            assert not any("trying again" in line for line in each.lines)
+        assert await agent.stop() == 0
+
+
+@MQTT
 async def test_another_client_with_the_same_id_is_named_as_a_possible_reason(mosquitto) -> None:
     async with opened(mosquitto, client_id="same") as first, opened(mosquitto, client_id="same"):
         with pytest.raises(SourceError, match='client_id "same"'):
