@@ -31,7 +31,7 @@ from sensors.codecs.json_lines import JsonLines
 from sensors.source import Positioned, SourceError
 from sensors.transport.kafka_auth import Mechanism, options
 from sensors.transport.kafka_fetch import Chunk, Names, Stamps, fetch_whole_batches
-from sensors.transport.kafka_topic import topic_of
+from sensors.transport.kafka_topic import Topic, topic_of
 from sensors.transport.tls import Tls
 from sensors.units import Duration
 
@@ -122,7 +122,7 @@ class KafkaSource(Positioned):
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
         """Read all partitions wanted from where they stand, or where that leads nowhere, from what there is."""
         topic = await topic_of(consumer, self.topic)
-        self._look_at = time.monotonic() + _LOOK_SECONDS
+        self._look_at = time.monotonic() + _pause(topic)
         wanted = self.partitions or tuple(sorted(topic.partitions))
         if not topic.partitions.issuperset(wanted) or not wanted:
             missing = f"no partitions {sorted(set(wanted) - topic.partitions)}"
@@ -241,8 +241,8 @@ class KafkaSource(Positioned):
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
         """Whether the topic has more partitions by now, or is another."""
-        self._look_at = time.monotonic() + _LOOK_SECONDS
         topic = await topic_of(consumer, self.topic)
+        self._look_at = time.monotonic() + _pause(topic)
         another = not topic.partitions or topic.id not in ("", self._topic_id)
         if another or (not self.partitions and topic.partitions - self._next.keys()):
             await self._begin_again(consumer)
@@ -295,6 +295,11 @@ class KafkaSource(Positioned):
                 await self._consumer.commit(offsets)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("%s: %s: not committed: %s", self.servers, self.topic, _text(error))
+
+
+def _pause(topic: Topic) -> float:
+    """How long until the next look; a cluster that knows no ids sends all that it has for it."""
+    return _LOOK_SECONDS if topic.id else 3 * _LOOK_SECONDS
 
 
 def _offsets(position: Mapping[str, Any]) -> dict[int, int]:

@@ -45,18 +45,16 @@ async def topic_of(consumer: AIOKafkaConsumer, name: str) -> Topic:
         KafkaError: the cluster does not answer.
     """
     client = consumer._client
-    cluster = await client.fetch_all_metadata()  # asking for the topic alone might create it
-    known = cluster.partitions_for_topic(name)
     node = client.get_random_node()
-    if not known or node is None:
-        return Topic(frozenset(known or ()), "")
     try:
         answer = await client.send(node, _TopicRequest(name))
     except (IncompatibleBrokerVersion, NotImplementedError, ValueError):
-        return Topic(frozenset(known), "")
-    ids = {topic[1]: topic[2] for topic in answer.topics}
-    found = ids.get(name, _UNKNOWN)
-    return Topic(frozenset(known), "" if found == _UNKNOWN else found.hex())
+        cluster = await client.fetch_all_metadata()  # asking for the topic alone might create it
+        return Topic(frozenset(cluster.partitions_for_topic(name) or ()), "")
+    for _, found, topic_id, _, partitions, *_ in answer.topics:
+        if found == name:
+            return Topic(frozenset(part[1] for part in partitions), "" if topic_id == _UNKNOWN else topic_id.hex())
+    return Topic(frozenset(), "")
 
 
 class _Uuid(AbstractType[bytes]):  # type: ignore[misc]  # aiokafka has no types
