@@ -17,7 +17,7 @@ from agent.rules.pattern import Pattern
 from agent.rules.patterns.steps import parse_steps
 from agent.rules.threshold import Threshold
 from agent.windows import aggregates as spelling
-from sensors.codecs.explode import Path
+from sensors.codecs.paths import Path
 
 _KINDS = {"Tumbling": "TUMBLE", "Hopping": "HOP", "Cumulate": "CUMULATE", "Session": "SESSION"}
 _UNITS = {"s": "`{0}`, 0", "ms": "`{0}`, 3", "us": "`{0}` / 1000, 3", "ns": "`{0}` / 1000000, 3"}
@@ -126,8 +126,9 @@ class _Writer:
         codec = getattr(source, "codec", None)
         remarks = []
         machine, time, unit = (getattr(codec, item, "") for item in ("machine", "time", "time_unit"))
-        texts = [Path.parse(spec).name for spec in getattr(codec, "texts", [])]
-        values = [Path.parse(spec).name for spec in getattr(codec, "values", [])]
+        parse = Path.parse if getattr(codec, "nested", True) else Path.flat
+        texts = [parse(spec).name for spec in getattr(codec, "texts", [])]
+        values = [parse(spec).name for spec in getattr(codec, "values", [])]
         columns = dict.fromkeys(texts, "STRING") | dict.fromkeys(values, "DOUBLE")
         columns = {**columns, **{column: kind for column, kind in kinds.items() if column not in columns}}
         exploded = Path.parse(codec.explode) if codec is not None and codec.explode else None
@@ -138,7 +139,7 @@ class _Writer:
         lines = [f"{quoted(machine)} STRING"] if machine else []
         lines += [f"{quoted(column)} {kind}" for column, kind in physical.items() if column not in (machine, time)]
         if exploded is not None:
-            lines.append(f"{quoted(exploded.levels[0][0])} {_nested(exploded)}")
+            lines.append(f"{quoted(str(exploded.levels[0][0]))} {_nested(exploded)}")
         if time and unit == "iso":
             lines += [
                 f"{quoted(time)} STRING",
@@ -353,18 +354,18 @@ def _nested(path: Path) -> str:
     """`ARRAY<ROW<additionalToppings ARRAY<STRING>>>` for the lists of a path."""
     kind = "STRING"
     if path.keys:
-        kind = f"ROW<{quoted(path.keys[-1])} {kind}>"
+        kind = f"ROW<{quoted(str(path.keys[-1]))} {kind}>"
     kind = f"ARRAY<{kind}>"
     for level in reversed(path.levels[1:]):
-        kind = f"ARRAY<ROW<{quoted(level[-1])} {kind}>>"
+        kind = f"ARRAY<ROW<{quoted(str(level[-1]))} {kind}>>"
     return kind
 
 
 def _unnest(path: Path) -> str:
     """Joins that give one row an element."""
-    joins, column = "", quoted(path.levels[0][0])
+    joins, column = "", quoted(str(path.levels[0][0]))
     for depth, level in enumerate(path.levels):
-        inner = path.levels[depth + 1][-1] if depth + 1 < len(path.levels) else path.name
+        inner = str(path.levels[depth + 1][-1]) if depth + 1 < len(path.levels) else path.name
         joins += f"\nCROSS JOIN UNNEST({column}) AS `list{depth}` ({quoted(inner)})"
         column = f"`list{depth}`.{quoted(inner)}"
         del level
