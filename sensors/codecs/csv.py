@@ -49,7 +49,7 @@ class Csv(LineCodec):
         if self.columns and (names := lacking(self._needed, self.columns)):
             raise ValueError(f"columns = {self.columns} lack {names}")
         # a cell with the name of a time or a number is neither, so that its line is a header wherever it comes
-        self._telling = any(path is not None for path in (self._time_path, *self._value_paths))
+        self._telling = [path.source for path in (self._time_path, *self._value_paths) if path is not None]
         self._before = LinesBefore(self._needed)
         self._separator = self.separator
         self._header: list[str] = []
@@ -186,7 +186,7 @@ class Csv(LineCodec):
 
     def _pass_over(self, text: str, cells: list[str], line: bytes) -> None:
         """A line that is no row: an empty one, a comment, something before the header, or a broken one."""
-        if text.lstrip().startswith("#") or not text.strip(f"{self._separator or ','}{self.quote} \t"):
+        if text.lstrip().startswith("#") or not text.strip(f"{self._separator or ',;|'}{self.quote} \t"):
             return
         others = [mark for mark in SEPARATORS if self.separator and mark != self.separator and mark in text]
         if self._fitting or self.columns:
@@ -205,7 +205,7 @@ class Csv(LineCodec):
         title = [
             text
             for text in self._before.texts
-            if not is_row(names, self._cells(text, self._separator), self._needed)
+            if not is_row(names, self._cells(text, self._separator), self._telling)
         ]
         self._before.clear()
         if title:

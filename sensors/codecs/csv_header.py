@@ -21,11 +21,12 @@ def looks_like_names(cells: Sequence[str]) -> bool:
     return any(map(_has_letter, cells)) and not any(map(_DATUM.fullmatch, cells))
 
 
-def is_row(names: Sequence[str], cells: Sequence[str], needed: Sequence[str]) -> bool:
-    """Whether a line before the header may be a row of it: as many cells, and data where data are wanted."""
+def is_row(names: Sequence[str], cells: Sequence[str], data: Sequence[str]) -> bool:
+    """Whether a line before the header may be a row of it: as many cells, and `data` where these names stand."""
     if len(names) != len(cells):
         return False
-    return not needed or any(_DATUM.fullmatch(cells[names.index(name)]) for name in needed)
+    found = [cells[names.index(name)] for name in data]
+    return not found or (any(found) and all(not cell or _DATUM.fullmatch(cell) for cell in found))
 
 
 def names_in(cells: Sequence[str], needed: Iterable[str]) -> list[str] | None:

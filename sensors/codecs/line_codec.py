@@ -74,6 +74,8 @@ class LineCodec(Fields):
         lines, owner = self._split(self._encoding.bare(self._encoding.messages(frames)))
         if not lines:
             return None
+        if owner is not None:
+            lines = self._encoding.bare(lines)
         records, which = self.records(lines if self.of_bytes else self._encoding.text(lines))
         if which is not None:
             owner = which if owner is None else [owner[row] for row in which]
