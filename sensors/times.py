@@ -32,8 +32,8 @@ def split_iso(text: str) -> tuple[datetime, int]:
         ValueError: if it is no time.
     """
     body, digits = text.strip(), ""
-    point = body.find(".", 15)
-    if point < 0:
+    point = body.find(".", 15) if len(body) > 20 else -1  # `fromisoformat` knows short ones
+    if point < 0 and len(body) > 20:
         point = body.find(",", 15)
     if point > 0:
         end = point + 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sensors.batch import Ints, Text
 from sensors.source import Counters, short
 from sensors.time_formats import AmbiguousTimeError, TimeTexts
-from sensors.times import EXACT, NANOSECONDS, TimeUnit, from_digits, from_float, from_iso, nanoseconds
+from sensors.times import EXACT, NANOSECONDS, TimeUnit, from_digits, from_float, from_iso, nanoseconds, split_iso
 from sensors.units import SECOND
 
 Bools = npt.NDArray[np.bool_]
@@ -152,7 +152,10 @@ class Clock:
         return _MISSING
 
     def _text(self, value: str, row: int) -> int:
-        moment, fraction = self._texts.read(value)
+        try:
+            moment, fraction = self._texts.read(value) if self.format else split_iso(value)
+        except ValueError:
+            moment, fraction = self._texts.read(value)
         if moment.tzinfo is None:
             if self._zone is None:
                 return _MISSING

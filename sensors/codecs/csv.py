@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sensors.codecs.csv_header import LONGEST, LinesBefore, distinct, is_row, lacking, looks_like_names, names_in
 from sensors.codecs.fields import Record
@@ -25,8 +25,8 @@ class Csv(LineCodec):
 
     Attributes:
         columns: names in order; an empty name leaves its column out.
-        separator: between two cells, one character; empty = that of `,` `;` tab `|` with which the header, or the
-            first line, has the columns.
+        separator: between two cells, one character (a blank stands for several); empty = that of `,` `;` tab `|` with
+            which the header, or the first line, has the columns.
         quote: around a cell with a separator in it, one character.
     """
 
@@ -52,6 +52,7 @@ class Csv(LineCodec):
         self._telling = [path.source for path in (self._time_path, *self._value_paths) if path is not None]
         self._before = LinesBefore(self._needed)
         self._separator = self.separator
+        self._dialects: dict[str, Any] = {}
         self._header: list[str] = []
         self._mark = ""  # a name that is in every line that may be a header
         self._have(list(self.columns), list(self.columns))
@@ -107,19 +108,21 @@ class Csv(LineCodec):
         self._opening = True
 
     def _is_plain(self, block: str) -> str:
-        """The separator, if nothing but splitting is to be done to the lines; a word that is none otherwise."""
+        """The separator, if nothing but splitting is to be done to the lines; no separator otherwise."""
         mark = self._separator
-        odd = not mark or self.quote in block or not block.isascii() or (mark != "\t" and "\t" in block)
-        if odd or mark == " " or any(edge in f"\n{block}\n" for edge in (f"{mark} ", f" {mark}", "\n ", " \n")):
+        odd = not mark or mark in " \t" or self.quote in block or "\t" in block or not block.isascii()
+        if odd or f"{mark} " in block or f" {mark}" in block or "\n " in block or " \n" in block:
             return "none"
-        return mark
+        return "none" if block[:1] == " " or block[-1:] == " " else mark
 
     def _cells(self, text: str, separator: str) -> list[str]:
         if not separator:
             return [text.strip().strip(self.quote)]
+        if separator == " " and self.quote not in text:
+            return text.split()  # columns that blanks line up
         if self.quote in text:
             try:
-                cells = next(csv.reader([text], delimiter=separator, quotechar=self.quote, skipinitialspace=True))
+                cells = next(csv.reader([text], self._dialect(separator)))
             except (csv.Error, StopIteration):
                 cells = text.split(separator)
         else:
@@ -127,6 +130,13 @@ class Csv(LineCodec):
         if " " in text or "\t" in text or not text.isascii():
             return [cell.strip() for cell in cells]
         return cells
+
+    def _dialect(self, separator: str) -> Any:
+        """How cells are quoted, made once: a reader a line is dear otherwise."""
+        if separator not in self._dialects:
+            reader = csv.reader([], delimiter=separator, quotechar=self.quote, skipinitialspace=True)
+            self._dialects[separator] = reader.dialect
+        return self._dialects[separator]
 
     def _splits(self, text: str) -> dict[str, list[str]]:
         """The cells by each separator that may be the one; the whole line where none is in it."""

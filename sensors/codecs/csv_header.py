@@ -85,7 +85,7 @@ class LinesBefore:
             self.texts.append(text)
             for cells in splits:
                 score = sum(1 if name in cells else 0.5 if _near(name, cells) else 0 for name in self.needed)
-                score += 0.1 * looks_like_names(cells) + 0.001 * min(len(cells), 50)
+                score += 0.1 * looks_like_names(cells) + 0.001 * sum(map(_has_letter, cells[:50]))
                 if score > self._best:
                     self._best = score
                     self.reason = self._say(text, cells)
@@ -99,12 +99,14 @@ class LinesBefore:
     def _say(self, text: str, cells: list[str]) -> str:
         said = "no header line with the names of the columns came before"
         if not self.needed:
-            return said
+            datum = next(filter(_DATUM.fullmatch, cells), None)
+            words = datum is not None and any(map(_has_letter, cells))
+            kept = f"; in {_shown(text)!r} {datum!r} looks like data: set columns, or values" if words else ""
+            return said + kept
         said += f" (needed: {', '.join(sorted(self.needed))})"
         if self._best < 0.5:
             return said
-        shown = text if len(text) <= 80 else text[:77] + "..."
-        return f"{said}; the likeliest, {shown!r}, lacks {lacking(self.needed, cells)}"
+        return f"{said}; the likeliest, {_shown(text)!r}, lacks {lacking(self.needed, cells)}"
 
 
 def _near(name: str, cells: Iterable[str]) -> bool:
@@ -112,6 +114,10 @@ def _near(name: str, cells: Iterable[str]) -> bool:
     return bool(difflib.get_close_matches(name.casefold(), folded, n=1)) or any(
         name.casefold() in cell for cell in folded
     )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _has_letter(cell: str) -> bool:

@@ -54,6 +54,10 @@ class Encoding:
         self._decoder = _decoder(self._wide) if self._wide not in ("", *_ORDERED) else None
         self._head = b"" if self._narrow or self._configured in _ORDERED else None
 
+    def is_plain(self, block: bytes) -> bool:
+        """Whether bytes are ASCII without NULs, so that there is nothing to do to them."""
+        return self._narrow and block.isascii() and b"\0" not in block
+
     @property
     def held(self) -> int:
         """Bytes kept of a beginning that may be a mark."""

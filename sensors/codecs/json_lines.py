@@ -96,10 +96,10 @@ class JsonLines(LineCodec):
         """The records of a document; else what is wrong with it."""
         if isinstance(document, dict):
             return [document]
-        if isinstance(document, list) and document and all(isinstance(one, dict) for one in document):
-            return document
         if self._rooted and isinstance(document, list):
             return [{ROOT: document}]
+        if isinstance(document, list) and document and all(isinstance(one, dict) for one in document):
+            return document
         if not self.bare:
             if document is None or (isinstance(document, list) and any(isinstance(one, dict) for one in document)):
                 return "no JSON object"

@@ -71,12 +71,20 @@ class LineCodec(Fields):
         times: Sequence[int] | None = None,
         machines: list[str] | None = None,
     ) -> Batch | None:
-        lines, owner = self._split(self._encoding.bare(self._encoding.messages(frames)))
+        encoding, owner = self._encoding, None
+        block = frames[0] if len(frames) == 1 else b"".join(frames)
+        plain = encoding.is_plain(block)
+        lines = frames if plain else encoding.bare(encoding.messages(frames))
+        if self.starts:
+            self.starts = set()
+        if not plain or self._delimiter in block or b"\r" in block or not all(frames):
+            lines, owner = self._split(lines)
         if not lines:
             return None
-        if owner is not None:
-            lines = self._encoding.bare(lines)
-        records, which = self.records(lines if self.of_bytes else self._encoding.text(lines))
+        if not plain:
+            lines = encoding.bare(lines)
+            lines = lines if self.of_bytes else encoding.text(lines)
+        records, which = self.records(lines)
         if which is not None:
             owner = which if owner is None else [owner[row] for row in which]
         if owner is not None:
@@ -116,7 +124,6 @@ class LineCodec(Fields):
 
     def _split(self, frames: list[bytes]) -> tuple[list[bytes], list[int] | None]:
         """The lines of messages, and the message that each stands in (None: each has one)."""
-        self.starts = set()
         block = b"".join(frames)
         if self._delimiter == b"\n" and b"\r" in block:
             frames = [frame.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for frame in frames]

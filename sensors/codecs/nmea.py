@@ -40,12 +40,12 @@ class Nmea(LineCodec):
             body = self._checked(line)
             if body is None:
                 continue
-            text = body if body.isascii() else self._encoding.text([body])[0]
-            name, *cells = text.decode().split(",")
+            text = body.decode("ascii") if body.isascii() else self._encoding.text([body])[0].decode()
+            name, *cells = text.split(",")
             if not name.isascii():
                 self.refuse("the name of the sentence is no ASCII", line)
                 continue
-            if b" " in body:
+            if " " in text:
                 cells = [cell.strip() for cell in cells]
             fields = self._fields(name, len(cells))
             if fields is None:

@@ -123,10 +123,15 @@ class NumberReader:
         self._words = {value.strip() for value in self.invalid if isinstance(value, str)}
         self._sentinels = np.array([value for value in self.invalid if not isinstance(value, str)], np.float64)
         self._usual = self.decimal == "." and self.units == "refuse" and not self.thousands
+        self._simple = self.decimal == "." and not self.invalid
         self._other = "," if self.decimal == "." else "."
 
     def read(self, name: str, column: list[Any], *, plain: bool = False) -> Floats:
         """The column as `(n,)` finite numbers or NaN; `plain`: all are known to be int or float."""
+        if self._simple:
+            result, bad = numbers(column, plain=plain)
+            if not bad:
+                return result
         column = self._without_words(column)
         result, bad = self._direct(column, plain)
         if bad:
@@ -136,6 +141,10 @@ class NumberReader:
 
     def found(self, name: str, column: list[Any], *, plain: bool = False) -> Floats | None:
         """As `read`, of a column that nobody has named; None if it is one of texts or lists."""
+        if self._simple and (plain or type(column[0]) is not str or number(column[0]) == number(column[0])):
+            result, bad = numbers(column, plain=plain)
+            if not bad:
+                return result
         column = self._without_words(column)
         texts = type(column[0]) is str and type(column[-1]) is str and self._usual
         if texts and not any(number(value) == number(value) for value in column):
