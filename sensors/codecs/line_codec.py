@@ -48,7 +48,7 @@ class LineCodec(Fields):
     def records(self, lines: list[bytes]) -> tuple[list[Record] | Grid, list[int] | None]:
         """The records of the lines that can be read, and which lines these are (None: all).
 
-        `starts` has the rows that begin a message of several lines.
+        The lines are UTF-8, unless `of_bytes`. `starts` has the rows that begin a message of several lines.
         """
 
     def feed(self, data: bytes, read_at: int) -> Batch | None:

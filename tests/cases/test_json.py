@@ -96,6 +96,8 @@ def test_what_has_no_name_is_refused_with_the_key_that_helps(table: str, line: b
 def test_a_path_may_begin_with_a_place() -> None:
     rows, _ = read("type = 'json', values = ['[0] as t', '[-1] as h']", b"[21.5, 7, 40]\n")
     assert rows == [{"time": "1970-01-01T00:00:00", "t": 21.5, "h": 40.0}]
+    rows, _ = read("type = 'json', values = ['[1].t as second']", b'[{"t": 1}, {"t": 2}]\n')
+    assert rows == [{"time": "1970-01-01T00:00:00", "second": 2.0}]
 
 
 def test_a_list_of_tags_keeps_the_name_value_and_time_of_each() -> None:

@@ -180,6 +180,18 @@ def test_a_header_that_does_not_do_is_named_with_what_it_lacks(header: str, said
     assert said in counters.faults()
 
 
+def test_what_keeps_a_line_from_being_a_header_is_told_where_no_field_is_named() -> None:
+    rows, counters = read('type = "csv"', b"time,temp,12\n2026-01-01 00:00:00,31,1\n")
+    assert rows == []
+    assert "in 'time,temp,12' '12' looks like data: set columns, or values" in counters.faults()
+
+
+def test_blanks_that_line_up_columns_are_one_separator() -> None:
+    rows, counters = read('type = "csv", separator = " ", values = ["temp"]', b"  n   temp\n  1   20.5\n 10    7\n")
+    assert temps(rows) == [20.5, 7.0]
+    assert not counters.faults()
+
+
 def test_a_wrong_separator_is_named() -> None:
     _, counters = read(f'type = "csv", separator = ",", {LOCAL}', b"time;temp\n2026-01-01 00:00:00;31\n")
     assert "set separator = ';'" in counters.faults()
