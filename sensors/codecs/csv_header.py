@@ -14,6 +14,7 @@ _KEPT = 64
 """Lines before the header that are looked at; more are none of a header, but data without one."""
 LONGEST = 4000
 """Characters of a line that is looked at."""
+MAX_CELLS = 256
 
 
 def looks_like_names(cells: Sequence[str]) -> bool:
@@ -83,7 +84,7 @@ class LinesBefore:
         """Keep a line; what to say of it, which is what is wrong with the likeliest header so far."""
         if len(self.texts) < _KEPT and len(text) <= LONGEST:
             self.texts.append(text)
-            for cells in splits:
+            for cells in (split[:MAX_CELLS] for split in splits):
                 score = sum(1 if name in cells else 0.5 if _near(name, cells) else 0 for name in self.needed)
                 score += 0.1 * looks_like_names(cells) + 0.001 * sum(map(_has_letter, cells[:50]))
                 if score > self._best:

@@ -38,7 +38,9 @@ class KeyValue(LineCodec):
         if len(self.assign) != 1 or self.assign in ' \t,;"':
             raise ValueError(f"assign = {self.assign!r} must be one character, and none that separates pairs")
         sign = re.escape(self.assign)
-        key, value = rf'([^\s,;"{sign}]+)[ \t]*{sign}[ \t]*', r'([^\s,;"]*)'
+        # a key begins where a word does, and is taken whole: else a line without pairs costs the square of its length
+        key = rf'(?<![^\s,;"{sign}])([^\s,;"{sign}]++)[ \t]*{sign}[ \t]*'
+        value = r'([^\s,;"]*)'
         self._pair = re.compile(rf'{key}(?:"([^"]*)"|{value})')
         gap = r"(?<=[0-9])(?:,|[ \u00a0\u2009\u202f](?=[0-9]{3}(?![0-9])))(?=[0-9])"
         more = rf'(?:{gap}(?![^\s,;"]*[ \t]*{sign})[^\s,;"]*)*'  # a number goes on, if no key stands there

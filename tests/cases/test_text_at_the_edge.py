@@ -339,3 +339,11 @@ def test_each_message_may_have_a_header_of_its_own() -> None:
         {"b": 3.0, "c": 4.0},
         {"b": 5.0, "c": 6.0},
     ]
+
+
+def test_a_long_line_of_one_word_has_no_pairs() -> None:
+    codec = codec_of('type = "keyvalue"')
+    assert (
+        codec.feed(b"x" * 500_000 + b"\n", 0) is None
+    )  # a minute and more where each place is tried as a beginning
+    assert codec.counters.frames_bad == 1
