@@ -62,8 +62,9 @@ class DataWatch:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
             counters = self._pipeline.sources[name].counters
-            if counters.frames_bad or counters.values_bad:
-                self._warn_once(("faults", name), f"source {name}: {counters.faults()}")
+            for what, sentence in counters.problems().items():
+                self._warn_once(("faults", name, what), f"source {name}: {sentence}")
+            self._notes(name)
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
         worst = worst_series(self._engine) if fresh else {}
         for part, name, count in fresh:
@@ -78,7 +79,7 @@ class DataWatch:
     def _is_news(self, part: str, name: str, count: int) -> bool:
         """Whether it has not been reported, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
+        faults = rest in self._pipeline.sources and name in self._pipeline.sources[rest].counters.problems()
         return ("lost", part, name) not in self._warned and not faults and kind != "observer"
 
     def look_closely(self) -> None:
@@ -93,7 +94,13 @@ class DataWatch:
     def ended(self, source: str) -> None:
         """There is no more to come from the source: what its readings should have had, they never will."""
         self._running.discard(source)
+        self._notes(source)
         self._columns((source,) if self._running else (source, ""))
+
+    def _notes(self, source: str) -> None:
+        """What the codec found out about the format by itself."""
+        for topic, note in list(self._pipeline.sources[source].counters.notes.items()):
+            self._warn_once(("note", source, topic), f"source {source}: {note}", logging.INFO)
 
     def _columns(self, names: Iterable[str]) -> None:
         settings = self._pipeline.settings
@@ -104,7 +111,7 @@ class DataWatch:
                 sentence = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
                 self._warn_once((kind, name, column), sentence)
 
-    def _warn_once(self, what: tuple[str, ...], sentence: str) -> None:
+    def _warn_once(self, what: tuple[str, ...], sentence: str, level: int = logging.WARNING) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            log.warning("%s", sentence)
+            log.log(level, "%s", sentence)
