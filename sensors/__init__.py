@@ -5,7 +5,8 @@ The map:
     batch          Batch, the columnar table that everybody hands on
     source         the base of a driver, its counters, its error
     units          durations as people write them
-    times          times as devices write them
+    times          times as devices write them: ISO, epochs, zones
+    time_formats   times as exports write them, found out by themselves
     codecs         bytes <-> rows, without I/O: frames found and checked, what is thrown away counted
     transport      how bytes travel: MQTT, Kafka, TLS, back-off, bounded queues
     drivers        one file or folder each: serial line, TCP, file, MQTT, Kafka, recording, simulated machines

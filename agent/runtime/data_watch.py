@@ -75,15 +75,15 @@ class DataWatch:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
             counters = self._pipeline.sources[name].counters
-            if counters.frames_bad or counters.values_bad:
-                self._warn_once(("faults", name), f"source {name}: {counters.faults()}")
-            if counters.retained and ("retained", name) not in self._warned:
-                self._warned.add(("retained", name))
-                log.info(
-                    "source %s: %d retained messages passed over: the last known values, no readings of now; "
-                    'retained = "use" takes them',
-                    name,
-                    counters.retained,
+            for what, sentence in counters.problems().items():
+                self._warn_once(("faults", name, what), f"source {name}: {sentence}")
+            self._notes(name)
+            if counters.retained:
+                self._warn_once(
+                    ("retained", name),
+                    f"source {name}: {counters.retained} retained messages passed over: the last known values, no "
+                    'readings of now; retained = "use" takes them',
+                    logging.INFO,
                 )
         self._losses(patient=self._patient)
 
@@ -105,7 +105,7 @@ class DataWatch:
     def _is_news(self, part: str, name: str, count: int) -> bool:
         """Whether it has not been reported, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
+        faults = rest in self._pipeline.sources and name in self._pipeline.sources[rest].counters.problems()
         future = name == "refused_future" and any(arrival.refused for arrival in self._arrivals.values())
         return ("lost", part, name) not in self._warned and not faults and not future and kind != "observer"
 
@@ -134,6 +134,7 @@ class DataWatch:
         self._clocks(source)
         self._losses(patient=False)
         self._running.discard(source)
+        self._notes(source)
         self._columns((source,) if self._running else (source, ""))
         self._empty((source,))
 
@@ -158,6 +159,11 @@ class DataWatch:
                 f"alerts{_remedy(lead)}",
             )
 
+    def _notes(self, source: str) -> None:
+        """What the codec found out about the format by itself."""
+        for topic, note in list(self._pipeline.sources[source].counters.notes.items()):
+            self._warn_once(("note", source, topic), f"source {source}: {note}", logging.INFO)
+
     def _columns(self, names: Iterable[str]) -> None:
         settings = self._pipeline.settings
         for on in names:
@@ -179,10 +185,10 @@ class DataWatch:
                         ("empty", name, column), f"{said}; compare what comes with the names in its codec"
                     )
 
-    def _warn_once(self, what: tuple[str, ...], sentence: str) -> None:
+    def _warn_once(self, what: tuple[str, ...], sentence: str, level: int = logging.WARNING) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            log.warning("%s", sentence)
+            log.log(level, "%s", sentence)
 
 
 def _remedy(lead: int) -> str:
