@@ -74,7 +74,7 @@ async def test_nonsense_is_counted_and_skipped(mosquitto: Mosquitto) -> None:
         for body in (b"", b"\xff\x00", b"[1]", reading(1, "a"), b"{" * 100_000, reading(2, "a")):
             await client.publish("in/x", body, qos=1)
         assert await rows(source, 2) == [("a", 1.0), ("a", 2.0)]
-        assert source.counters.frames_bad == 4
+        assert source.counters.frames_bad == 3  # an empty message has no line
 
 
 @pytest.mark.mosquitto
