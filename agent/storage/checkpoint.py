@@ -74,7 +74,16 @@ class CheckpointStore:
         """
         if self._ending is not None and not self._ending.done():
             raise BlockingIOError(f"{self.folder}: the save before is still being given up")
+        if any(segments.size_of(self.folder, number) != size for number, size in self._sizes.items()):
+            log.error(
+                "checkpoint %s: somebody else removed or changed segments of it; all is saved anew", self.folder
+            )
+            self._forget()
         return PendingCheckpoint(self, parts, document)
+
+    def _forget(self) -> None:
+        """Nothing is saved of any part."""
+        self._live, self._worn, self._sizes = {}, {}, {}
 
     def _run(self, work: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -110,7 +119,6 @@ class CheckpointStore:
         except OSError as error:
             self.quarantine(str(error))
             return None
-        self._number = max(found, default=0)
         wrong: dict[int, str] = {}
         for number in found:
             try:
@@ -118,8 +126,8 @@ class CheckpointStore:
             except DAMAGE as error:
                 wrong[number] = str(error)
                 continue
-            for bad, why in wrong.items():
-                self._quarantine_segment(bad, why)
+            moved = {bad for bad, why in wrong.items() if self._quarantine_segment(bad, why)}
+            self._number = max(n for n in found if n not in moved)
             return checkpoint
         if wrong:
             self.quarantine("; ".join(f"segment {number}: {why}" for number, why in [*wrong.items()][:3]))
@@ -127,32 +135,37 @@ class CheckpointStore:
 
     def quarantine(self, reason: str) -> None:
         """Start without the checkpoint, and keep it for whoever wants to know."""
-        self._live, self._sizes = {}, {}
+        self._forget()
         try:
             aside = quarantine(self.folder)
         except OSError as error:
             log.error("checkpoint %s cannot be read (%s) nor moved: %s", self.folder, reason, error)
         else:
+            self._number = 0
             log.error("checkpoint %s cannot be read (%s); moved to %s", self.folder, reason, aside.name)
 
-    def _quarantine_segment(self, number: int, reason: str) -> None:
+    def _quarantine_segment(self, number: int, reason: str) -> bool:
+        """Whether it is out of the way."""
         path = segments.path_of(self.folder, number)
         try:
             aside = quarantine(path, named=self.folder.with_name(f"{self.folder.name}-segment"))
         except OSError as error:
             log.error("checkpoint %s is damaged (%s) and cannot be moved: %s", path, reason, error)
-        else:
-            log.error(
-                "checkpoint %s is damaged (%s); moved to %s, going on from the one before", path, reason, aside.name
-            )
+            return False
+        log.error(
+            "checkpoint %s is damaged (%s); moved to %s, going on from the one before", path, reason, aside.name
+        )
+        return True
 
     def _whole(self, number: int) -> Checkpoint:
         """The checkpoint that this segment names, every record of it checked."""
         with ExitStack() as stack:
             opened = {number: stack.enter_context(Segment(self.folder, number))}
             manifest = records.unpack(opened[number].manifest())
-            common = Place(number, *_numbers(manifest["common"])[1:])
-            room = sum(segments.path_of(self.folder, n).stat().st_size for n in segments.numbers(self.folder))
+            common = Place(*_numbers(manifest["common"]))
+            if common.segment != number:
+                raise ValueError(f"it is a copy of segment {common.segment} under another name")
+            room = sum(segments.path_of(self.folder, n).lstat().st_size for n in segments.numbers(self.folder))
             places = {str(name): _places(rows, room) for name, rows in dict(manifest["places"]).items()}
             for place in (common, *(place for listed in places.values() for place in listed)):
                 if place.segment not in opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ def quarantine(path: Path, companions: tuple[str, ...] = (), *, named: Path | No
     target = name.with_name(f"{name.name}.corrupt-{stamp}.{now % 10**9:09d}Z")
     for suffix in ("", *companions):
         part = Path(f"{path}{suffix}")
-        if part.exists():
+        if os.path.lexists(part):  # a link to nowhere, too
             part.replace(f"{target}{suffix}")
     try:
         _prune(name, target, companions)
@@ -46,14 +47,18 @@ def _prune(path: Path, newest: Path, companions: tuple[str, ...]) -> None:
     """Delete all but the newest `KEPT` of the files moved aside from `path`."""
     mark = f"{path.name}.corrupt-"
     found = [
-        (file.stat().st_ctime_ns, file)
+        (file.lstat().st_ctime_ns, file)
         for file in path.parent.iterdir()
         if file.name.startswith(mark) and not (companions and file.name.endswith(companions)) and file != newest
     ]
     for _, file in sorted(found)[: -(KEPT - 1)]:
         for suffix in ("", *companions):
-            part = Path(f"{file}{suffix}")
-            if part.is_dir():
-                shutil.rmtree(part)
-            else:
-                part.unlink(missing_ok=True)
+            delete(Path(f"{file}{suffix}"))
+
+
+def delete(path: Path) -> None:
+    """Delete a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

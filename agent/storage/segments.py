@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.storage import records
+from agent.storage.quarantine import delete
 
 VERSION = 2
 """Of the format; 1 was one file, see `agent.storage.single_file`."""
@@ -30,8 +32,8 @@ _NAME = b"EDGECKPT"
 _TRAILER = struct.Struct("<4sQI")
 _END = b"ends"
 _PIECE = 1 << 20
-_FILE = re.compile(r"(\d{1,18})\.segment")
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FILE = re.compile(r"([0-9]{12})\.segment")
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe without a writer is not waited for
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -53,7 +55,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def numbers(folder: Path) -> list[int]:
-    """The segments in the folder, newest first.
+    """The segments in the folder, newest first; what is not named as `path_of` names it is none.
 
     Raises:
         OSError: it is no folder, or cannot be read.
@@ -62,12 +64,28 @@ def numbers(folder: Path) -> list[int]:
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
+def size_of(folder: Path, number: int) -> int:
+    """Bytes of a segment; -1 if it is not there."""
+    try:
+        return path_of(folder, number).lstat().st_size
+    except OSError:
+        return -1
+
+
 def remove(folder: Path, keep: set[int]) -> None:
-    """Delete all segments but these, and what a crash left half written."""
-    for number in numbers(folder):
-        if number not in keep:
-            path_of(folder, number).unlink(missing_ok=True)
-    _fresh(folder).unlink(missing_ok=True)
+    """Delete all segments but these, and what a crash left half written.
+
+    Raises:
+        OSError: some cannot be deleted; all others are.
+    """
+    kept: list[OSError] = []
+    for path in (*(path_of(folder, n) for n in numbers(folder) if n not in keep), _fresh(folder)):
+        try:
+            delete(path)
+        except OSError as error:
+            kept.append(error)
+    if kept:
+        raise kept[0]
 
 
 def _fresh(folder: Path) -> Path:
@@ -86,7 +104,7 @@ class SegmentWriter:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
             _sync(folder.parent)
-        _fresh(folder).unlink(missing_ok=True)
+        delete(_fresh(folder))
         self._file = os.fdopen(os.open(_fresh(folder), _WRITE, 0o600), "wb")
         self._size = self._file.write(_MAGIC.pack(_NAME, VERSION))
 
@@ -129,7 +147,10 @@ class Segment:
         self.number = number
         self._file = os.open(path_of(folder, number), _READ)
         try:
-            self.size = os.fstat(self._file).st_size
+            status = os.fstat(self._file)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("it is no file")
+            self.size = status.st_size
             name, version = _MAGIC.unpack(self._bytes(0, _MAGIC.size))
             if name != _NAME:
                 raise ValueError("it is no checkpoint")

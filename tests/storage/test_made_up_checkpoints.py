@@ -1,9 +1,12 @@
 """Files that somebody made to do harm, checksums and all: they cost little memory, run nothing, and are moved aside."""
 
 import json
+import os
+import shutil
 import tracemalloc
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from agent.storage import records, segments
 from agent.storage.checkpoint import CheckpointStore
 from agent.storage.image import keys_of
 from agent.storage.segments import SegmentWriter
-from tests.storage.parts import save, tracked
+from tests.storage.parts import contents, save, tracked
 
 ENOUGH = 100 << 20
 
@@ -195,3 +198,82 @@ def test_segments_of_other_names_are_left_alone(tmp_path):
     assert segments.numbers(tmp_path) == [1]
     segments.remove(tmp_path, set())
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1.segment.bak", "notes", "x.segment"]
+
+
+def _copy(of, to):
+    def lay(folder):
+        (folder / f"{to:012d}.segment").write_bytes((folder / f"{of:012d}.segment").read_bytes())
+
+    return lay
+
+
+def _named(name, make):
+    return lambda folder: make(folder / name)
+
+
+def _full_folder(path):
+    path.mkdir()
+    (path / "x").touch()
+
+
+LAID = {
+    "a number without zeros": _named("7.segment", Path.touch),
+    "other digits": _named("٠٠٠٠٠٠٠٠٠٠٣٤.segment", Path.touch),
+    "eighteen digits": _named("9" * 18 + ".segment", Path.touch),
+    "the last number": _named("9" * 12 + ".segment", Path.touch),
+    "an older one as the newest": _copy(2, 9),
+    "the newest once more": _copy(3, 9),
+    "a link to nowhere, older": _named("000000000000.segment", lambda path: path.symlink_to("nowhere")),
+    "a link to nowhere, newer": _named("000000000009.segment", lambda path: path.symlink_to("nowhere")),
+    "a pipe, older": _named("000000000000.segment", os.mkfifo),
+    "a pipe, newer": _named("000000000009.segment", os.mkfifo),
+    "a folder, older": _named("000000000000.segment", _full_folder),
+    "a folder, newer": _named("000000000009.segment", _full_folder),
+    "a folder where the next one is written": _named("new", _full_folder),
+    "a pipe where the next one is written": _named("new", os.mkfifo),
+}
+
+
+@pytest.mark.parametrize("lay", LAID.values(), ids=LAID.keys())
+async def test_what_somebody_laid_into_the_folder_changes_nothing_and_no_save_after_it_is_lost(tmp_path, lay):
+    folder, parts = tmp_path / "checkpoint", tracked(("a",))
+    store = CheckpointStore(folder)
+    for number in (1, 2, 3):
+        parts["a"].part.write(np.arange(10), number)
+        await save(store, parts, {"n": number})
+    lay(folder)
+    store = CheckpointStore(folder)
+    found, again = store.load(), tracked(("a",))
+    found.restore("a", again["a"])
+    assert found.document == {"n": 3}
+    np.testing.assert_equal(contents(again), contents(parts))
+    for number in (4, 5, 6):
+        again["a"].part.write(np.arange(3), number)
+        await save(store, again, {"n": number})
+    last, fresh = CheckpointStore(folder).load(), tracked(("a",))
+    last.restore("a", fresh["a"])
+    assert last.document == {"n": 6}
+    np.testing.assert_equal(contents(fresh), contents(again))
+    assert sum(path.name.startswith("0") for path in folder.iterdir()) <= 4
+    assert len([*tmp_path.iterdir()]) <= 2
+
+
+@pytest.mark.parametrize("gone", ["folder", "segment", "shorter"])
+async def test_what_somebody_removed_while_it_ran_is_saved_anew(tmp_path, gone, caplog):
+    folder, parts = tmp_path / "state" / "checkpoint", tracked(("a",))
+    store = CheckpointStore(folder)
+    parts["a"].part.write(np.arange(1000), 1)
+    await save(store, parts, {"n": 1})
+    if gone == "folder":
+        shutil.rmtree(tmp_path / "state")
+    elif gone == "segment":
+        segments.path_of(folder, 1).unlink()
+    else:
+        os.truncate(segments.path_of(folder, 1), 100)
+    parts["a"].part.write(np.arange(3), 2)
+    await save(store, parts, {"n": 2})
+    assert "somebody else removed or changed segments" in caplog.text
+    found, again = CheckpointStore(folder).load(), tracked(("a",))
+    found.restore("a", again["a"])
+    assert found.document == {"n": 2}
+    np.testing.assert_equal(contents(again), contents(parts))

@@ -38,3 +38,15 @@ def test_a_file_can_be_moved_under_another_name_and_counts_with_those(tmp_path):
     left = sorted(tmp_path.iterdir())
     assert all(path.name.startswith("segment.corrupt-") for path in left)
     assert [path.read_bytes() for path in left] == [b"%d" % number for number in range(2, KEPT + 2)]
+
+
+def test_links_to_nowhere_are_moved_too_and_do_not_keep_older_ones(tmp_path):
+    for number in range(KEPT + 2):
+        path = tmp_path / "s"
+        if number % 2:
+            path.mkdir()
+        else:
+            path.symlink_to("nowhere" if number else tmp_path)
+        quarantine(path)
+        assert not os.path.lexists(path)
+    assert len(os.listdir(tmp_path)) == KEPT
