@@ -120,6 +120,7 @@ class CheckpointStore:
                 continue
             for bad, why in wrong.items():
                 self._quarantine_segment(bad, why)
+            checkpoint.outdated = bool(wrong)
             return checkpoint
         if wrong:
             self.quarantine("; ".join(f"segment {number}: {why}" for number, why in [*wrong.items()][:3]))
@@ -227,7 +228,10 @@ class Checkpoint:
 
     Attributes:
         document: as it was given to `save`.
+        outdated: a newer one was damaged.
     """
+
+    outdated = False
 
     def __init__(
         self,
