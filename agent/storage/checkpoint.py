@@ -271,7 +271,7 @@ class Checkpoint:
                     opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
                 saved = records.unpack(opened[place.segment].record(place))
                 keys = keys_of(saved["keys"], most)
-                if live.contains(keys):
+                if live.recorded(keys).any():
                     part.evict(keys)
                 part.merge(keys, saved["state"])
                 live.add(place, keys)

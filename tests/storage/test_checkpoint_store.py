@@ -8,13 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.core.changes import Changes
 from agent.core.keys import KeyTable
+from agent.core.series import Stateful, Tracked
+from agent.core.series_records import SeriesRecords
 from agent.storage import image, live, segments
 from agent.storage.checkpoint import CheckpointStore
 from tests.storage.parts import contents, save, tracked
@@ -413,3 +417,25 @@ async def test_names_and_free_rows_that_do_not_fit_each_other_are_refused(tmp_pa
     lost.part.merge(np.array([1]), state)  # row 0 has neither a name nor is it free
     with pytest.raises(ValueError, match="do not fit each other"):
         lost.part.restore_shared(state)
+
+
+class Notes(Stateful):
+    """Nothing but records of a few series: its highest series is gone with its record."""
+
+    remembers: ClassVar = {"notes": "notes"}
+
+    def __init__(self):
+        self.notes = SeriesRecords()
+
+
+async def test_a_record_that_is_gone_does_not_come_back_after_a_restart(tmp_path):
+    part, store = Notes(), CheckpointStore(tmp_path / "checkpoint")
+    parts = {"p": Tracked(part, Changes())}
+    part.track(parts["p"].changes)
+    for record in ({5: "open", 2: "open"}, {2: "open"}, {}):
+        part.touch(np.array([2, 5]))
+        part.notes.of = dict(record)
+        await save(store, parts, {})
+        back = Notes()
+        CheckpointStore(tmp_path / "checkpoint").load().restore("p", Tracked(back, Changes()))
+        assert back.notes.of == record
