@@ -285,7 +285,16 @@ class _Names(Stateful):
         if not isinstance(names, list) or len(names) != len(keys):
             raise ValueError(f"{len(keys)} series have other names than that many")
         table.grow(1 + int(keys.max(initial=-1)))
+        self._make_way(names)
         table._put(keys, names)
+
+    def _make_way(self, names: list[Any]) -> None:
+        """A series that was evicted and came back has another row since an older record; that row's name is outdated."""
+        table = self._table
+        for words in names:
+            row = None if words is None else table._index.pop(tuple(words), None)
+            if row is not None:
+                table.names[row] = None
 
     def evict(self, keys: Ints) -> None:
         table = self._table
@@ -296,7 +305,10 @@ class _Names(Stateful):
                 table.names[key] = None
 
     def restore_shared(self, state: State) -> None:
-        self._table._set_free(entries(state))
+        table = self._table
+        table._set_free(entries(state))
+        if len(table._index) + len(table._free) != len(table.names):
+            raise ValueError(f"{'/'.join(table.by)}: names and free rows of its series do not fit each other")
 
 
 class _Seen(Stateful):

@@ -213,19 +213,25 @@ class _Worker:
                 self._observer.update(observation)
             except Exception as error:  # whatever it is, it is the observer's own
                 self._failed(error)
+            except (
+                SystemExit,
+                KeyboardInterrupt,
+            ) as error:  # ends this thread only, which nobody may wait for then
+                self._failed(error, last=True)
             else:
                 self.counters.seen += 1
                 self._errors = 0
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException, last: bool = False) -> None:
         with self._changed:
             self.counters.errors += 1
             self._errors += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            text = traceback.format_exception_only(error)[-1].strip()  # also of one that cannot be said
+            what = f"{text} ({place.filename}:{place.lineno})"
             if self._ended:
                 return
-            if self._when_full is WhenFull.END or self._errors >= MOST_ERRORS:
+            if last or self._when_full is WhenFull.END or self._errors >= MOST_ERRORS:
                 self._end(what)
             elif self.counters.errors == 1:
                 log.error("observer %s: %s; it goes on with the next batch", self._name, what)

@@ -169,7 +169,10 @@ class Checkpointer:
                 self.engine = self._pipeline.engine()
                 where, state = self._salvage(state), None
         sequence = None if state is None else state.sequence
-        at_last_alert = self._journal.resume(self._outbox.notes(), self.engine, sequence, self.replayed, unfit)
+        notes = self._outbox.notes()
+        at_last_alert = self._journal.resume(notes, self.engine, sequence, self.replayed, unfit)
+        if state is not None and state.outdated:
+            self._journal.catch_up(notes, self.engine, self.replayed)
         self._seek({**where, **at_last_alert})
         return self.engine
 

@@ -20,6 +20,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import orjson
 
 from agent.engine.engine import Decisions, Engine
@@ -102,12 +103,40 @@ class IncidentJournal:
                     )
                 except UNFIT as error:
                     log.error("the note %s is damaged (%r); going on without it", name, error)
-        if sequence is not None or "mark" not in kept:
-            return {}
+        return {} if sequence is not None or "mark" not in kept else self._advance(kept["mark"], engine)
+
+    def catch_up(self, kept: Mapping[str, bytes], engine: Engine, replayed: Container[str]) -> None:
+        """Go on from a checkpoint before the newest, which covered notes that are gone.
+
+        What will be read again is decided again. Of the rest, an incident without a note has ended since: its series
+        is new to the rule; and the numbers of its alerts are not given twice.
+
+        Args:
+            kept: notes of the outbox; without their mark nothing is known.
+            engine: after `resume`.
+            replayed: sources that will be read again from where that checkpoint was.
+        """
+        if "mark" not in kept:
+            return
+        again = True
+        for name, rule in engine.rules.items():
+            if rule.life is None or all(source in replayed for source in engine.sources_of(name) or {""}):
+                continue
+            again, table = False, engine.series(name)
+            firing = rule.life.firing().tolist()
+            ended = [key for key in firing if _INCIDENT + json.dumps([name, *table.name(key)]) not in kept]
+            rule.touch(np.array(ended, np.int64))
+            rule.evict(np.array(ended, np.int64))
+        engine.incidents.find_offline()
+        if not again:
+            self._advance(kept["mark"], engine)
+
+    def _advance(self, mark: bytes, engine: Engine) -> dict[str, Any]:
+        """Number alerts from after the last one; where the sources stood then."""
         try:
-            mark = orjson.loads(kept["mark"])
-            engine.advance_to(int(mark["sequence"]), int(mark["now"]))
-            return dict(mark["positions"])
+            saved = orjson.loads(mark)
+            engine.advance_to(int(saved["sequence"]), int(saved["now"]))
+            return dict(saved["positions"])
         except UNFIT as error:
             log.error("the note of positions is damaged (%r); going on without it", error)
             return {}

@@ -27,6 +27,7 @@ class SavedState:
         positions: where the sources stood, by name.
         resume: bring an engine there, as far as the fingerprints are the same; as `Engine.restore`.
         parts: windows, detectors and rules of which there is something.
+        outdated: a newer one was damaged.
     """
 
     common: Any
@@ -34,6 +35,7 @@ class SavedState:
     positions: Any
     resume: Callable[[Engine, Mapping[str, bool]], dict[str, str]]
     parts: frozenset[str] = frozenset()
+    outdated: bool = False
 
     def check(self) -> None:
         """Raise TypeError where there is no name for what should have one."""
@@ -153,6 +155,7 @@ def _segmented(found: Checkpoint, document: Mapping[str, Any]) -> SavedState:
         document.get("positions"),
         lambda fresh, only: fresh.resume(common, found, only),
         parts,
+        found.outdated,
     )
 
 

@@ -18,6 +18,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.core.explanations import Explanation
 from agent.core.series import Stateful
 
 T = TypeVar("T")
@@ -64,6 +65,8 @@ def within(work: Callable[[], T], seconds: float | None = None) -> T:
             errors.append(error)
         except SystemExit as error:
             errors.append(RuntimeError(f"it calls sys.exit({error})").with_traceback(error.__traceback__))
+        except KeyboardInterrupt as error:
+            errors.append(RuntimeError("it raises KeyboardInterrupt").with_traceback(error.__traceback__))
 
     seconds = PATIENCE if seconds is None else seconds
     thread = threading.Thread(target=run, daemon=True, name="a part on trial")
@@ -85,7 +88,10 @@ def describe(error: BaseException, file: str = "") -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file] or frames[-1:]
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # its own class may raise anything
+        text = ""
     return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 
 
@@ -163,6 +169,28 @@ def construct(cls: Callable[..., T], arguments: Mapping[str, Any]) -> T:
         raise BrokenPartError(f"cannot be made: {describe(error, file_of(cls))}") from error
 
 
+def _names(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(item, str) for item in value)
+
+
+def _explains(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(item, Explanation) for name, item in value.items()
+    )
+
+
+_ATTRIBUTES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "on": (lambda value: isinstance(value, str), "the name of a window, detector or source"),
+    "by": (_names, "a tuple of names"),
+    "metric": (lambda value: isinstance(value, str), "the name of a column"),
+    "texts": (_names, "a tuple of names"),
+    "explains": (_explains, "a dict of Explanation by column"),
+    "default_limit": (lambda value: value is None or isinstance(value, int | float), "a number or None"),
+    "state_version": (lambda value: isinstance(value, int), "a whole number"),
+}
+"""Attributes of parts of the engine -> what they may be, and that in words."""
+
+
 def hooks(kind: str, part: Any) -> list[str]:
     """What is wrong with the attributes of a part, and with its `outputs` and `inputs`."""
     base = base_of(kind)
@@ -179,11 +207,18 @@ def hooks(kind: str, part: Any) -> list[str]:
             list(part.children())
     except (AttributeError, TypeError) as error:
         return [f"has wrong names in `remembers`: {error}"]
-    for name, _ in inspect.getmembers(base, lambda item: isinstance(item, property)):
+    properties = {name for name, _ in inspect.getmembers(base, lambda item: isinstance(item, property))}
+    for name in sorted(properties | {name for name in _ATTRIBUTES if name in dir(base) or name in dir(part)}):
         try:
-            within(lambda name=name: attrgetter(name)(part))  # type: ignore[misc]
+            value = within(lambda name=name: attrgetter(name)(part))  # type: ignore[misc]
         except Exception as error:
             found.append(f"{name} failed: {describe(error, file_of(type(part)))}")
+            continue
+        fits, wanted = _ATTRIBUTES.get(name, (None, ""))
+        if fits is not None and not fits(value):
+            found.append(f"has {name} = {value!r:.80}; it has to be {wanted}")
+    if found:
+        return found
     hooks_of_columns: dict[str, Callable[[], Any]] = {}
     if kind in ("source", "codec", "window", "detector"):
         hooks_of_columns["outputs"] = part.outputs
@@ -198,7 +233,3 @@ def hooks(kind: str, part: Any) -> list[str]:
         if not _names(columns) and not (columns is None and name == "outputs"):
             found.append(f"{name}() gives {columns!r}; it has to be a tuple of names")
     return found
-
-
-def _names(value: object) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(item, str) for item in value)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from agent.core.rows import Rows, no_rows
+from agent.core.series_counter import SeriesCounter
 from agent.rules import Verdict
 from agent.settings import part_checks as checks
+from agent.storage import records
 from sensors.batch import Batch
 from sensors.source import Positioned
 
@@ -37,7 +39,9 @@ def _try_operator(part: Any, same: Any) -> dict[str, Callable[[], str]]:
 
     def process(rows: Rows) -> str:
         given = part.process(rows)
-        return "" if isinstance(given, result) else f"gives {type(given).__name__}; it has to be {result.__name__}"
+        if not isinstance(given, result):
+            return f"gives {type(given).__name__}; it has to be {result.__name__}"
+        return _unfit_rows(given) if isinstance(given, Rows) else ""
 
     def restore() -> str:
         other = dataclasses.replace(same)
@@ -48,15 +52,52 @@ def _try_operator(part: Any, same: Any) -> dict[str, Callable[[], str]]:
 
     def snapshot() -> str:
         state = part.snapshot()
-        return "" if isinstance(state, dict) else f"gives {type(state).__name__}; it has to be dict"
+        if not isinstance(state, dict):
+            return f"gives {type(state).__name__}; it has to be dict"
+        return _unfit_state(state) or _unfit_state(part.extract(np.arange(2)))
+
+    def stats() -> str:
+        counts, by_series = part.stats(), part.stats_by_series()
+        if not isinstance(counts, dict) or not all(
+            isinstance(count, int | np.integer) for count in counts.values()
+        ):
+            return "has to give a dict of whole numbers"
+        good = isinstance(by_series, dict) and all(isinstance(c, SeriesCounter) for c in by_series.values())
+        return "" if good else "is right, but stats_by_series() has to give a dict of SeriesCounter"
+
+    def clock_step() -> str:
+        part.on_clock_step(10**9)
+        return ""
 
     return {
         "process": lambda: process(no_rows(1)) or process(_few_rows(part.inputs())),
         "finish": lambda: "" if isinstance(part.finish(10**18), result) else f"has to give {result.__name__}",
         "snapshot": snapshot,
         "restore": restore,
-        "stats": lambda: "" if isinstance(part.stats(), dict) else "has to give a dict of numbers",
+        "on_clock_step": clock_step,
+        "stats": stats,
     }
+
+
+def _unfit_rows(rows: Rows) -> str:
+    """What is wrong with the columns of results."""
+    columns = {"key": rows.key, "start": rows.start, "end": rows.end, "at": rows.at}
+    for name, column in columns.items():
+        if not isinstance(column, np.ndarray) or column.dtype.kind != "i":
+            return f"gives rows whose {name} is no array of whole numbers"
+    for name, values in {**columns, **rows.values}.items():
+        if not isinstance(values, np.ndarray) or values.shape != rows.key.shape:
+            return f"gives rows whose {name} is no array with a value a row"
+    return "gives rows of a series that was not among those it got" if (rows.key < 0).any() else ""
+
+
+def _unfit_state(state: Any) -> str:
+    """Why a checkpoint cannot hold the state, if so."""
+    try:
+        records.pack(*records.strip(state))
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"gives what no checkpoint can hold, only arrays and plain JSON: {error}"
+    return ""
 
 
 def _few_rows(columns: tuple[str, ...]) -> Rows:

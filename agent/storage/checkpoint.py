@@ -128,6 +128,7 @@ class CheckpointStore:
                 continue
             moved = {bad for bad, why in wrong.items() if self._quarantine_segment(bad, why)}
             self._number = max(n for n in found if n not in moved)
+            checkpoint.outdated = bool(wrong)
             return checkpoint
         if wrong:
             self.quarantine("; ".join(f"segment {number}: {why}" for number, why in [*wrong.items()][:3]))
@@ -240,7 +241,10 @@ class Checkpoint:
 
     Attributes:
         document: as it was given to `save`.
+        outdated: a newer one was damaged.
     """
+
+    outdated = False
 
     def __init__(
         self,
@@ -280,7 +284,7 @@ class Checkpoint:
                     opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
                 saved = records.unpack(opened[place.segment].record(place))
                 keys = keys_of(saved["keys"], most)
-                if live.contains(keys):
+                if live.recorded(keys).any():
                     part.evict(keys)
                 part.merge(keys, saved["state"])
                 live.add(place, keys)

@@ -62,9 +62,11 @@ class Image:
             keys = self._taken[id(changes)][1]
             if name not in live or live[name].part is not part:
                 keys = np.arange(part.series)
-            elif name in more:
-                keys = np.union1d(keys, more[name])
-            keys = keys[: np.searchsorted(keys, part.series)]
+            else:
+                if name in more:
+                    keys = np.union1d(keys, more[name])
+                if len(keys) and keys[-1] >= part.series:  # what had a record and is as new must not come back
+                    keys = keys[(keys < part.series) | live[name].recorded(keys)]
             if len(keys):
                 self._pending.append(_Pending(name, part, keys))
                 by_table.setdefault(id(changes), []).append(self._pending[-1])

@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from agent.core.grouping import Bools
 from agent.core.series import Stateful
 from agent.storage.segments import Place
 from sensors.batch import Ints
@@ -38,10 +39,12 @@ class Live:
         other.places, other._held, other._where = [*self.places], [*self._held], self._where.copy()
         return other
 
-    def contains(self, keys: Ints) -> bool:
-        """Whether there is a record of any of these series, ascending."""
+    def recorded(self, keys: Ints) -> Bools:
+        """Which of these series, ascending, have a record."""
         known = keys[: np.searchsorted(keys, len(self._where))]
-        return bool((self._where[known] >= 0).any())
+        found = np.zeros(len(keys), np.bool_)
+        found[: len(known)] = self._where[known] >= 0
+        return found
 
     def add(self, place: Place, keys: Ints) -> None:
         """There is a newer record of these series, ascending, at least one."""

@@ -224,6 +224,24 @@ async def test_a_part_of_a_checkpoint_that_says_nonsense_loses_no_incident(
     assert f"{part}: what was saved of it does not fit" in caplog.text
 
 
+async def test_a_damaged_newest_checkpoint_gives_no_number_twice_and_ends_no_incident_twice(tmp_path):
+    place = tmp_path / "state"
+    app = App(pipeline(place, tmp_path / "out"))
+    place.mkdir()
+    async with app.outbox:
+        for second, value in ((0, 95.0), (8, 20.0)):  # 40 raised; "hot" resolved, what covers it is saved
+            await decide(app, second, value)
+            await app.checkpointer.save()
+    newest = max((place / "checkpoint").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-9])
+    again = App(pipeline(place, tmp_path / "out"))
+    async with again.outbox:
+        again.resume()
+        assert again.engine.incidents.sequence == app.engine.incidents.sequence > 20
+        for name, rule in app.engine.rules.items():
+            np.testing.assert_array_equal(again.engine.rules[name].life.firing(), rule.life.firing(), name)
+
+
 async def test_notes_that_say_nonsense_are_passed_over(tmp_path, state):
     import sqlite3
     import zlib

@@ -150,6 +150,50 @@ CASES = {
         changed('{"": "_state"}', '{"": "_sate"}'),
         f"detector.d: {MINE} has wrong names in `remembers`: 'Mine' object has no attribute '_sate'",
     ),
+    "a state that no checkpoint can hold": (
+        changed("    def process", "    def extract(self, keys):\n        return {**super().extract(keys), 'seen': {1, 2}}\n    def process"),
+        f"detector.d: {MINE} snapshot() gives what no checkpoint can hold, only arrays and plain JSON: Object of type set is not JSON serializable",
+    ),
+    "an array of objects": (
+        changed("Field(np.int64)", "Field(object)"),
+        f"detector.d: {MINE} snapshot() gives what no checkpoint can hold, only arrays and plain JSON: an array of objects cannot be saved",
+    ),
+    "keys that are no whole numbers": (
+        changed("        return rows", "        return Rows(rows.key / 1, rows.start, rows.end, rows.at, {}, rows.now)"),
+        f"detector.d: {MINE} process() gives rows whose key is no array of whole numbers",
+    ),
+    "a column that is a list": (
+        changed("        return rows", "        return Rows(rows.key, rows.start, rows.end, rows.at, {'score': [0.0] * len(rows)}, rows.now)"),
+        f"detector.d: {MINE} process() gives rows whose score is no array with a value a row",
+    ),
+    "explanations that are texts": (
+        changed('    type = "mine"', '    type = "mine"\n    explains = {"score": "is high"}'),
+        f"detector.d: {MINE} has explains = {{'score': 'is high'}}; it has to be a dict of Explanation by column",
+    ),
+    "explanations that are a list": (
+        changed('    type = "mine"', '    type = "mine"\n    explains = ["score"]'),
+        f"detector.d: {MINE} has explains = ['score']; it has to be a dict of Explanation by column",
+    ),
+    "a limit that raises": (
+        changed("    def process", "    @property\n    def default_limit(self):\n        return 1 / 0\n    def process"),
+        f"detector.d: {MINE} default_limit failed: ZeroDivisionError: division by zero (parts.py, line 19)",
+    ),
+    "an error that cannot be said": (
+        changed("        return rows", "        class Own(Exception):\n            def __str__(self): raise ValueError\n        raise Own"),
+        f"detector.d: {MINE} process() failed: Own (parts.py, line 20)",
+    ),
+    "interrupts": (
+        changed("        return rows", "        raise KeyboardInterrupt"),
+        f"detector.d: {MINE} process() failed: RuntimeError: it raises KeyboardInterrupt (parts.py, line 18)",
+    ),
+    "counters that are texts": (
+        changed("    def process", "    def stats(self):\n        return {'late': 'many'}\n    def process"),
+        f"detector.d: {MINE} stats() has to give a dict of whole numbers",
+    ),
+    "a clock step that raises": (
+        changed("    def process", "    def on_clock_step(self, to):\n        1 / 0\n    def process"),
+        f"detector.d: {MINE} on_clock_step() failed: ZeroDivisionError: division by zero (parts.py, line 18)",
+    ),
     "a misspelt key": (HEAD + GOOD, 'detector.d.metrc: unknown key; did you mean "metric"?'),
 }  # fmt: skip
 

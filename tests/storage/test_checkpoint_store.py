@@ -8,12 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.core.changes import Changes
+from agent.core.keys import KeyTable
+from agent.core.series import Stateful, Tracked
+from agent.core.series_records import SeriesRecords
 from agent.storage import image, live, segments
 from agent.storage.checkpoint import CheckpointStore
 from tests.storage.parts import contents, save, tracked
@@ -380,3 +385,57 @@ async def test_a_segment_of_a_newer_agent_is_named_so(tmp_path, caplog, monkeypa
     assert CheckpointStore(tmp_path / "checkpoint").load() is None
     assert "a newer agent wrote it (format 7, this agent reads 2)" in caplog.text
     assert any(name.startswith("checkpoint.corrupt-") for name in os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("evicted", [1, 300, 600])
+async def test_series_that_were_evicted_and_came_back_at_other_rows_are_found_again(tmp_path, evicted):
+    """The record that has a series at its new row may be older than, or beside, one that has it at its old row."""
+    table, store = KeyTable(), CheckpointStore(tmp_path / "checkpoint")
+    parts = dict(zip(("names", "seen"), table.tracked(), strict=True))
+    for number in range(2000):
+        table.row((f"m{number}",), number)
+    await save(store, parts, {})
+    for rows in (np.arange(evicted), np.arange(500, 500 + evicted), np.array([3, 1999])):
+        gone = [table.name(row) for row in rows.tolist()]
+        table.evict(rows)
+        for name in gone[:-1]:
+            table.row(name, 5000)
+        await save(store, parts, {})
+        found, back = CheckpointStore(tmp_path / "checkpoint").load(), KeyTable()
+        for name, part in zip(("names", "seen"), back.tracked(), strict=True):
+            found.restore(name, part)
+        assert (back.names, back.snapshot()["free"]) == (table.names, table.snapshot()["free"])
+        np.testing.assert_array_equal(back.snapshot()["seen"], table.snapshot()["seen"])
+
+
+async def test_names_and_free_rows_that_do_not_fit_each_other_are_refused(tmp_path):
+    table = KeyTable()
+    table.row(("a",), 1)
+    names, _ = table.tracked()
+    state = names.part.extract(np.arange(1))
+    lost, _ = KeyTable().tracked()
+    lost.part.merge(np.array([1]), state)  # row 0 has neither a name nor is it free
+    with pytest.raises(ValueError, match="do not fit each other"):
+        lost.part.restore_shared(state)
+
+
+class Notes(Stateful):
+    """Nothing but records of a few series: its highest series is gone with its record."""
+
+    remembers: ClassVar = {"notes": "notes"}
+
+    def __init__(self):
+        self.notes = SeriesRecords()
+
+
+async def test_a_record_that_is_gone_does_not_come_back_after_a_restart(tmp_path):
+    part, store = Notes(), CheckpointStore(tmp_path / "checkpoint")
+    parts = {"p": Tracked(part, Changes())}
+    part.track(parts["p"].changes)
+    for record in ({5: "open", 2: "open"}, {2: "open"}, {}):
+        part.touch(np.array([2, 5]))
+        part.notes.of = dict(record)
+        await save(store, parts, {})
+        back = Notes()
+        CheckpointStore(tmp_path / "checkpoint").load().restore("p", Tracked(back, Changes()))
+        assert back.notes.of == record
