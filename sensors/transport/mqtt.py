@@ -27,6 +27,7 @@ WINDOW = 20
 """Publishes under way at once; more only raises the number of repeats after a cut."""
 
 _UNSUPPORTED = {1, 132}
+_TIMED_OUT = "Operation timed out"  # aiomqtt's words for a missing CONNACK; a host that is away is "timed out"
 _QUIET = logging.getLogger("mqtt.quiet")
 _QUIET.setLevel(logging.CRITICAL)  # paho logs each packet; what matters is raised as an exception
 
@@ -77,6 +78,10 @@ class Address(NamedTuple):
 
 class ConnectionLostError(Exception):
     """The broker is away, refuses or does not answer; says why."""
+
+
+class NoAnswerError(ConnectionLostError):
+    """It took the connection and did not say a word: it hangs, or waits for more of a packet it does not know."""
 
 
 class Connection(aiomqtt.Client):
@@ -286,6 +291,8 @@ async def connect(
     """Connect with the first of the protocols that the broker speaks.
 
     Raises:
+        NoAnswerError: the broker is silent. No other protocol is tried: a broker that hangs for a while would be
+            spoken to in a lesser one for ever.
         ConnectionLostError: it did not work with any.
     """
     problem = ""
@@ -304,6 +311,8 @@ async def connect(
         except (aiomqtt.MqttError, TimeoutError, OSError, ValueError) as error:
             connection.abandon()
             problem = str(error) or "no answer in time"
+            if problem == _TIMED_OUT:
+                raise NoAnswerError(problem) from error
             if not isinstance(error, aiomqtt.MqttError) or "closed before" not in problem:
                 break
         except BaseException:
