@@ -82,18 +82,18 @@ class Broker:
     root: str
 
     async def retained(self, topic: str) -> list[tuple[str, bytes]]:
-        """What is retained under a topic filter."""
+        """What is retained under a topic filter: each topic once, and none beside it, whatever a small broker sends."""
         await self.client.subscribe(topic, qos=1)
-        found: list[tuple[str, bytes]] = []
+        found: dict[str, bytes] = {}
         messages = self.client.messages
         while True:
             try:
                 message = await asyncio.wait_for(anext(messages), QUIET_SECONDS)
             except TimeoutError:
                 await self.client.unsubscribe(topic)
-                return found
-            if message.retain and message.payload:
-                found.append((str(message.topic), bytes(message.payload)))
+                return list(found.items())
+            if message.retain and message.payload and message.topic.matches(topic):
+                found[str(message.topic)] = bytes(message.payload)
 
     async def request(self, base: str, verb: str, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command and wait for its reply.

@@ -50,6 +50,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="show the installed version and exit")
     simulate.add_arguments(top)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     named = next((word for word in words if word in COMMANDS), None)
@@ -59,3 +60,13 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         for name, text in COMMANDS.items():
             commands.add_parser(name, help=text)
     return top
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only then, since help has to come at once."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from agent.ops.health import version_of_agent
+
+        print(f"edge-agent {version_of_agent()}")  # noqa: T201
+        parser.exit()

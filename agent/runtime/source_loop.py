@@ -95,7 +95,9 @@ class SourceLoop:
         old = not rows and name in self.replayed
         level = logging.WARNING if faults or not rows else logging.INFO
         summary = [
-            "nothing new; to begin anew remove the state, or use agent replay" if old else f"{rows} readings"
+            "nothing new; to begin anew remove the state directory, or use agent replay"
+            if old
+            else f"{rows} readings"
         ]
         log.log(level, "source %s: ended; %s", name, "; ".join([*summary, faults] if faults else summary))
         if self.ended is not None:

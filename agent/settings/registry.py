@@ -164,7 +164,8 @@ class Registry:
         problems: list[str] = []
         meant: set[str] = set()  # keys that are there, but misspelt
         arguments = {name: value for name, value in around.items() if name in fields}
-        for key, value in table.items():
+        for written, value in table.items():
+            key = written
             if key == "type":
                 continue
             now = RENAMED.get(kind, {}).get(key, key)
@@ -182,7 +183,7 @@ class Registry:
                 meant |= set(difflib.get_close_matches(key, fields, n=1))
                 continue
             try:
-                arguments[fields[key].name] = self._value(hints[fields[key].name], value, f"{path}.{key}")
+                arguments[fields[key].name] = self._value(hints[fields[key].name], value, f"{path}.{written}")
             except ConfigError as error:
                 problems += error.problems
         for key, item in fields.items():

@@ -241,4 +241,6 @@ def _problem(item: Any) -> str:
         tables = {"agent": AgentSettings, "outbox": OutboxSettings, "plugins": PluginSettings}
         model: Any = tables.get(str(parents[0]), Settings) if parents else Settings
         return f"{path}: unknown key{nearest(str(key), model.model_fields)}"
+    if item["type"] == "path_type":
+        return f"{path}: a path is a text, in quotes"
     return f"{path}: {str(item['msg']).removeprefix('Value error, ')}"

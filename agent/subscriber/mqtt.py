@@ -16,7 +16,15 @@ from paho.mqtt.packettypes import PacketTypes
 
 from agent.subscriber.events import Deduplicator, Event
 from sensors.transport.backoff import Backoff
-from sensors.transport.mqtt import Address, Connection, ConnectionLostError, Received, connect, properties_of
+from sensors.transport.mqtt import (
+    Address,
+    Connection,
+    ConnectionLostError,
+    NoAnswerError,
+    Received,
+    connect,
+    properties_of,
+)
 from sensors.transport.tls import Tls, read_secret
 
 log = logging.getLogger(__name__)
@@ -64,6 +72,7 @@ class MqttEvents:
         self._waiting: deque[Received] = deque()
         self._last: Received | None = None
         self._since = 0.0
+        self._protocols = (_V5, _V311)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,14 +127,16 @@ class MqttEvents:
                 secret = self.password_file
                 password = None if secret is None else await asyncio.to_thread(read_secret, secret)
                 options |= {"username": self.user, "password": password}
-            expiry = properties_of(PacketTypes.CONNECT, SessionExpiryInterval=keep)
+            options_5: dict[str, Any] = {"clean_start": not keep}
+            if keep:  # brokers of 3.1.1 may wait for the rest of a packet with properties, and refuse one without
+                options_5["properties"] = properties_of(PacketTypes.CONNECT, SessionExpiryInterval=keep)
             connection = await connect(
                 self._address,
-                (_V5, _V311),
+                self._protocols,
                 self.timeout,
                 context,
                 options,
-                {_V5: {"clean_start": not keep, "properties": expiry}, _V311: {"clean_session": not keep}},
+                {_V5: options_5, _V311: {"clean_session": not keep}},
                 100_000,
             )
             base = f"{self.root}/v1/{self.site}/{self.agent}/{self.machine}"
@@ -137,7 +148,12 @@ class MqttEvents:
                 connection.abandon()
                 raise
         except (ConnectionLostError, aiomqtt.MqttError, OSError) as error:
+            if isinstance(
+                error, NoAnswerError
+            ):  # perhaps another protocol; a broker that only hung answers to both
+                self._protocols = self._protocols[::-1]
             self.trouble(f"{self.url}: {error}")
             await asyncio.sleep(self.backoff.next())
             return
+        self._protocols = (_V5, _V311)
         self._connection, self._since = connection, time.monotonic()

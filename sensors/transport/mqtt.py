@@ -35,6 +35,7 @@ _TAKEN_OVER, _UNSPECIFIED = 0x8E, 0x80
 _SHORT_SECONDS = 30.0
 """Two clients with one id throw each other out within the longest pause between two tries."""
 _SHORT_ID, _LONG_ID = 23, 120
+_TIMED_OUT = "Operation timed out"  # aiomqtt's words for a missing CONNACK; a host that is away is "timed out"
 _QUIET = logging.getLogger("mqtt.quiet")
 _QUIET.setLevel(logging.CRITICAL)  # paho logs each packet; what matters is raised as an exception
 
@@ -98,6 +99,10 @@ def client_id(prefix: str, name: str, *, short: bool = False) -> str:
 
 class ConnectionLostError(Exception):
     """The broker is away, refuses or does not answer; says why."""
+
+
+class NoAnswerError(ConnectionLostError):
+    """It took the connection and did not say a word: it hangs, or waits for more of a packet it does not know."""
 
 
 class Connection(aiomqtt.Client):
@@ -323,6 +328,8 @@ async def connect(
     """Connect with the first of the protocols that the broker speaks.
 
     Raises:
+        NoAnswerError: the broker is silent. No other protocol is tried: a broker that hangs for a while would be
+            spoken to in a lesser one for ever.
         ConnectionLostError: it did not work with any.
     """
     problem = ""
@@ -341,6 +348,8 @@ async def connect(
         except (aiomqtt.MqttError, TimeoutError, OSError, ValueError) as error:
             connection.abandon()
             problem = str(error) or "no answer in time"
+            if problem == _TIMED_OUT:
+                raise NoAnswerError(problem) from error
             if not isinstance(error, aiomqtt.MqttError) or "closed before" not in problem:
                 break
         except BaseException:

@@ -82,3 +82,8 @@ async def test_the_start_warns_once(tmp_path):
         await agent.says(advice("agent", "drain", "drain_timeout"))
         await agent.stop()
     assert sum("is now called" in line for line in agent.lines) == 1
+
+
+def test_what_is_wrong_with_a_value_is_said_of_the_name_that_stands_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"source\.bus\.waiting: Input should be a valid integer"):
+        build_pipeline(load(write(tmp_path, MQTT + 'waiting = "many"\n')))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.main import main
+from agent.ops.health import version_of_agent
 from agent.runtime.data_watch import config_warnings
 from agent.settings.build import build_pipeline
 from agent.settings.registry import ConfigError
@@ -132,3 +134,14 @@ def test_a_detector_that_nothing_reads_is_told(tmp_path):
     assert config_warnings(build_pipeline(settings)) == [
         'detector.any: no rule looks at its scores; add a table [rule.NAME] with on = "any"'
     ]
+
+
+def test_a_path_that_is_no_text_is_refused_in_words_of_the_configuration(tmp_path):
+    assert problem_of(tmp_path, "[agent]\nstate = 1\n").endswith("agent.state: a path is a text, in quotes")
+
+
+def test_the_command_line_knows_its_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"edge-agent {version_of_agent()}\n"

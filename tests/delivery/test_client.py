@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import aiomqtt
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 
 from agent.alerts.alert import Identity, Message
 from agent.alerts.cloudevents import as_replayed
+from agent.runtime.demo_broker import embedded_broker
 from agent.sinks.kafka import KafkaSink
 from agent.sinks.mqtt import MqttSink
 from agent.subscriber import Deduplicator, Event, MqttEvents, subscribe
 from agent.subscriber.kafka import KafkaEvents
 from sensors.transport.backoff import Backoff
-from tests.brokers import Kafka, Mosquitto
+from tests.brokers import Kafka, Mosquitto, free_port
 
 
 def body(sequence: int, change: str = "raised", agent: str = "gateway-1", machine: str = "press-7") -> bytes:
@@ -139,6 +141,30 @@ def test_addresses() -> None:
 
 def quick() -> Backoff:
     return Backoff(first=0.05, longest=0.2, random=random.Random(1))
+
+
+@pytest.mark.parametrize("client_id", ["", "night-shift"])
+async def test_the_broker_of_the_demo_is_spoken_to_in_the_protocol_it_knows(
+    client_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes properties of MQTT 5 for the length of a name, and waits for the rest of that."""
+    troubles: list[str] = []
+    async with embedded_broker(free_port()) as port:
+        url, topic = f"mqtt://127.0.0.1:{port}", "edge/v1/plant-1/gateway-1/press-7/event/alert"
+        options = {"client_id": client_id, "timeout": 1.0, "backoff": quick(), "trouble": troubles.append}
+        async with (
+            asyncio.timeout(30),
+            subscribe(url, **options) as events,
+            aiomqtt.Client("127.0.0.1", port) as publisher,
+            asyncio.TaskGroup() as tasks,
+        ):
+            news = tasks.create_task(anext(events))
+            while not news.done():  # until the subscriber is there
+                await publisher.publish(topic, body(1), qos=1)
+                await asyncio.wait({news}, timeout=0.05)
+        assert news.result().machine == "press-7"
+    assert len(troubles) == (1 if client_id else 0)  # who wants to be remembered has to ask in MQTT 5 first
+    assert "Traceback" not in caplog.text
 
 
 async def take(events: MqttEvents | KafkaEvents, count: int) -> list[int]:

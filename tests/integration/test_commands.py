@@ -6,6 +6,9 @@ import sys
 
 import aiomqtt
 
+from agent.cli.alerts import Broker
+from agent.runtime.demo_broker import embedded_broker
+from tests.brokers import free_port
 from tests.integration.agent_process import ROOT, AgentProcess
 
 CONFIG = """
@@ -129,3 +132,15 @@ async def test_an_address_that_is_none_is_refused():
     code, _, error = await alerts("http://127.0.0.1", "list")
     assert code == 2
     assert "write mqtt://HOST:PORT or mqtts://HOST:PORT" in error
+
+
+async def test_a_small_broker_that_sends_what_was_not_asked_for_does_not_mislead():
+    """That of the demo sends retained messages of topics beside the filter, and some of them twice."""
+    async with embedded_broker(free_port()) as port, aiomqtt.Client("127.0.0.1", port) as client:
+        alert = "edge/v1/demo/simulator/2/alert/t.hot"
+        for topic in ("edge/v1/demo/simulator/status", alert):
+            await client.publish(topic, b"{}", qos=1, retain=True)
+        broker = Broker(client, "edge")
+        for _ in range(2):
+            assert await broker.retained("edge/v1/+/+/+/alert/+") == [(alert, b"{}")]
+            assert await broker.retained("edge/v1/+/+/status") == [("edge/v1/demo/simulator/status", b"{}")]

@@ -97,7 +97,9 @@ async def test_a_file_read_twice_says_why_nothing_comes(tmp_path):
     assert any("source export: ended; 20 readings" in line and "INFO" in line for line in lines), lines
     lines = await told("run", "-c", file)
     assert any("source export: continues after" in line and "rows 20" in line for line in lines), lines
-    assert any("WARNING" in line and "nothing new; to begin anew remove the state" in line for line in lines), lines
+    assert any(
+        "WARNING" in line and "nothing new; to begin anew remove the state directory" in line for line in lines
+    ), lines
 
 
 async def test_a_misspelt_metric_is_told_when_the_source_has_ended(tmp_path):
