@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,7 +29,13 @@ class Counters:
         rows: readings.
         reopened: times it was opened again after an error.
         last_error: the last of what went wrong, on one line.
-        bad_value: the first of the values that were no number, and its column.
+        bad_value: the first of the values that were no number, its column, and what would help.
+        bytes_replaced: places where the bytes are no text in the encoding; each reads U+FFFD, the line is kept.
+        bad_text: the first of these lines, and what would help.
+        values_invalid: values that the configuration calls `invalid`; they are missing in their row.
+        times_nonexistent: local times of the hour that a change of the clocks leaves out.
+        bad_time: the first of these.
+        notes: what was found out about the format, each thing once.
     """
 
     frames_ok: int = 0
@@ -42,24 +48,53 @@ class Counters:
     reopened: int = 0
     last_error: str = ""
     bad_value: str = ""
+    bytes_replaced: int = 0
+    bad_text: str = ""
+    values_invalid: int = 0
+    times_nonexistent: int = 0
+    bad_time: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
 
-    def note_value(self, count: int, column: str, value: object) -> None:
+    def note_value(self, count: int, column: str, value: object, advice: str = "") -> None:
         """Count values of a column that are no number; the first of all is kept to be shown."""
         self.values_bad += count
         if count and not self.bad_value:
-            shown = repr(value)
-            self.bad_value = f"{shown if len(shown) <= 60 else shown[:57] + '...'} in {column}"
+            self.bad_value = f"{short(value)} in {column}{f'; {advice}' if advice else ''}"
+
+    def note(self, about: str, sentence: str) -> None:
+        """Keep what was found out about the format, the first time."""
+        if len(self.notes) < MAX_NOTES:
+            self.notes.setdefault(about, sentence)
+
+    def problems(self) -> dict[str, str]:
+        """What could not be read, by counter, each on one line."""
+        found: dict[str, str] = {}
+        if self.frames_bad:
+            last = f", last: {self.last_error}" if self.last_error else ""
+            found["frames_bad"] = f"{self.frames_bad} of {self.frames_bad + self.frames_ok} frames refused{last}"
+        if self.values_bad:
+            first = f", first: {self.bad_value}" if self.bad_value else ""
+            found["values_bad"] = f"{self.values_bad} values are no number{first}"
+        if self.bytes_replaced:
+            found["bytes_replaced"] = f"{self.bytes_replaced} bytes are no text, first in {self.bad_text}"
+        if self.times_nonexistent:
+            found["times_nonexistent"] = (
+                f"{self.times_nonexistent} local times do not exist, first: {self.bad_time}"
+            )
+        return found
 
     def faults(self) -> str:
         """What could not be read, on one line; empty = all could."""
-        faults = []
-        if self.frames_bad:
-            last = f", last: {self.last_error}" if self.last_error else ""
-            faults.append(f"{self.frames_bad} of {self.frames_bad + self.frames_ok} frames refused{last}")
-        if self.values_bad:
-            first = f", first: {self.bad_value}" if self.bad_value else ""
-            faults.append(f"{self.values_bad} values are no number{first}")
-        return "; ".join(faults)
+        return "; ".join(self.problems().values())
+
+
+MAX_NOTES = 64
+
+
+def short(value: object) -> str:
+    """A value as it is shown in a message."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 class Source(ABC):

@@ -66,6 +66,15 @@ COUNTERS: Mapping[str, Counter] = {
         "values that are no finite number; they are missing in their row",
         "compare what the device sends with the codec; the log has the first of them",
     ),
+    "source.values_invalid": Counter("values that the codec's `invalid` names; they are missing in their row"),
+    "source.bytes_replaced": Counter(
+        "places where bytes are no text in the codec's encoding; each reads U+FFFD, the line is kept",
+        "set `encoding` to that of the sender: latin-1, cp1252, utf-16",
+    ),
+    "source.times_nonexistent": Counter(
+        "local times of the hour that a change of the clocks leaves out, read as an hour later",
+        "set `time_zone` to that of the sender, or let it send UTC",
+    ),
     "source.samples_lost": Counter(
         "samples missing by the sender's own count, or dropped because more came than could be decided on",
         "look at the line to the device and at the load of this host",

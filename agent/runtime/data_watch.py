@@ -56,14 +56,14 @@ class DataWatch:
     def __init__(self, pipeline: Pipeline, engine: Engine, stats: Callable[[], Stats]) -> None:
         self._pipeline, self._engine, self._stats = pipeline, engine, stats
         self._running = set(pipeline.sources)
-        self._warned: set[tuple[str, ...]] = set()
+        self._logged: set[tuple[str, ...]] = set()
 
     def look(self) -> None:
         """At short intervals: the first frames that could not be read, the first of each thing that was lost."""
         for name in self._running:
-            counters = self._pipeline.sources[name].counters
-            if counters.frames_bad or counters.values_bad:
-                self._warn_once(("faults", name), f"source {name}: {counters.faults()}")
+            for what, sentence in self._pipeline.sources[name].counters.problems().items():
+                self._log_once(("faults", name, what), f"source {name}: {sentence}")
+            self._notes(name)
         fresh = [loss for loss in losses(self._stats()) if self._is_news(*loss)]
         worst = worst_series(self._engine) if fresh else {}
         for part, name, count in fresh:
@@ -73,13 +73,13 @@ class DataWatch:
             sentence = (
                 f"{kind} {rest}".rstrip() + f": {name} {count}" + (f", most of them of {which}" if which else "")
             )
-            self._warn_once(("lost", part, name), f"{sentence} ({counter.counts}); {counter.advice}")
+            self._log_once(("lost", part, name), f"{sentence} ({counter.counts}); {counter.advice}")
 
     def _is_news(self, part: str, name: str, count: int) -> bool:
         """Whether it has not been reported, neither here nor, with more to it, by the part itself."""
         kind, _, rest = part.partition(".")
-        faults = rest in self._pipeline.sources and name in ("frames_bad", "values_bad")
-        return ("lost", part, name) not in self._warned and not faults and kind != "observer"
+        faults = rest in self._pipeline.sources and name in self._pipeline.sources[rest].counters.problems()
+        return ("lost", part, name) not in self._logged and not faults and kind != "observer"
 
     def look_closely(self) -> None:
         """After a while: sources of which nothing came that could be read, columns that did not come."""
@@ -87,13 +87,19 @@ class DataWatch:
             counters = self._pipeline.sources[name].counters
             if counters.rows == 0:
                 what = counters.faults() if counters.frames_bad else f"{counters.bytes_read} bytes came"
-                self._warn_once(("rows", name), f"source {name}: no reading yet; {what}")
+                self._log_once(("rows", name), f"source {name}: no reading yet; {what}")
         self._columns(("", *self._running))
 
     def ended(self, source: str) -> None:
         """There is no more to come from the source: what its readings should have had, they never will."""
         self._running.discard(source)
+        self._notes(source)
         self._columns((source,) if self._running else (source, ""))
+
+    def _notes(self, source: str) -> None:
+        """What the codec found out about the format by itself."""
+        for topic, sentence in list(self._pipeline.sources[source].counters.notes.items()):
+            self._log_once(("note", source, topic), f"source {source}: {sentence}", logging.INFO)
 
     def _columns(self, names: Iterable[str]) -> None:
         settings = self._pipeline.settings
@@ -102,9 +108,9 @@ class DataWatch:
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
                 sentence = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
-                self._warn_once((kind, name, column), sentence)
+                self._log_once((kind, name, column), sentence)
 
-    def _warn_once(self, what: tuple[str, ...], sentence: str) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
-            log.warning("%s", sentence)
+    def _log_once(self, what: tuple[str, ...], sentence: str, level: int = logging.WARNING) -> None:
+        if what not in self._logged:
+            self._logged.add(what)
+            log.log(level, "%s", sentence)

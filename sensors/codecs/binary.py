@@ -30,7 +30,7 @@ import numpy as np
 
 from sensors.batch import Batch, Floats, Ints
 from sensors.codecs import Codec, cobs
-from sensors.codecs.columns import Clock
+from sensors.codecs.clock import Clock
 from sensors.codecs.lines import LineBuffer
 from sensors.codecs.words import Words
 from sensors.source import Counters

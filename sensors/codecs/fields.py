@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sensors.batch import Batch, Floats, Ints, Text
 from sensors.codecs import Codec
-from sensors.codecs.columns import Bools, Clock, number, numbers, text
-from sensors.codecs.explode import Path, explode
+from sensors.codecs.clock import Bools, Clock
+from sensors.codecs.explode import explode
 from sensors.codecs.json_grid import Grid
-from sensors.codecs.words import Words
+from sensors.codecs.numbers import NumberReader, Units
+from sensors.codecs.paths import Path
+from sensors.codecs.words import Words, text
 from sensors.source import Counters
 from sensors.times import TimeUnit
 
@@ -30,19 +32,26 @@ MAX_COLUMNS = 256
 class Fields(Codec):
     """What the fields of a record mean.
 
-    A field is named by its key, by a path into objects (`event.category`) or, with `explode`, into the objects of
-    the list (`pizzas[].pizzaName`); `path as name` gives the column another name.
+    A field is named by its key, by a path into objects and lists (`event.category`, `Power[1]`) or, with `explode`,
+    into the objects of the list (`pizzas[].pizzaName`); `path as name` gives the column another name.
 
     Attributes:
         machine: field with the id of the machine; empty = one machine.
         machine_id: id where there is no such field; empty = the name of the source.
         time: field with the event time; empty = the time of reading.
-        time_unit: of numbers: ns, us, ms, s; `iso` for text.
+        time_unit: of numbers: ns, us, ms, s; `iso` for text: ISO 8601, and exports such as `31.12.2026 13:45:59`.
+        time_format: of text that is written otherwise, as of `strptime`: `%d.%m.%Y %H:%M:%S`, `%m/%d/%y %I:%M %p`.
         time_zone: of times without an offset, such as `Europe/Berlin`.
         earliest: first believable time; frames before it are refused, as are those after `latest`.
         latest: last believable time.
         values: fields that are numbers; empty = all that are.
         texts: fields that are texts.
+        decimal: the decimal mark of numbers in texts, `.` or `,`.
+        thousands: mark between groups of three digits, where a number such as `1,234` shall be a thousand. Groups that
+            can be nothing else (`1,234.5`, `1 234`) are read without it.
+        units: `strip` takes off the unit behind a number, `26.2°C`, and refuses another one than the first of its
+            column.
+        invalid: numbers and texts that say that there is no value: `[-127, 85, "n/a"]`.
         explode: path of a nested list with one row an element: `pizzas[].additionalToppings[] as topping`.
     """
 
@@ -50,19 +59,30 @@ class Fields(Codec):
     machine_id: str = ""
     time: str = ""
     time_unit: TimeUnit = "ns"
+    time_format: str = ""
     time_zone: str = ""
     earliest: str = "2000-01-01T00:00:00Z"
     latest: str = "2100-01-01T00:00:00Z"
     values: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    decimal: str = "."
+    thousands: str = ""
+    units: Units = "refuse"
+    invalid: list[float | str] = field(default_factory=list)
     explode: str = ""
+
+    nested: ClassVar[bool] = True
+    """Whether records hold objects and lists; where not, a name is a name, whatever it holds."""
 
     def __post_init__(self) -> None:
         self.counters = Counters()
-        self._clock = Clock(self.time_unit, self.time_zone, self.earliest, self.latest)
-        self._machine_path = Path.parse(self.machine) if self.machine else None
-        self._time_path = Path.parse(self.time) if self.time else None
+        self._clock = Clock(
+            self.time_unit, self.time_zone, self.earliest, self.latest, self.time_format, self.counters
+        )
+        self._reader = NumberReader(self.decimal, self.thousands, self.units, self.invalid, self.counters)
         self._list = Path.parse(self.explode) if self.explode else None
+        self._machine_path = self._path(self.machine) if self.machine else None
+        self._time_path = self._path(self.time) if self.time else None
         self._value_paths = [self._path(spec) for spec in self.values]
         self._text_paths = [self._path(spec) for spec in self.texts]
         self._machines = Words()
@@ -102,8 +122,8 @@ class Fields(Codec):
         owner: Ints | None = None
         if self._list is not None:
             contexts, owner = explode(list(records), self._list)
-        exact, timely = self._times(contexts, owner, read_at, times)
         machine, named = self._machine(contexts, owner, machines)
+        exact, timely = self._times(contexts, owner, read_at, times, machine)
         good, codes = timely & named, machine.codes
         if not good.all():
             refused = len(good) - int(np.count_nonzero(good)) if owner is None else len(np.unique(owner[~good]))
@@ -118,26 +138,40 @@ class Fields(Codec):
         self.counters.rows += len(exact)
         return Batch(machine.words, codes, exact, self._numbers(contexts), read_at, self._texts(contexts))
 
+    def reset(self, *, discard: bool = False) -> None:
+        self._clock.reset()
+
     def refuse(self, reason: str, frame: bytes = b"") -> None:
         """Count a frame that cannot be read."""
         self.counters.frames_bad += 1
         shown = repr(frame[:60])[1:] + ("..." if len(frame) > 60 else "") if frame else ""
+        if frame.count(b"\0") * 3 > len(frame):
+            shown += ' (is it UTF-16? set encoding = "utf-16")'
         self.counters.last_error = f"{reason}: {shown}" if shown else reason
 
     def _times(
-        self, contexts: list[Any] | Grid, owner: Ints | None, read_at: int, times: Sequence[int] | None
+        self,
+        contexts: list[Any] | Grid,
+        owner: Ints | None,
+        read_at: int,
+        times: Sequence[int] | None,
+        machine: Text,
     ) -> tuple[Ints, Bools]:
         n = len(contexts)
         column = None if self._time_path is None else self._time_path.column(contexts, exploded=owner is not None)
         if column is not None and (times is None or None not in column):
-            return self._clock.times(column, plain=isinstance(contexts, Grid) and self.time in contexts.columns)
+            plain = isinstance(contexts, Grid) and self.time in contexts.columns
+            near = read_at if times is None or owner is not None else times
+            return self._clock.times(column, plain=plain, machines=machine, near=near)
         exact = np.full(n, read_at, np.int64) if times is None else np.fromiter(times, np.int64, len(times))
         if times is not None and owner is not None:
             exact = exact[owner]
         good = np.ones(n, np.bool_)
         own = np.array([value is not None for value in column or ()], np.bool_)
         if own.any():
-            exact[own], good[own] = self._clock.times([value for value in column or () if value is not None])
+            some = Text(machine.words, machine.codes[own])
+            own_times = [value for value in column or () if value is not None]
+            exact[own], good[own] = self._clock.times(own_times, machines=some, near=exact[own].tolist())
         return exact, good
 
     def _machine(
@@ -164,31 +198,14 @@ class Fields(Codec):
     def _numbers(self, contexts: list[Any] | Grid) -> dict[str, Floats]:
         columns: dict[str, Floats] = {}
         exploded = self._list is not None
-        if self._value_paths:
-            for path in self._value_paths:
-                column = path.column(contexts, exploded=exploded)
-                columns[path.name], bad = numbers(column)
-                if bad:
-                    self._note_values(path.name, column, columns[path.name], bad)
-            return columns
-        for name, column in self._found(contexts):
-            if type(column[0]) is str and type(column[-1]) is str and not _any_number(column):
-                continue
-            found, bad = numbers(column, plain=isinstance(contexts, Grid))
-            if (
-                bad and np.isnan(found).all()
-            ):  # texts or lists may stand in any field, but a NaN was meant as a number
-                odd = [value for value in column if type(value) is float and value - value != 0]
-                self.counters.note_value(len(odd), name, next(iter(odd), None))
-                continue
-            if bad:
-                self._note_values(name, column, found, bad)
-            columns[name] = found
+        for path in self._value_paths:
+            columns[path.name] = self._reader.read(path.name, path.column(contexts, exploded=exploded))
+        if not self._value_paths:
+            for name, column in self._found(contexts):
+                found = self._reader.found(name, column, plain=isinstance(contexts, Grid))
+                if found is not None:
+                    columns[name] = found
         return columns
-
-    def _note_values(self, name: str, column: list[Any], found: Floats, bad: int) -> None:
-        values = compress(column, np.isnan(found).tolist())
-        self.counters.note_value(bad, name, next(value for value in values if value is not None))
 
     def _found(self, contexts: list[Any] | Grid) -> Iterator[tuple[str, list[Any]]]:
         """Fields that occur in any record, in order of occurrence, as columns."""
@@ -217,7 +234,9 @@ class Fields(Codec):
 
     def _path(self, spec: str) -> Path:
         """The path of a field; the name given to the exploded list stands for its elements."""
-        return self._list if self._list is not None and spec == self._list.name else Path.parse(spec)
+        if self._list is not None and spec == self._list.name:
+            return self._list
+        return Path.parse(spec) if self.nested or self._list is not None else Path.flat(spec)
 
     def _text(self, name: str, column: list[Any]) -> Text:
         words = self._words.setdefault(name, Words())
@@ -236,7 +255,3 @@ def _names(records: list[Record]) -> Iterable[str]:
     except KeyError:
         same = False
     return names if same else dict.fromkeys(name for record in records for name in record)
-
-
-def _any_number(column: list[Any]) -> bool:
-    return any(number(value) == number(value) for value in column)

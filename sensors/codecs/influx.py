@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sensors.batch import Batch
 from sensors.codecs.fields import Record
@@ -35,6 +35,8 @@ class Influx(LineCodec):
     time: str = "time"
     prefix: bool = False
 
+    nested: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._tags = {self.machine, *self.texts}
@@ -51,13 +53,13 @@ class Influx(LineCodec):
     def records(self, lines: list[bytes]) -> tuple[list[Record], list[int] | None]:
         records, which = [], []
         for row, line in enumerate(lines):
-            if line.startswith(b"#"):
+            text = line.decode().strip()
+            if text.startswith("#"):
                 continue
             try:
-                text = line.decode().strip()
                 plain = "\\" not in text and '"' not in text and "  " not in text
                 record = self._plain(text) if plain else self._record(text)
-            except (UnicodeDecodeError, ValueError):
+            except ValueError:
                 record = None
             if record is None:
                 self.refuse("no line protocol", line)

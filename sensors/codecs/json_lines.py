@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import ClassVar
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import orjson
 
@@ -12,9 +13,12 @@ from sensors.batch import Batch
 from sensors.codecs.fields import Record
 from sensors.codecs.json_grid import Grid, grid
 from sensors.codecs.line_codec import LineCodec
+from sensors.codecs.paths import ROOT
 
 _GRID = 8
 """Fewest lines for which it pays to look whether they are of one shape."""
+_BETWEEN = re.compile(r"[\s,]*")
+_DECODER = json.JSONDecoder()
 _LITERALS = (b"NaN", b"Infinity")
 
 
@@ -23,11 +27,24 @@ class JsonLines(LineCodec):
     """Objects such as `{"Temperature_C": 65, "Timestamp": 1710856626905833677}`; see `Fields` for their meaning.
 
     A block of lines is parsed at once; only a block with a broken line is parsed line by line. A list of objects in
-    one line is read as so many lines. `NaN` and `Infinity`, which are not JSON but are sent all the same, are
-    missing values.
+    one line, or several objects one behind the other, are read as so many lines. A message may hold one object on
+    many lines, or one a line. `NaN` and `Infinity`, which are not JSON but are sent all the same, are missing values.
+
+    Attributes:
+        bare: names of the elements of a message that is a bare list, `[21.5, 40]`, or of one that is a bare number,
+            `21.5`; a list of lists is read as so many lists. Paths such as `[0] as temp` say the same of lists.
     """
 
+    bare: list[str] = field(default_factory=list)
+
     self_checking: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(self.bare) or len(set(self.bare)) != len(self.bare):
+            raise ValueError("bare needs names, each another")
+        paths = (self._machine_path, self._time_path, *self._value_paths, *self._text_paths)
+        self._rooted = any(path is not None and path.keys[:1] == (ROOT,) for path in paths)
 
     def records(self, lines: list[bytes]) -> tuple[list[Record] | Grid, list[int] | None]:
         if self._list is None and len(lines) >= _GRID:
@@ -44,18 +61,55 @@ class JsonLines(LineCodec):
         which: list[int] = []
         for row, line in enumerate(lines):
             try:
-                record = _loads(line)
+                documents = _documents(line)
             except (ValueError, RecursionError) as error:
                 self.refuse(f"no JSON ({error})" if len(str(error)) < 80 else "no JSON", line)
                 continue
-            several = record if isinstance(record, list) else [record]
-            objects: list[Record] = [one for one in several if isinstance(one, dict)]
-            if not objects or len(objects) < len(several):
-                self.refuse("no JSON object", line)
-                continue
-            records += objects
-            which += [row] * len(objects)
+            objects: list[Record] = []
+            for document in documents:
+                several = self._objects(document)
+                if isinstance(several, str):
+                    self.refuse(several, line)
+                    break
+                objects += several
+            else:
+                records += objects
+                which += [row] * len(objects)
         return records, which
+
+    def lines_of(self, message: bytes) -> list[bytes]:
+        """One, if it is JSON as a whole, such as an object on many lines; else its lines."""
+        lines = super().lines_of(message)
+        for part in (message, lines[0]):
+            try:
+                _loads(part)
+            except (ValueError, RecursionError):
+                continue
+            return [message] if part is message else lines
+        try:
+            _documents(message)
+        except (ValueError, RecursionError):
+            return lines
+        return [message]
+
+    def _objects(self, document: Any) -> list[Record] | str:
+        """The records of a document; else what is wrong with it."""
+        if isinstance(document, dict):
+            return [document]
+        if self._rooted and isinstance(document, list):
+            return [{ROOT: document}]
+        if isinstance(document, list) and document and all(isinstance(one, dict) for one in document):
+            return document
+        if not self.bare:
+            if document is None or (isinstance(document, list) and any(isinstance(one, dict) for one in document)):
+                return "no JSON object"
+            return 'no JSON object; set bare = ["NAME", ...] to name a bare number, or the elements of a bare list'
+        rows = document if isinstance(document, list) else [[document]]
+        if not rows or not all(isinstance(row, list) for row in rows):
+            rows = [rows]
+        if document is None or max(map(len, rows)) > len(self.bare):
+            return f"no JSON object, and no list of {len(self.bare)}, as bare has names"
+        return [dict(zip(self.bare, row, strict=False)) for row in rows]
 
     def encode(self, batch: Batch) -> bytes:
         """The rows as lines: the time field (`time` if none is configured), numbers and texts; NaN is left out."""
@@ -78,6 +132,33 @@ class JsonLines(LineCodec):
             record[time] = instant // factor if instant % factor == 0 else instant / factor
             lines.append(orjson.dumps(record))
         return b"".join(line + self.delimiter.encode() for line in lines)
+
+
+def _documents(line: bytes) -> list[object]:
+    """The JSON documents that stand one behind the other; one, as a rule.
+
+    Raises:
+        ValueError, RecursionError: if there is anything else.
+    """
+    try:
+        return [_loads(line)]
+    except ValueError:
+        if line.count(b"{") < 2:
+            raise
+        text, found, place = line.decode(), [], 0
+        try:
+            while place < len(text):
+                _, end = _DECODER.raw_decode(text, place)
+                if text[place] != "{":
+                    raise ValueError("no JSON object") from None
+                found.append(_loads(text[place:end].encode()))
+                between = _BETWEEN.match(text, end)
+                place = end if between is None else between.end()
+        except (ValueError, RecursionError):
+            found = []
+        if not found:
+            raise
+        return found
 
 
 def _loads(line: bytes) -> object:

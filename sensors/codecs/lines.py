@@ -18,13 +18,15 @@ class LineBuffer:
 
     Attributes:
         counters: of the codec it works for.
-        delimiter: ends a line; a `\r` before a `\n` belongs to it.
+        delimiter: ends a line; `\n` stands for `\r`, too, since an empty line between both is none.
         max_length: bytes of the longest line.
+        plain: whether the lines of the last `feed` are ASCII without NULs, so that there is nothing to do to them.
     """
 
     counters: Counters
     delimiter: bytes = b"\n"
     max_length: int = MAX_LENGTH
+    plain: bool = field(default=True, init=False)
     _rest: bytearray = field(default_factory=bytearray, init=False)
     _searched: int = field(default=0, init=False)
     _skipping: bool = field(default=False, init=False)
@@ -33,12 +35,13 @@ class LineBuffer:
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes, without delimiters; empty ones are left out."""
         rest, delimiter = self._rest, self.delimiter
-        rest += data
+        rest += data.replace(b"\r", b"\n") if delimiter == b"\n" and b"\r" in data else data
         if rest.find(delimiter, self._searched) < 0:
             self._searched = max(0, len(rest) - len(delimiter) + 1)
             self._bound()
             return []
         whole = bytes(rest)
+        self.plain = whole.isascii() and b"\0" not in whole
         lines = whole.split(delimiter)
         rest[:] = lines.pop()
         self._searched = max(0, len(rest) - len(delimiter) + 1)
@@ -46,8 +49,6 @@ class LineBuffer:
             self._drop_first(lines)
         if len(whole) > self.max_length:
             lines = self._without_long(lines)
-        if delimiter == b"\n" and b"\r" in whole:
-            lines = [line.rstrip(b"\r") for line in lines]
         self._bound()
         return lines if all(lines) else [line for line in lines if line]
 

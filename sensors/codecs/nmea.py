@@ -26,7 +26,9 @@ class Nmea(LineCodec):
     sentences: dict[str, list[str]] = field(default_factory=dict)
     checksum: bool = True
 
+    nested: ClassVar[bool] = False
     self_checking: ClassVar[bool] = True
+    of_bytes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,11 +40,13 @@ class Nmea(LineCodec):
             body = self._checked(line)
             if body is None:
                 continue
-            try:
-                name, *cells = body.decode("ascii").split(",")
-            except UnicodeDecodeError:
-                self.refuse("no ASCII", line)
+            text = body.decode("ascii") if body.isascii() else self._encoding.text([body])[0].decode()
+            name, *cells = text.split(",")
+            if not name.isascii():
+                self.refuse("the name of the sentence is no ASCII", line)
                 continue
+            if " " in text:
+                cells = [cell.strip() for cell in cells]
             fields = self._fields(name, len(cells))
             if fields is None:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -42,3 +43,16 @@ class Words:
         codes: Codes = np.full(len(column), -1, np.int32)
         codes[[word is not None for word in column]] = text.codes
         return Text(text.words, codes)
+
+
+def text(value: object) -> str | None:
+    """A text as it was meant: numbers and true or false in their JSON form; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**64 else None
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    return None

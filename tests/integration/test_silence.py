@@ -75,6 +75,14 @@ async def test_a_file_of_which_no_row_can_be_read_says_so_at_its_end(tmp_path, c
     assert "frames refused, last: " in line
 
 
+async def test_what_the_codec_found_out_by_itself_is_told(tmp_path):
+    file = plant(tmp_path, 'time = "ts", time_unit = "iso", time_zone = "Europe/Berlin"', GERMAN)
+    lines = await told("run", "-c", file)
+    assert any("source export: ended; 1 readings" in line and "INFO" in line for line in lines), lines
+    (line,) = [line for line in lines if "'01.11.2026 00:00' are read as day.month.year" in line]
+    assert "INFO" in line
+
+
 async def test_a_text_among_numbers_is_missing_and_told(tmp_path):
     lines = [f"2026-11-01T00:00:{second:02}Z,{'n/a' if second in (3, 7) else second}" for second in range(20)]
     file = plant(tmp_path, 'time = "ts", time_unit = "iso"', lines)

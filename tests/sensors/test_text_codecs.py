@@ -120,7 +120,7 @@ def test_a_sentence_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("line", [b"$PTEMP,1*00", b"$PTEMP,1", b"$PTEMP,1*", b"$PTEMP,1*4", b"$PTEMP,1*ZZ", b"PTEMP,1",
-                                  b"$PTEMP,1*+5", b"$PT\xffMP,1*BF", b"$", b"*00"])  # fmt: skip
+                                  b"$PTEMP,1*+5", b"$PT\xffMP,1*BF", b"$P\xff,1*B2", b"$", b"*00"])  # fmt: skip
 def test_a_wrong_checksum_is_counted(line: bytes) -> None:
     codec = Nmea()
     assert read(codec, line + b"\n" + sentence("PTEMP,2"))[-1]["PTEMP.1"] == 2.0
@@ -142,7 +142,7 @@ def test_xor_is_the_exclusive_or_of_all_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("codec", "fields"),
-    [(Csv, {"separator": "::"}), (Csv, {"decimal": "x"}), (Csv, {"decimal": ","}), (KeyValue, {"assign": ","}),
+    [(Csv, {"separator": "::"}), (Csv, {"decimal": "x"}), (Csv, {"decimal": ",", "separator": ","}), (KeyValue, {"assign": ","}),
      (KeyValue, {"assign": "=="})],
 )  # fmt: skip
 def test_impossible_settings_are_refused(codec: type, fields: dict[str, str]) -> None:

@@ -22,9 +22,9 @@ from agent.windows.hopping import Aligned, Cumulate, Hopping, Tumbling
 from agent.windows.running import Running
 from agent.windows.session import Session
 from agent.windows.sliding import Sliding
-from sensors.codecs.explode import Path
 from sensors.codecs.fields import Fields
 from sensors.codecs.json_lines import JsonLines
+from sensors.codecs.paths import Path
 
 _FUNCTIONS: Mapping[type[Operator], str] = {
     Tumbling: "TUMBLE", Hopping: "HOP", Cumulate: "CUMULATE", Session: "SESSION",
@@ -138,9 +138,10 @@ class _Writer:
         columns: dict[str, str] = {}
         exploded = None
         if isinstance(codec, Fields):
+            parse = Path.parse if codec.nested else Path.flat
             machine, time, unit = codec.machine, codec.time, codec.time_unit
-            columns = {Path.parse(spec).name: "STRING" for spec in codec.texts}
-            columns |= {Path.parse(spec).name: "DOUBLE" for spec in codec.values}
+            columns = {parse(spec).name: "STRING" for spec in codec.texts}
+            columns |= {parse(spec).name: "DOUBLE" for spec in codec.values}
             exploded = Path.parse(codec.explode) if codec.explode else None
         columns = {**columns, **{column: kind for column, kind in kinds.items() if column not in columns}}
         if not isinstance(codec, JsonLines):
@@ -150,7 +151,7 @@ class _Writer:
         lines = [f"{quoted(machine)} STRING"] if machine else []
         lines += [f"{quoted(column)} {kind}" for column, kind in physical.items() if column not in (machine, time)]
         if exploded is not None:
-            lines.append(f"{quoted(exploded.levels[0][0])} {_nested(exploded)}")
+            lines.append(f"{quoted(str(exploded.levels[0][0]))} {_nested(exploded)}")
         if time and unit == "iso":
             lines += [
                 f"{quoted(time)} STRING",
@@ -366,18 +367,18 @@ def _nested(path: Path) -> str:
     """`ARRAY<ROW<additionalToppings ARRAY<STRING>>>` for the lists of a path."""
     kind = "STRING"
     if path.keys:
-        kind = f"ROW<{quoted(path.keys[-1])} {kind}>"
+        kind = f"ROW<{quoted(str(path.keys[-1]))} {kind}>"
     kind = f"ARRAY<{kind}>"
     for level in reversed(path.levels[1:]):
-        kind = f"ARRAY<ROW<{quoted(level[-1])} {kind}>>"
+        kind = f"ARRAY<ROW<{quoted(str(level[-1]))} {kind}>>"
     return kind
 
 
 def _unnest(path: Path) -> str:
     """Joins that give one row an element."""
-    joins, column = "", quoted(path.levels[0][0])
+    joins, column = "", quoted(str(path.levels[0][0]))
     for depth, level in enumerate(path.levels):
-        inner = path.levels[depth + 1][-1] if depth + 1 < len(path.levels) else path.name
+        inner = str(path.levels[depth + 1][-1]) if depth + 1 < len(path.levels) else path.name
         joins += f"\nCROSS JOIN UNNEST({column}) AS `list{depth}` ({quoted(inner)})"
         column = f"`list{depth}`.{quoted(inner)}"
         del level
