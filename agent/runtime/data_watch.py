@@ -107,10 +107,18 @@ class DataWatch:
             for name, column, there in self._engine.awaited.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
-                sentence = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
+                sentence = f'{kind} {name}: {where} has had "{column}" yet{_what_came(column, there)}'
                 self._log_once((kind, name, column), sentence)
 
     def _log_once(self, what: tuple[str, ...], sentence: str, level: int = logging.WARNING) -> None:
         if what not in self._logged:
             self._logged.add(what)
             log.log(level, "%s", sentence)
+
+
+def _what_came(column: str, there: list[str]) -> str:
+    """The column that may be meant, or else those that had a value."""
+    near = nearest(column, there)
+    if near.startswith("; did you mean"):
+        return near
+    return f"; those that had values are {', '.join(sorted(there))}" if there else "; no column has had a value"
