@@ -13,14 +13,18 @@ import numpy.typing as npt
 
 from agent.alerts.alert import Identity
 from agent.core.operator import Operator
-from agent.core.rows import Rows
+from agent.core.rows import Rows, no_rows
 from agent.engine.engine import Engine
 from agent.offline.configured import codec_of, tables_of
 from agent.offline.labelled import ColumnNames, Labelled, of_windows, read_nab, read_npz, read_table
+from agent.offline.progress import progress
 from agent.settings.registry import Registry, build
 from sensors.batch import Batch, Floats
 from sensors.codecs.fields import Fields
 from sensors.codecs.paths import Path as FieldPath
+
+PIECE = 1 << 16
+"""Rows that are judged in one go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,8 +226,27 @@ def _named(options: EvaluationOptions, item: Labelled) -> Rows:
     if unknown:
         raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
     table = keys_given(options, columns)
-    found: Rows = build("detector", f"detector.{options.detector}", table).process(item.rows)
-    return found
+    detector: Operator = build("detector", f"detector.{options.detector}", table)
+    return _in_pieces(item.rows, detector.process)
+
+
+def _in_pieces(rows: Rows, process: Callable[[Rows], Rows]) -> Rows:
+    """What comes of the rows, which does not depend on the pieces; between them the line on the terminal moves on."""
+    found: list[Rows] = []
+    for first in progress(range(0, max(1, len(rows)), PIECE), "evaluating"):
+        piece = rows if len(rows) <= PIECE else _piece(rows, first)
+        some = process(piece)
+        found.append(replace(some, at=np.where(some.at >= 0, some.at + first, some.at)))
+    while len(found) > 1:  # in pairs: each row is copied a few times only
+        found = [found[i].then(found[i + 1]) if i + 1 < len(found) else found[i] for i in range(0, len(found), 2)]
+    return found[0]
+
+
+def _piece(rows: Rows, first: int) -> Rows:
+    """Some of the rows, as they would have come: `now` is the latest time so far."""
+    last = min(len(rows), first + PIECE)
+    some = rows.take(np.arange(first, last))
+    return replace(some, at=np.arange(last - first), now=int(rows.end[:last].max()))
 
 
 def keys_given(options: EvaluationOptions, columns: Sequence[str]) -> dict[str, Any]:
@@ -258,8 +281,13 @@ def _configured(options: EvaluationOptions, item: Labelled) -> Rows:
     missing = [column for column in steps[next(reversed(steps))].inputs() if column not in rows.values]
     if missing:
         raise ValueError(f"{item.name}: no column {', '.join(missing)}; there are: {', '.join(rows.values)}")
-    batch = Batch(("machine",), np.zeros(len(rows), np.int32), rows.end, dict(rows.values), rows.now)
-    return Engine(steps, {}, Identity("evaluate", "agent")).process(batch).results[options.detector]
+    engine = Engine(steps, {}, Identity("evaluate", "agent"))
+
+    def process(piece: Rows) -> Rows:
+        batch = Batch(("machine",), np.zeros(len(piece), np.int32), piece.end, dict(piece.values), piece.now)
+        return engine.process(batch).results.get(options.detector, no_rows(piece.now))
+
+    return _in_pieces(rows, process)
 
 
 def _value(text: str) -> Any:
