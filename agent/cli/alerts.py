@@ -8,20 +8,24 @@ import json
 import sys
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from agent.cli import Commands, add_command
-from agent.ops.alert_lines import AlertLine
+from agent.ops.alert_lines import SECOND, AlertLine
 from sensors.transport.tls import Tls, read_secret
 from sensors.units import Duration
 
 _EXAMPLES = """  agent alerts list
+  agent alerts list "press-*" --rule "over*" --agent plant-1/gateway-1
   agent alerts ack press-1 --note "Ana looks into it"
   agent alerts silence press-1 --rule "overheating" --for 2h --note "maintenance"
   agent alerts unsilence 0f1c7c0a
   agent alerts list --json | jq -r .data.message"""
+_TIME = "%Y-%m-%d %H:%M:%S"
 QUIET_SECONDS = 0.5  # so long without a retained message means that all have come
 REPLY_SECONDS = 5.0
 
@@ -38,7 +42,8 @@ def register(commands: Commands) -> None:
     command.add_argument("--rule", default="*", help="rule (pattern), default: all")
     command.add_argument("--for", dest="lasts", type=Duration, metavar="TIME", help="of a silence, e.g. 2h")
     command.add_argument("--note", default="", help="why, for whoever reads the event")
-    command.add_argument("--agent", default="", metavar="SITE/NAME", help="default: the only one on the broker")
+    command.add_argument("--agent", type=_agent, metavar="SITE/NAME", help="of list, default: all; else "
+                         "the only one on the broker")  # fmt: skip
     command.add_argument(
         "--broker",
         type=_broker,
@@ -59,6 +64,13 @@ def _broker(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
         raise argparse.ArgumentTypeError(f"{text}: write mqtt://HOST:PORT or mqtts://HOST:PORT")
+    return text
+
+
+def _agent(text: str) -> str:
+    site, _, name = text.partition("/")
+    if not site or not name or "/" in name or "+" in text or "#" in text:
+        raise argparse.ArgumentTypeError(f"{text}: write SITE/NAME, such as plant-1/gateway-1")
     return text
 
 
@@ -135,19 +147,91 @@ async def _run(arguments: argparse.Namespace) -> int:
         raise OSError(f"{arguments.broker}: {error}") from error
 
 
-async def _list(broker: Broker, arguments: argparse.Namespace) -> int:
-    found = await broker.retained(f"{broker.root}/v1/+/+/+/alert/+")
-    for _, body in sorted(found):
-        if arguments.json:
-            print(body.decode())  # noqa: T201
-            continue
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What an agent, or its will, last told a broker of itself.
+
+    Attributes:
+        name: SITE/NAME.
+        state: `online`, `offline`, or `unknown` where it told nothing.
+        since: local date and time at which it connected; empty = not known.
+        reason: why it is offline.
+    """
+
+    name: str
+    state: str = "unknown"
+    since: str = ""
+    reason: str = ""
+
+    @classmethod
+    def parse(cls, topic: str, body: bytes) -> AgentStatus:
+        """From the retained message of its topic."""
+        name = "/".join(topic.split("/")[-3:-1])
         try:
-            print(AlertLine.parse(body).line(colour=sys.stdout.isatty()))  # noqa: T201
-        except ValueError as error:
+            told = json.loads(body)
+            return cls(name, str(told["state"]), _local(str(told.get("since", ""))), str(told.get("reason", "")))
+        except (ValueError, TypeError, KeyError):
+            return cls(name)
+
+    def sentence(self) -> str:
+        """That it is away, and what that means; empty while it is there."""
+        if self.state == "online":
+            return ""
+        if self.state != "offline":
+            return f"agent {self.name}: whether it runs is not known; it has told this broker nothing of itself"
+        why = [self.reason.replace("_", " "), f"it had connected at {self.since}" if self.since else ""]
+        known = "; ".join(filter(None, why))
+        return f"agent {self.name} is offline{f' ({known})' if known else ''}: what it has told may be out of date"
+
+
+def _local(text: str) -> str:
+    """A time of an event as local date and time; the text itself if it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime(_TIME)
+    except ValueError:
+        return text
+
+
+async def _list(broker: Broker, arguments: argparse.Namespace) -> int:
+    base = f"{broker.root}/v1/{arguments.agent or '+/+'}"
+    known = [AgentStatus.parse(*one) for one in await broker.retained(f"{base}/status")]
+    agents = {one.name: one for one in known}
+    found = sorted(await broker.retained(f"{base}/+/alert/+"))
+    if arguments.agent and not agents and not found:
+        told = await broker.retained(f"{broker.root}/v1/+/+/status")
+        names = ", ".join(sorted(AgentStatus.parse(*one).name for one in told)) or "none"
+        raise LookupError(f"no agent {arguments.agent} has told this broker of itself; those that have: {names}")
+    shown = 0
+    for topic, body in found:
+        name = "/".join(topic.split("/")[-5:-3])
+        agent = agents.setdefault(name, AgentStatus(name))
+        try:
+            line, event = AlertLine.parse(body), json.loads(body)
+            machine = str(event["data"].get("machine", line.machine))
+        except (ValueError, AttributeError) as error:
             print(f"not an alert: {error}", file=sys.stderr)  # noqa: T201
-    if not found and not arguments.json:
-        print("no open alert")  # noqa: T201
+            continue
+        if not (fnmatchcase(machine, arguments.target) and fnmatchcase(line.rule, arguments.rule)):
+            continue
+        shown += 1
+        if arguments.json:
+            print(json.dumps(event | {"agent": name, "agentstate": agent.state}, ensure_ascii=False))  # noqa: T201
+        else:
+            print(_text(line, agent, several=not arguments.agent and len(agents) > 1))  # noqa: T201
+    if not arguments.json:
+        if not shown:
+            print("no open alert")  # noqa: T201
+        for sentence in filter(None, (agent.sentence() for agent in agents.values())):
+            print(sentence)  # noqa: T201
     return 0
+
+
+def _text(line: AlertLine, agent: AgentStatus, several: bool) -> str:
+    """An open alert on one line: date and time, severity, change, rule, what it is, and whose."""
+    when = datetime.fromtimestamp(line.time // SECOND).astimezone().strftime(_TIME)
+    whose = f"  ({agent.name}{'' if agent.state == 'online' else ' ' + agent.state})" if several else ""
+    away = "" if several or agent.state == "online" else f"  (agent {agent.state})"
+    return line.open_line(when, colour=sys.stdout.isatty()) + (whose or away)
 
 
 async def _send(broker: Broker, arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from agent.offline.evaluate import (
     judge,
     recordings,
     scored,
+    usual_limit,
     watched,
 )
 from agent.offline.progress import progress
@@ -51,7 +52,10 @@ def register(commands: Commands) -> None:
         "--train", type=int, default=0, help="first rows of each recording that are not judged; what a detector "
         "learns from is a key of its own, such as --set train=1200"
     )  # fmt: skip
-    command.add_argument("--threshold", type=float, default=1.0, help="alarm at this score and above (default 1)")
+    command.add_argument(
+        "--threshold", type=float, default=None, help="alarm at this score and above; default: the usual limit of the "
+        "detector, the one of a rule without `when`"
+    )  # fmt: skip
     command.add_argument("--plots", type=Path, help="folder for a picture of each recording")
     command.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -71,15 +75,21 @@ def evaluate(arguments: argparse.Namespace) -> int:
     try:
         items = list(recordings(options))
         results = [scored(options, item, warn) for item in progress(items)]
+        threshold = arguments.threshold
+        if threshold is None:
+            threshold = usual_limit(options, items[0])
     except (ConfigError, ValueError, OSError) as error:
         return complain("evaluate", error)
+    if threshold is None:
+        threshold = 1.0
+        warn(f"{arguments.detector} has no usual limit, so it is judged at 1; say --threshold")
     recorded, items, scores = items, [item for item, _, _ in results], [score for _, score, _ in results]
     skipped = [int(np.searchsorted(item.rows.at, arguments.train)) for item in items]
     labels = [item.label[skip:] for item, skip in zip(items, skipped, strict=True)]
     judged = [score[skip:] for score, skip in zip(scores, skipped, strict=True)]
-    whole = judge(judged, labels, arguments.threshold)
+    whole = judge(judged, labels, threshold)
     best = judge(judged, labels, best_threshold(judged, labels))
-    each = {r.name: judge([s], [t], arguments.threshold) for r, s, t in zip(items, judged, labels, strict=True)}
+    each = {r.name: judge([s], [t], threshold) for r, s, t in zip(items, judged, labels, strict=True)}
     if arguments.json:
         document = {
             "detector": arguments.detector,
@@ -97,7 +107,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
         try:
             for item, (_, score, found) in zip(recorded, results, strict=True):
-                plot_score(arguments.plots, item, score, arguments.threshold, found.at, watched(options, item))
+                plot_score(arguments.plots, item, score, threshold, found.at, watched(options, item))
         except NoPlotError as error:
             warn(f"no picture: {error}")
     return 0

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from agent.cli import Commands, add_command, add_config, number_or_max, pipeline_of
+from agent.offline.progress import Meter
 from agent.runtime.messages import encode
 from sensors.source import SourceError
 
@@ -26,15 +27,19 @@ def register(commands: Commands) -> None:
 
 def replay(arguments: argparse.Namespace) -> int:
     """Print each alert of the recording as it was, or would have been, sent."""
+    path: Path = arguments.recording
+    meter = Meter("replaying", path.stat().st_size if path.is_file() else 0, shown=not sys.stdout.isatty())
     try:
-        asyncio.run(_replay(arguments))
+        asyncio.run(_replay(arguments, meter))
     except SourceError as error:
         print(f"agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    finally:
+        meter.close()
     return 0
 
 
-async def _replay(arguments: argparse.Namespace) -> None:
+async def _replay(arguments: argparse.Namespace, meter: Meter) -> None:
     from sensors.drivers.recording import RecordingSource
 
     pipeline = pipeline_of(arguments)
@@ -47,3 +52,4 @@ async def _replay(arguments: argparse.Namespace) -> None:
                 if message.kind in ("alert", "raw"):
                     out.write(message.body + b"\n")
             out.flush()
+            meter.update(source.counters.bytes_read)

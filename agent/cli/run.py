@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import faulthandler
+import itertools
 import logging
 import os
 import signal
@@ -21,9 +23,15 @@ from agent.runtime.data_watch import config_warnings
 from agent.settings.build import Pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables
+from sensors.drivers.file import FileSource
 from sensors.drivers.recording import Recorder, RecordingError
+from sensors.source import Source
 
 log = logging.getLogger(__name__)
+
+UNREADABLE = 65
+"""Exit code where no line of a file could be read: EX_DATAERR of sysexits.h."""
+FIRST_LINES = 1000
 
 _EXAMPLES = """  agent run -c /etc/edge-agent/agent.toml
   agent run -c config/temperature.toml --set agent.state=/tmp/state --record run.rec
@@ -38,7 +46,7 @@ def register(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until stopped."""
+    """Run until stopped; the exit code says so where a file could not be read at all."""
     pipeline = pipeline_of(arguments)
     log_to_stderr(pipeline.settings.agent.log.upper())
     faulthandler.enable()
@@ -56,7 +64,36 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     finally:
         end_in_peace()
-    return 0
+    refused = [sentence for name, source in pipeline.sources.items() if (sentence := _all_refused(name, source))]
+    for sentence in refused:
+        log.error("%s", sentence)
+    return UNREADABLE if refused else 0
+
+
+def _all_refused(name: str, source: Source) -> str:
+    """What is wrong with a file of which no line could be read, and what to do; empty for all others."""
+    counters = source.counters
+    if not isinstance(source, FileSource) or counters.rows or not counters.frames_bad:
+        return ""
+    return (
+        f"source {name}: none of the {counters.frames_bad} lines of {source.path} could be read; "
+        f"{_first_refused(source) or counters.last_error}. Set source.{name}.codec to what the file has, see "
+        "docs/sensors.md"
+    )
+
+
+def _first_refused(source: FileSource) -> str:
+    """Number of the first line that is refused, and why; empty if it is none of the first."""
+    codec = dataclasses.replace(source.codec)  # type: ignore[type-var] # codecs are dataclasses
+    try:
+        with source.path.open("rb") as file:
+            for number, line in enumerate(itertools.islice(file, FIRST_LINES), 1):
+                codec.feed(line, 0)
+                if codec.counters.frames_bad:
+                    return f"line {number}: {codec.counters.last_error}"
+    except OSError:
+        pass
+    return ""
 
 
 async def serve(pipeline: Pipeline, arguments: argparse.Namespace) -> None:

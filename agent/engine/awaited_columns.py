@@ -20,7 +20,7 @@ class AwaitedColumns:
 
     def __init__(self, parts: Mapping[str, EnginePart], sources: Collection[str]) -> None:
         self._awaited: dict[str, dict[str, list[str]]] = {}  # source, "" = any -> column -> names of the parts
-        self._seen: dict[str, dict[str, None]] = {}  # source, "" = any -> columns that came
+        self._seen: dict[str, dict[str, None]] = {}  # source, "" = any -> columns that had a value
         for name, part in parts.items():
             if part.on == "" or part.on in sources:
                 columns = self._awaited.setdefault(part.on, {})
@@ -34,16 +34,18 @@ class AwaitedColumns:
             if not awaited or not len(batch):
                 continue
             seen = self._seen.setdefault(on, {})
-            seen.update(dict.fromkeys((*batch.values, *batch.texts)))
+            fresh = [name for name in (*batch.values, *batch.texts) if name not in seen]
+            seen.update(dict.fromkeys(name for name in fresh if _has_value(batch, name)))
             for column in [column for column in awaited if _has_value(batch, column)]:
                 del awaited[column]
 
     def columns(self, on: str) -> Iterator[tuple[str, str, list[str]]]:
-        """Part, column it waits for, and columns there are, where readings of `on` have come."""
-        seen = self._seen.get(on, {})
-        for column, names in self._awaited.get(on, {}).items():
-            for name in names if seen else ():
-                yield name, column, [known for known in seen if known != column]
+        """Part, column it waits for, and columns that had a value, where readings of `on` have come."""
+        seen = self._seen.get(on)
+        if seen is not None:
+            for column, names in self._awaited.get(on, {}).items():
+                for name in names:
+                    yield name, column, list(seen)
 
 
 def _has_value(batch: Batch, column: str) -> bool:

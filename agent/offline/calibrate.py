@@ -19,6 +19,7 @@ from agent.offline.calibration_data import (
     CalibrationOptions,
     calibration_data,
 )
+from agent.offline.configured import codec_of
 from agent.offline.plots import NoPlotError, plot_calibration, plot_scores
 from agent.offline.quantile import FittedThreshold, HeldOutResult, examine, threshold_for
 from agent.offline.waves import Wave, load_wave
@@ -45,7 +46,8 @@ def _tutorial(options: CalibrationOptions) -> dict[str, Any]:
     if len(options.files) > 1:
         raise ValueError("the method tutorial takes one file")
     file: Path = options.files[0]
-    wave: Wave = load_wave(file, options.metric, options.sampling_rate, options.time or "time")
+    codec = codec_of(options.config, options.detector, file)
+    wave: Wave = load_wave(file, options.metric, options.sampling_rate, options.time, codec)
     window = options.window or 1000
     if wave.normal is None or wave.label is None:
         raise ValueError(f"{file}: the method tutorial needs the columns normal_wave and is_anomaly")

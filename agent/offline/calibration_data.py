@@ -24,10 +24,11 @@ from agent.offline.waves import (
     find_nominal,
     kinds_of_windows,
     load_wave,
+    read_wave_columns,
     score_series,
     score_windows,
 )
-from agent.settings.files import check_labels, load_columns, load_texts, read_columns
+from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints
 from sensors.units import SECOND
 
@@ -134,9 +135,7 @@ def _parts(k: int, spare: int, learned: bool) -> Ints:
 
 def _of_waves(options: CalibrationOptions) -> CalibrationData:
     """Windows of one or more long waves; each wave is cut into the parts by time."""
-    waves = [
-        load_wave(path, options.metric, options.sampling_rate, options.time or "time") for path in options.files
-    ]
+    waves = [load_wave(path, options.metric, options.sampling_rate, options.time) for path in options.files]
     rate = _one_rate([(path, wave.rate) for path, wave in zip(options.files, waves, strict=True)])
     n = options.window or 1000
     hop = options.hop or max(1, n // 10)
@@ -261,7 +260,7 @@ def _reference(options: CalibrationOptions, n: int, hop: int, rate: float) -> Fl
                 f"{path}: waves of {windows.shape[1]} samples at {given:g} Hz; wanted are {n} at {rate:g}"
             )
         return windows[:, :n]
-    samples = read_columns(path).first((*NORMAL, options.metric, *OBSERVED))
+    samples = read_wave_columns(path, timed=False).first((*NORMAL, options.metric, *OBSERVED))
     return _cut(samples, np.arange(n, len(samples) + 1, hop), n)
 
 
@@ -300,8 +299,7 @@ def _of_metric(options: CalibrationOptions, warn: Callable[[str], None]) -> Cali
     for item in progress(items, "scoring"):
         shown, scores, found = scored(options, item, warn)
         anomalous = shown.label > 0
-        path = Path(item.name)
-        words = load_texts(path, "kind") if len(scores) == len(item.label) and path.is_file() else None
+        words = item.kinds if len(scores) == len(item.label) else ()
         score.append(scores)
         truth.append(anomalous)
         kind += [(words[i] if words and words[i] else "anomaly") if one else "normal"

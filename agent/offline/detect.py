@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from agent.core.rows import Rows
 from agent.detectors.histograms.tutorial_kl import NORMAL, TUTORIAL_THRESHOLD, TutorialKL
 from agent.detectors.power_quality.mains import Mains
-from agent.offline.waves import Detector, Wave, find_nominal, load_wave, score_series
-from agent.settings.files import load_columns, read_columns, read_text
+from agent.offline.configured import codec_of, tables_of
+from agent.offline.waves import Detector, Wave, find_nominal, read_wave_columns, score_series, wave_of
+from agent.settings.files import read_text
 from agent.settings.registry import build
 
 
@@ -55,7 +56,9 @@ def detect(options: DetectionOptions) -> tuple[Detector, Rows]:
         ConfigError, ValueError: a file or option that does not fit.
     """
     table = _table(options.config, options.detector) if options.config is not None else {}
-    wave = load_wave(options.file, options.metric or _watched(options, table), options.sampling_rate)
+    codec = codec_of(options.config, options.detector, options.file)
+    columns = read_wave_columns(options.file, codec, timed=not options.sampling_rate)
+    wave = wave_of(columns, options.metric or _watched(options, table, list(columns.values)), options.sampling_rate)
     detector: Detector = (
         build("detector", f"detector.{options.detector}", table) if table else _detector(options, wave)
     )
@@ -66,12 +69,7 @@ def detect(options: DetectionOptions) -> tuple[Detector, Rows]:
 
 def _table(config: Path, name: str) -> dict[str, Any]:
     """The table of a detector of waves in a configuration, to run over one series."""
-    try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8")).get("detector", {})
-    except OSError as error:
-        raise ValueError(f"cannot read {config}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{config}: {error}") from error
+    tables = tables_of(config).get("detector", {})
     if name not in tables:
         raise ValueError(f"{config}: no detector {name}; there are: {', '.join(tables) or 'none'}")
     table = tables[name]
@@ -80,11 +78,10 @@ def _table(config: Path, name: str) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in ("by", "on")}
 
 
-def _watched(options: DetectionOptions, table: dict[str, Any]) -> str:
+def _watched(options: DetectionOptions, table: dict[str, Any], columns: Sequence[str]) -> str:
     """The metric of a configured detector; a file that has several columns must have it."""
     metric = str(table.get("metric", ""))
-    columns = list(load_columns(options.file)) if metric else []
-    if metric in columns or len(columns) < 2:
+    if not metric or metric in columns or len(columns) < 2:
         return metric if metric in columns else ""
     raise ValueError(
         f"{options.file} has no column {metric}, which detector.{options.detector} of {options.config} watches, so live "
@@ -96,7 +93,8 @@ def _detector(options: DetectionOptions, wave: Wave) -> Detector:
     hop = options.hop or options.window
     normal = wave.normal
     if options.reference is not None:
-        normal = read_columns(options.reference).first((*NORMAL, wave.name))
+        codec = codec_of(options.config, options.detector, options.reference)
+        normal = read_wave_columns(options.reference, codec, timed=False).first((*NORMAL, wave.name))
     if options.detector not in ("tutorial_kl", "mains"):
         raise ValueError(
             f"{options.detector} is no detector of waves: tutorial_kl or mains; agent evaluate runs any"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,18 @@ import numpy.typing as npt
 
 from agent.alerts.alert import Identity
 from agent.core.operator import Operator
-from agent.core.rows import Rows
+from agent.core.rows import Rows, no_rows
 from agent.engine.engine import Engine
+from agent.offline.configured import codec_of, tables_of
 from agent.offline.labelled import ColumnNames, Labelled, of_windows, read_nab, read_npz, read_table
+from agent.offline.progress import progress
 from agent.settings.registry import Registry, build
 from sensors.batch import Batch, Floats
+from sensors.codecs.fields import Fields
+from sensors.codecs.paths import Path as FieldPath
+
+PIECE = 1 << 16
+"""Rows that are judged in one go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,42 +151,28 @@ def recordings(options: EvaluationOptions) -> Iterator[Labelled]:
         if not options.windows:
             raise ValueError("--nab needs --windows")
         yield from read_nab(options.nab, options.windows)
-    named = _column_names(options)
     for path in options.files:
         if not path.exists():
             raise ValueError(f"cannot read {path}: No such file or directory")
         found = sorted([*path.rglob("*.csv"), *path.rglob("*.npz")]) if path.is_dir() else [path]
         for file in found:
-            yield from [read_npz(file, named)] if file.suffix == ".npz" else read_table(file, named)
+            codec = codec_of(options.config, options.detector, file)
+            named = _column_names(options, codec)
+            yield from [read_npz(file, named)] if file.suffix == ".npz" else read_table(file, named, codec)
 
 
-def _column_names(options: EvaluationOptions) -> ColumnNames:
+def _column_names(options: EvaluationOptions, codec: Fields | None) -> ColumnNames:
     """The columns as the command line, or else the codec of the configuration, names them."""
-    codecs = (
-        [source.get("codec", {}) for source in _tables(options.config).get("source", {}).values()]
-        if options.config
-        else []
-    )
-    codec: dict[str, Any] = next((one for one in codecs if one.get("time")), next(iter(codecs), {}))
-    unit = "s" if options.time or "time" not in codec else codec.get("time_unit", "ns")
+    time, machine = ("", "") if codec is None else (codec.time, codec.machine)
+    if codec is not None and codec.nested:
+        time, machine = (FieldPath.parse(spec).name if spec else "" for spec in (time, machine))
+    own = codec is not None and time and options.time in ("", time)
     return ColumnNames(
-        label=options.label, time=options.time or codec.get("time", ""), time_unit=unit,
-        machine=options.machine or codec.get("machine", ""),
+        label=options.label, time=options.time or time, time_unit=codec.time_unit if own and codec else "s",
+        machine=options.machine or machine,
         required=(options.time, options.machine),
         metrics=() if options.config else tuple(name for name in [options.metric, *options.metrics.split(",")] if name),
     )  # fmt: skip
-
-
-def _tables(config: Path | None) -> dict[str, Any]:
-    """The tables of a configuration; none without one."""
-    if config is None:
-        return {}
-    try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot read {config}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{config}: {error}") from error
 
 
 def scored(
@@ -206,13 +198,24 @@ def watched(options: EvaluationOptions, item: Labelled) -> list[str]:
     """Columns of the readings that the detector looks at."""
     table = keys_given(options, list(item.rows.values)) if not options.config else {}
     if options.config:
-        tables = _tables(options.config)
+        tables = tables_of(options.config)
         known: dict[str, Any] = {**tables.get("window", {}), **tables.get("detector", {})}
         seen, name = set(), options.detector
         while name in known and name not in seen:
             seen.add(name)
             table, name = known[name], str(known[name].get("on", ""))
     return [str(table["metric"])] if "metric" in table else [str(one) for one in table.get("metrics", ())]
+
+
+def usual_limit(options: EvaluationOptions, item: Labelled) -> float | None:
+    """The score at which the detector alarms where a rule does not say; None if it has no such limit."""
+    if options.config:
+        tables = tables_of(options.config).get("detector", {})
+        table = {key: value for key, value in tables[options.detector].items() if key != "by"}
+    else:
+        table = keys_given(options, list(item.rows.values))
+    limit: float | None = build("detector", f"detector.{options.detector}", table).default_limit
+    return limit
 
 
 def _named(options: EvaluationOptions, item: Labelled) -> Rows:
@@ -223,8 +226,27 @@ def _named(options: EvaluationOptions, item: Labelled) -> Rows:
     if unknown:
         raise ValueError(f"{item.name}: no column {', '.join(unknown)}; there are: {', '.join(columns)}")
     table = keys_given(options, columns)
-    found: Rows = build("detector", f"detector.{options.detector}", table).process(item.rows)
-    return found
+    detector: Operator = build("detector", f"detector.{options.detector}", table)
+    return _in_pieces(item.rows, detector.process)
+
+
+def _in_pieces(rows: Rows, process: Callable[[Rows], Rows]) -> Rows:
+    """What comes of the rows, which does not depend on the pieces; between them the line on the terminal moves on."""
+    found: list[Rows] = []
+    for first in progress(range(0, max(1, len(rows)), PIECE), "evaluating"):
+        piece = rows if len(rows) <= PIECE else _piece(rows, first)
+        some = process(piece)
+        found.append(replace(some, at=np.where(some.at >= 0, some.at + first, some.at)))
+    while len(found) > 1:  # in pairs: each row is copied a few times only
+        found = [found[i].then(found[i + 1]) if i + 1 < len(found) else found[i] for i in range(0, len(found), 2)]
+    return found[0]
+
+
+def _piece(rows: Rows, first: int) -> Rows:
+    """Some of the rows, as they would have come: `now` is the latest time so far."""
+    last = min(len(rows), first + PIECE)
+    some = rows.take(np.arange(first, last))
+    return replace(some, at=np.arange(last - first), now=int(rows.end[:last].max()))
 
 
 def keys_given(options: EvaluationOptions, columns: Sequence[str]) -> dict[str, Any]:
@@ -240,7 +262,7 @@ def keys_given(options: EvaluationOptions, columns: Sequence[str]) -> dict[str, 
 
 def _configured(options: EvaluationOptions, item: Labelled) -> Rows:
     """What the table `[detector.NAME]` of a configuration gives, with the windows and detectors that it reads."""
-    tables = _tables(options.config)
+    tables = tables_of(options.config)
     known = {name: (kind, t) for kind in ("window", "detector") for name, t in tables.get(kind, {}).items()}
     steps: dict[str, Operator] = {}
     name = options.detector
@@ -259,8 +281,13 @@ def _configured(options: EvaluationOptions, item: Labelled) -> Rows:
     missing = [column for column in steps[next(reversed(steps))].inputs() if column not in rows.values]
     if missing:
         raise ValueError(f"{item.name}: no column {', '.join(missing)}; there are: {', '.join(rows.values)}")
-    batch = Batch(("machine",), np.zeros(len(rows), np.int32), rows.end, dict(rows.values), rows.now)
-    return Engine(steps, {}, Identity("evaluate", "agent")).process(batch).results[options.detector]
+    engine = Engine(steps, {}, Identity("evaluate", "agent"))
+
+    def process(piece: Rows) -> Rows:
+        batch = Batch(("machine",), np.zeros(len(piece), np.int32), piece.end, dict(piece.values), piece.now)
+        return engine.process(batch).results.get(options.detector, no_rows(piece.now))
+
+    return _in_pieces(rows, process)
 
 
 def _value(text: str) -> Any:

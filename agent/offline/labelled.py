@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from agent.core.rows import Rows, unsigned_zeros
-from agent.settings.files import check_labels, load_columns, number
+from agent.offline.csv_table import CsvTable, read_csv
+from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints
-from sensors.times import NANOSECONDS
+from sensors.codecs.fields import Fields
+from sensors.codecs.paths import Path as FieldPath
+from sensors.times import NANOSECONDS, TimeUnit
 from sensors.units import SECOND
 
 LABELS = ("label", "is_anomaly", "anomaly")
@@ -36,7 +38,7 @@ class ColumnNames:
 
     label: str = ""
     time: str = ""
-    time_unit: str = "s"
+    time_unit: TimeUnit = "s"
     machine: str = ""
     metrics: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
@@ -83,12 +85,14 @@ class Labelled:
         rows: readings of one series, in order.
         label: `(n,)` 1 where anomalous, else 0.
         category: name of its folder.
+        kinds: what is wrong with each reading, empty = nothing; none if the file does not say.
     """
 
     name: str
     rows: Rows
     label: Floats
     category: str = ""
+    kinds: Sequence[str] = ()
 
 
 def of_windows(item: Labelled, found: Rows) -> Labelled:
@@ -129,53 +133,60 @@ def readings(time: Ints, values: dict[str, Floats]) -> Rows:
     )
 
 
-def read_table(path: Path, named: ColumnNames = PLAIN) -> list[Labelled]:
+def read_table(path: Path, named: ColumnNames = PLAIN, codec: Fields | None = None) -> list[Labelled]:
     """A CSV with a header, a time column if it has one, a label column (0 or 1) and metrics: a recording a machine.
+
+    Args:
+        path: of the file.
+        named: what its columns mean.
+        codec: that reads it live; it says how the file is written, and which columns are metrics.
 
     Raises:
         ValueError: if there is no label column, a line is too short or too long, a cell is no number, or a label is
             neither 0 nor 1; the message names file and line.
     """
-    columns, places = _columns(path)
+    table = read_csv(path, codec, [named.label] if named.label else LABELS)
+    columns = table.columns
     truth, stamp = named.truth(path, columns), named.stamp(path, columns)
     if not stamp:
-        _refuse_other_times(path, columns)
+        _refuse_other_times(table)
     machine = named.machines(columns)
     missing = [name for name in (machine, *named.metrics) if name and name not in columns]
     if missing:
         there = ", ".join(name for name in columns if name not in (truth, stamp, "kind"))
         raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {there}")
-    time = (
-        _times(path, stamp, columns[stamp], places, named.time_unit) if stamp else SECOND * np.arange(len(places))
-    )
-    answer = check_labels(path, _numbers(path, truth, columns[truth], places), places)
-    words = columns[machine] if machine else []
-    names = named.metrics or [
-        name
-        for name, cells in columns.items()
-        if name not in (truth, stamp, machine, "changepoint", "kind") and not _is_text(cells)
-    ]
-    values = {name: _numbers(path, name, columns[name], places) for name in names}
+    n = len(table.lines)
+    time = table.times(stamp, named.time_unit, machine) if stamp else SECOND * np.arange(n)
+    answer = check_labels(path, table.numbers(truth), table.lines)
+    names = named.metrics or _metrics(table, (truth, stamp, machine, "changepoint", "kind"))
+    values = {name: table.numbers(name) for name in names}
     if not values:
-        raise ValueError(f"{path}: there is no column beside the label {truth}")
-    whole = Labelled(str(path), readings(time, values), answer, path.parent.name)
-    return _by_machine(whole, words) if words else [whole]
+        raise ValueError(
+            f"{path}: no column beside the label {truth} holds numbers; there are: {', '.join(columns)}"
+        )
+    kinds = table.texts("kind") if "kind" in columns else []
+    whole = Labelled(str(path), readings(time, values), answer, path.parent.name, kinds)
+    return _by_machine(whole, table.texts(machine)) if machine else [whole]
 
 
-def _is_text(cells: list[str]) -> bool:
-    """Whether a column begins with a text: the name of something, and no metric."""
-    return number(next((cell for cell in cells if cell.strip()), "")) is None
+def _metrics(table: CsvTable, others: Collection[str]) -> list[str]:
+    """The columns that the codec reads as numbers, if the file has any of them; else all that are."""
+    configured = [FieldPath.flat(spec).name for spec in table.codec.values] if table.configured else []
+    names = [name for name in configured if name in table.columns] or list(table.columns)
+    return [name for name in names if name not in others and not table.is_text(name)]
 
 
-def _refuse_other_times(path: Path, columns: dict[str, list[str]]) -> None:
+def _refuse_other_times(table: CsvTable) -> None:
     """No column has a usual name of times: one that holds texts which are times is no metric, and not nothing."""
-    for name, cells in columns.items():
-        if _is_text(cells):
+    for name, cells in table.columns.items():
+        if table.is_text(name) and cells[0]:
             try:
                 nanoseconds(cells[0])
             except ValueError:
                 continue
-            raise ValueError(f"{path}: the column {name} holds times; say --time {name}, or call it {TIMES[0]}")
+            raise ValueError(
+                f"{table.path}: the column {name} holds times; say --time {name}, or call it {TIMES[0]}"
+            )
 
 
 def _by_machine(whole: Labelled, words: list[str]) -> list[Labelled]:
@@ -186,47 +197,11 @@ def _by_machine(whole: Labelled, words: list[str]) -> list[Labelled]:
         mine = np.flatnonzero(machine == name)
         values = {column: value[mine] for column, value in whole.rows.values.items()}
         rows = readings(whole.rows.start[mine], values)
-        parts.append(Labelled(f"{whole.name}, {name.replace('/', '_')}", rows, whole.label[mine], whole.category))
+        kinds = [whole.kinds[row] for row in mine.tolist()] if whole.kinds else []
+        parts.append(
+            Labelled(f"{whole.name}, {name.replace('/', '_')}", rows, whole.label[mine], whole.category, kinds)
+        )
     return parts
-
-
-def _columns(path: Path) -> tuple[dict[str, list[str]], list[int]]:
-    """Cells of a CSV by column, and the line of each row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            file.seek(0)
-            lines = csv.reader(file, delimiter=";" if head.count(";") > head.count(",") else ",")
-            header = [name.strip() for name in next(lines, [])]
-            table = [(lines.line_num, cells) for cells in lines if cells]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8") from error
-    if not table:
-        raise ValueError(f"{path}: there are no rows")
-    for line, cells in table:
-        if len(cells) != len(header):
-            raise ValueError(f"{path}, line {line}: {len(cells)} cells, the header names {len(header)} columns")
-    return {name: [cells[i] for _, cells in table] for i, name in enumerate(header) if name}, [n for n, _ in table]
-
-
-def _times(path: Path, name: str, cells: list[str], places: list[int], unit: str = "s") -> Ints:
-    time = np.empty(len(cells), np.int64)
-    for i, (cell, line) in enumerate(zip(cells, places, strict=True)):
-        try:
-            time[i] = nanoseconds(cell, unit)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no time') from error
-    return time
-
-
-def _numbers(path: Path, name: str, cells: list[str], places: list[int]) -> Floats:
-    values = np.empty(len(cells))
-    for i, (cell, line) in enumerate(zip(cells, places, strict=True)):
-        value = number(cell)
-        if value is None:
-            raise ValueError(f'{path}, line {line}: "{cell}" in column {name} is no number')
-        values[i] = value
-    return values
 
 
 def read_skab(path: Path) -> Labelled:
@@ -262,7 +237,7 @@ def read_npz(path: Path, named: ColumnNames = PLAIN) -> Labelled:
     if not metrics:
         raise ValueError(f"{path}: there is no array beside the label {truth}")
     answer = check_labels(path, np.asarray(arrays[truth], np.float64))
-    return Labelled(str(path), readings(time, metrics), answer, path.parent.name)
+    return Labelled(str(path), readings(time, metrics), answer, path.parent.name, load_texts(path, "kind") or ())
 
 
 def read_nab(folder: Path, windows: Path, names: list[str] | None = None) -> Iterator[Labelled]:
@@ -277,18 +252,18 @@ def read_nab(folder: Path, windows: Path, names: list[str] | None = None) -> Ite
         if name not in known:
             raise ValueError(f"{windows}: no windows for {name}")
         path = folder / name
-        columns, places = _columns(path)
+        table = read_csv(path)
         for column in ("timestamp", "value"):
-            if column not in columns:
-                raise ValueError(f"{path}: no column {column}; there are: {', '.join(columns)}")
-        time = _times(path, "timestamp", columns["timestamp"], places)
+            if column not in table.columns:
+                raise ValueError(f"{path}: no column {column}; there are: {', '.join(table.columns)}")
+        time = table.times("timestamp", "s")
         label = np.zeros(len(time))
         for begin, end in known[name]:
             inside = (time >= begin) & (time <= end)
             if not inside.any():
                 raise ValueError(f"{windows}: a window of {name} holds no row of {path}")
             label[inside] = 1.0
-        value = _numbers(path, "value", columns["value"], places)
+        value = table.numbers("value")
         yield Labelled(name, readings(time, {"value": value}), label, Path(name).parent.name)
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.core.files import ColumnsFile
 from agent.core.rows import Rows, no_rows, unsigned_zeros
 from agent.detectors.histograms.tutorial_kl import TutorialKL
 from agent.detectors.power_quality.mains import Mains
+from agent.offline.csv_table import read_csv
 from agent.offline.progress import progress
 from agent.offline.verdicts import Flags
 from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints
+from sensors.codecs.fields import Fields
 
 Detector = Mains | TutorialKL
 
@@ -49,41 +52,106 @@ class Wave:
     name: str
 
 
-def load_wave(path: Path, metric: str = "", rate: float = 0.0, time: str = "time") -> Wave:
-    """Read a wave with its labels.
+@dataclass(frozen=True, slots=True)
+class WaveColumns:
+    """The columns of a file with a wave.
+
+    Attributes:
+        values: those of numbers, by name.
+        time: name of the one with the times, s.
+        kind: a column `kind`, if it is of texts.
+        texts: names of the columns that hold texts.
+        lines: number in the file of each row; empty where it has no lines.
+    """
+
+    path: Path
+    values: dict[str, Floats]
+    time: str
+    kind: list[str] | None
+    texts: tuple[str, ...] = ()
+    lines: Sequence[int] = ()
+
+    def first(self, names: Sequence[str]) -> Floats:
+        """The first of the columns `names` that there is, or the only one, `(n,)`."""
+        return ColumnsFile(str(self.path), "", self.values).first(names)
+
+
+def read_wave_columns(
+    path: Path, codec: Fields | None = None, time: str = "", *, timed: bool = True
+) -> WaveColumns:
+    """Read a file with a wave: CSV as `read_csv` does, arrays as `load_columns` does.
 
     Args:
-        path: see `load_columns`; columns `normal_wave` or `reference`, and `is_anomaly` are understood.
+        path: of the file.
+        codec: of the source that reads it live.
+        time: column of the times; empty = that of the codec, else `time`, if there is one.
+        timed: whether the times are wanted.
+
+    Raises:
+        ValueError: something cannot be read, or `time` is no column of it; the message names file and line.
+    """
+    texts: tuple[str, ...] = ()
+    lines: Sequence[int] = ()
+    if path.suffix in (".npz", ".npy"):
+        values, kind, stamp = load_columns(path), load_texts(path, "kind"), time or "time"
+    else:
+        table = read_csv(path, codec, (*OBSERVED, "is_anomaly"))
+        own = "" if codec is None else codec.time
+        stamp = time or (own if own in table.columns else "time")
+        words = [name for name in table.columns if name != stamp and table.is_text(name)]
+        filled = [name for name, cells in table.columns.items() if name not in (stamp, *words) and any(cells)]
+        values = {name: table.numbers(name) for name in filled}
+        if stamp in table.columns and timed:
+            unit = codec.time_unit if codec is not None and stamp == own else "s"
+            values = {stamp: table.seconds(stamp, unit), **values}
+        texts, lines = tuple(words), table.lines
+        kind = table.texts("kind") if "kind" in table.columns else None
+    if time and timed and time not in values:
+        raise ValueError(f"{path} has no column {time} of numbers; it has {', '.join(values) or 'none'}")
+    return WaveColumns(path, values, stamp, kind, texts, lines)
+
+
+def load_wave(path: Path, metric: str = "", rate: float = 0.0, time: str = "", codec: Fields | None = None) -> Wave:
+    """Read a wave with its labels; see `read_wave_columns` and `wave_of`."""
+    return wave_of(read_wave_columns(path, codec, time, timed=not rate or bool(time)), metric, rate)
+
+
+def wave_of(file: WaveColumns, metric: str = "", rate: float = 0.0) -> Wave:
+    """The wave in a file; its columns `normal_wave` or `reference`, and `is_anomaly` are understood.
+
+    Args:
+        file: as read.
         metric: column of the samples; empty = the first of `OBSERVED`, or the only column that is none of these.
         rate: samples a second; 0 = by the times, or 1000 without them.
-        time: column of the times, s; only `time` may be missing.
 
     Raises:
         ValueError: if a column is missing, the labels do not fit, or the times do not rise evenly.
     """
-    columns = load_columns(path)
-    if time != "time" and time not in columns:
-        raise ValueError(f"{path} has no column {time} of numbers; it has {', '.join(columns) or 'none'}")
-    name = _observed(path, columns, metric, time)
+    path, columns = file.path, file.values
+    name = _observed(path, columns, metric, file.time)
     samples = np.asarray(columns[name], np.float64).ravel()
     label = columns.get("is_anomaly")
-    if label is None and load_texts(path, "is_anomaly") is not None:
+    if "is_anomaly" in file.texts or (label is None and _has_words(path, "is_anomaly")):
         raise ValueError(f"{path}: the column is_anomaly holds no numbers; 0 is normal and 1 anomalous")
     normal = columns.get("normal_wave", columns.get("reference"))
-    kind = load_texts(path, "kind")
-    for what, one in (("labels", label), ("kinds", kind), ("samples of the normal wave", normal)):
+    for what, one in (("labels", label), ("kinds", file.kind), ("samples of the normal wave", normal)):
         if one is not None and len(one) != len(samples):
             raise ValueError(f"{path}: {len(one)} {what} do not fit {len(samples)} samples of {name}")
     if label is not None:
-        check_labels(path, np.asarray(label, np.float64))
+        check_labels(path, np.asarray(label, np.float64), file.lines or None)
     return Wave(
         samples,
-        rate or _rate(path, columns.get(time)),
+        rate or _rate(file),
         None if normal is None else np.asarray(normal, np.float64).ravel(),
         None if label is None else np.asarray(label) != 0,
-        kind,
+        file.kind,
         name,
     )
+
+
+def _has_words(path: Path, name: str) -> bool:
+    """Whether an archive has a column of texts of this name."""
+    return path.suffix == ".npz" and load_texts(path, name) is not None
 
 
 def _observed(path: Path, columns: dict[str, Floats], metric: str, time: str) -> str:
@@ -100,7 +168,8 @@ def _observed(path: Path, columns: dict[str, Floats], metric: str, time: str) ->
     return rest[0]
 
 
-def _rate(path: Path, time: Floats | None) -> float:
+def _rate(file: WaveColumns) -> float:
+    path, time = file.path, file.values.get(file.time)
     if time is None or len(time) < 2:
         return 1000.0
     step = np.diff(np.asarray(time, np.float64))
@@ -110,7 +179,7 @@ def _rate(path: Path, time: Floats | None) -> float:
     uneven = np.flatnonzero(~((step > 0.5 * usual) & (step < 1.5 * usual)))
     if len(uneven):
         first = int(uneven[0])
-        where = f"row {first + 1}" if path.suffix == ".npz" else f"line {first + 3}"
+        where = f"line {file.lines[first + 1]}" if file.lines else f"row {first + 1}"
         raise ValueError(
             f"{path}, {where}: {step[first]:.6g} s after the sample before, else {usual:.6g} s; cut the file there, or "
             "say --sampling-rate to take them as evenly spaced"

@@ -117,6 +117,13 @@ class AlertLine:
             change = f"\x1b[1;{_ANSI[self.colour]}m{change}\x1b[0m"
         return f"{when}  {change} {self.what()}"
 
+    def open_line(self, when: str, colour: bool = False) -> str:
+        """One line of what is open: since when, how bad, which rule, and what it is."""
+        change = f"{self.severity.upper():8} {self.change:9}"
+        if colour:
+            change = f"\x1b[1;{_ANSI[self.colour]}m{change}\x1b[0m"
+        return f"{when}  {change} {_printable(self.rule):16} {self.what()}"
+
 
 class LinePrinter:
     """Prints one line an event. An observer: what `--no-tui` and `--json` show.

@@ -170,7 +170,7 @@ class DataWatch:
             for name, column, there in self._engine.awaited.columns(on):
                 kind = "window" if name in settings.window else "detector" if name in settings.detector else "rule"
                 where = f"no reading of {on}" if on else "no reading"
-                said = f'{kind} {name}: {where} has had "{column}" yet{nearest(column, there) if there else ""}'
+                said = f'{kind} {name}: {where} has had "{column}" yet{_what_came(column, there)}'
                 self._warn_once((kind, name, column), said)
                 self._warned.add(("empty", column))
 
@@ -196,3 +196,11 @@ def _remedy(lead: int) -> str:
     if is_time_zone(lead):
         return "; if it is a local time, set time_zone in the codec, else set the clocks right (NTP)"
     return "; set the clocks right (NTP)"
+
+
+def _what_came(column: str, there: list[str]) -> str:
+    """The column that may be meant, or else those that had a value."""
+    near = nearest(column, there)
+    if near.startswith("; did you mean"):
+        return near
+    return f"; those that had values are {', '.join(sorted(there))}" if there else "; no column has had a value"

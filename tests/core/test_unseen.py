@@ -43,3 +43,13 @@ def test_readings_of_another_source_do_not_count():
     assert waiting(engine, "other") == {("its", "flow")}
     engine.process(type(batch)(batch.machines, batch.machine, batch.time, batch.values, NOW, source="other"))
     assert waiting(engine, "other") == set()
+
+
+def test_only_columns_that_had_a_value_are_said_to_have_come():
+    engine = build_pipeline(Settings(**TABLES)).engine()
+    codec = JsonLines(values=["presure", "temp", "druck"])
+    engine.process(codec.feed(b'{"druck": 1, "other": 2}\n', NOW))
+    assert {tuple(there) for _, _, there in engine.awaited.columns("")} == {("druck",)}
+    empty = build_pipeline(Settings(**TABLES)).engine()
+    empty.process(JsonLines(values=["presure", "temp"]).feed(b'{"other": 2}\n', NOW))
+    assert ("any", "presure", []) in list(empty.awaited.columns(""))

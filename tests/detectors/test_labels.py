@@ -22,7 +22,7 @@ def changed(number, line):
 @pytest.mark.parametrize(
     ("lines", "head", "said"),
     [
-        (changed(5, "5,1.0"), "time,x,label", "line 7: 2 cells, the header names 3 columns"),
+        (changed(5, "5,1.0"), "time,x,label", "line 7: 2 cells instead of 3"),
         (changed(5, "5,1.0,0,9"), "time,x,label", "line 7: 4 cells"),
         (changed(5, "5,1.0,"), "time,x,label", "line 7: there is no label; 0 is normal and 1 anomalous"),
         (changed(5, "5,1.0,-1"), "time,x,label", "line 7: the label is -1"),
@@ -31,7 +31,7 @@ def changed(number, line):
         (changed(5, "noon,1,0"), "time,x,label", 'line 7: "noon" in column time is no time'),
         (changed(5, "inf,1,0"), "time,x,label", 'line 7: "inf" in column time is no time'),
         (LINES, "time,x,truth", "no label column; say which with --label; there are: time, x, truth"),
-        (["0,1", "1,0"], "time,label", "no column beside the label label"),
+        (["0,1", "1,0"], "time,label", "no column beside the label label holds numbers; there are: time, label"),
         ([], "time,x,label", "there are no rows"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import sys
+from datetime import datetime
 
 import aiomqtt
 
@@ -73,6 +75,34 @@ async def test_an_open_alert_is_listed_acknowledged_and_silenced(tmp_path, mosqu
         assert code == 1
         assert "there is no silence" in error or "did not answer" in error
         assert await agent.stop() == 0
+
+
+async def test_what_is_open_is_listed_with_date_rule_severity_and_whether_the_agent_is_there(tmp_path, mosquitto):
+    file = tmp_path / "agent.toml"
+    file.write_text(CONFIG.format(state=tmp_path / "state", url=mosquitto.url))
+    async with AgentProcess("run", "-c", file) as agent:
+        event = await open_alert(mosquitto.url)
+        assert (event["agent"], event["agentstate"]) == ("hall/a", "online")
+        code, out, error = await alerts(mosquitto.url, "list")
+        assert (code, error) == (0, "")
+        assert "offline" not in out
+        moment = datetime.fromisoformat(event["time"]).astimezone()
+        assert re.match(rf"{moment:%Y-%m-%d} \d\d:\d\d:\d\d  CRITICAL \w+ +hot  +\S", out)
+        for words in (("--agent", "hall/a"), ("2",), ("--rule", "h*")):
+            assert (await alerts(mosquitto.url, "list", *words))[1] != "no open alert\n"
+        for words in (("machine-9",), ("--rule", "cold")):
+            assert await alerts(mosquitto.url, "list", *words) == (0, "no open alert\n", "")
+        code, _, error = await alerts(mosquitto.url, "list", "--agent", "hall/b")
+        assert code == 1
+        assert "no agent hall/b has told this broker of itself; those that have: hall/a" in error
+        assert (await alerts(mosquitto.url, "list", "--agent", "hall"))[0] == 2
+        assert await agent.stop() == 0
+    code, out, error = await alerts(mosquitto.url, "list")
+    assert (code, error) == (0, "")
+    first, *_, last = out.splitlines()
+    assert first.endswith("(agent offline)")
+    assert last.startswith("agent hall/a is offline (shutdown; it had connected at 20")
+    assert (await open_alert(mosquitto.url))["agentstate"] == "offline"
 
 
 async def test_commands_that_are_none_are_counted_in_the_health_report(tmp_path, mosquitto):

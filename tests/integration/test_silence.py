@@ -42,9 +42,9 @@ def plant(tmp_path, codec, lines):
     return file
 
 
-async def told(*arguments):
+async def told(*arguments, code=0):
     async with AgentProcess(*arguments) as agent:
-        assert await agent.wait() == 0
+        assert await agent.wait() == code
     return agent.lines
 
 
@@ -67,7 +67,7 @@ async def test_a_file_of_which_no_row_can_be_read_says_so_at_its_end(tmp_path, c
     file = plant(tmp_path, codec, lines)
     if "presure" in codec:
         file.write_text(file.read_text().replace('metric = "pressure"', 'metric = "presure"'))
-    (line,) = [line for line in await told("run", "-c", file) if "source export: ended" in line]
+    (line,) = [line for line in await told("run", "-c", file, code=65) if "source export: ended" in line]
     assert "WARNING" in line
     assert said in line
     (line,) = [line for line in await told("record", "-c", file, "-o", tmp_path / "x.rec") if "x.rec: " in line]
