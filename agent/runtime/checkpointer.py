@@ -141,7 +141,8 @@ class Checkpointer:
         writing = asyncio.ensure_future(saving.write())
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
-        self._budget.spend(await asyncio.shield(writing))
+        writing.add_done_callback(lambda _: self._budget.spend(saving.written))  # flash wears by failures, too
+        await asyncio.shield(writing)
 
     def _failed(self, error: OSError) -> None:
         log.error("checkpoint: %s; going on without it", error)
