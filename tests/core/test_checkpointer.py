@@ -277,6 +277,7 @@ async def test_what_a_save_wrote_that_failed_or_was_cancelled_counts_too():
     agent.store.write.set()
     await agent.checkpointer.save()
     assert budget.wait() == 3 * 5000
+    assert agent.checkpointer.stats() == {"saved": 1, "failed": 1, "bytes": 15_000}
 
 
 async def test_a_debt_is_paid_off_by_time_and_no_credit_is_kept():
