@@ -104,6 +104,11 @@ COUNTERS: Mapping[str, Counter] = {
     "sink.sent": Counter("messages that the receiver has confirmed"),
     "sink.waiting": Counter("messages that wait for the receiver now"),
     "sink.reconnects": Counter("times it was connected again after an error"),
+    "checkpoint.saved": Counter("times the state was saved"),
+    "checkpoint.failed": Counter(
+        "times it could not be; a crash then repeats more", "make room on the disk, or replace it; the log says why"
+    ),
+    "checkpoint.bytes": Counter("bytes written for it; `agent.checkpoint_bytes_per_day` bounds them"),
     "observer.seen": Counter("batches seen by one who looks on"),
     "observer.dropped": Counter("batches that it did not see, being too slow", "what it shows has gaps, nothing else"),
     "observer.errors": Counter("errors of its own", "the log has the first of them, and where it was"),

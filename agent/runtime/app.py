@@ -192,7 +192,8 @@ class App:
 
     def stats(self) -> Stats:
         """What each part has counted."""
-        return health.stats(self._sources(), self.engine, self.outbox, self.deliveries, self.observers)
+        counted = health.stats(self._sources(), self.engine, self.outbox, self.deliveries, self.observers)
+        return {**counted, "checkpoint": self.checkpointer.stats()}
 
     def counters(self) -> dict[str, int]:
         """What is sent, what waits and what was lost, for the live view."""

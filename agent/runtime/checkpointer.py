@@ -62,6 +62,7 @@ class Checkpointer:
         self.engine = engine
         self.replayed: set[str] = set()
         self.failing = ""
+        self._counts = {"saved": 0, "failed": 0, "bytes": 0}
         self._pipeline, self._publisher, self._outbox, self._journal = pipeline, publisher, outbox, journal
         self._store, self._budget = store, WriteBudget(bytes_per_day)
         self._one = asyncio.Lock()
@@ -131,6 +132,7 @@ class Checkpointer:
             self._journal.not_saved(covered)
             return
         self.failing = ""
+        self._counts["saved"] += 1
         self._placed |= {name for name, position in where.items() if position}
         gone = self._journal.saved(covered)
         if gone:
@@ -144,9 +146,19 @@ class Checkpointer:
         writing = asyncio.ensure_future(saving.write())
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
-        self._budget.spend(await asyncio.shield(writing))
+        writing.add_done_callback(lambda _: self._spend(saving.written))  # flash wears by failures, too
+        await asyncio.shield(writing)
+
+    def stats(self) -> dict[str, int]:
+        """What it has counted since the start."""
+        return dict(self._counts)
+
+    def _spend(self, size: int) -> None:
+        self._counts["bytes"] += size
+        self._budget.spend(size)
 
     def _failed(self, error: OSError) -> None:
+        self._counts["failed"] += 1
         log.error("checkpoint: %s; going on without it", error)
         self.failing = f"checkpoint: {error}"
 

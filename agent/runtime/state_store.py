@@ -52,6 +52,10 @@ class SavedState:
 class PendingSave(Protocol):
     """A save that has begun, of the moment at which it did."""
 
+    @property
+    def written(self) -> int:
+        """Bytes written so far, whatever comes of it."""
+
     async def write(self) -> int:
         """Write it; returns how many bytes that were, when it is safe.
 
@@ -133,6 +137,10 @@ class StateDirectory:
 class _PendingSave:
     saving: PendingSave
     old: Path
+
+    @property
+    def written(self) -> int:
+        return self.saving.written
 
     async def write(self) -> int:
         size = await self.saving.write()

@@ -191,6 +191,11 @@ class PendingCheckpoint:
             name: store._live[name].copy() if name in known else Live(part) for name, (part, _) in parts.items()
         }
 
+    @property
+    def written(self) -> int:
+        """Bytes written so far, whatever comes of it."""
+        return 0 if self._writer is None else self._writer.size
+
     async def write(self) -> int:
         """Copy the state and write it, in slices; returns when it is the checkpoint that counts.
 

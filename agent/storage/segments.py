@@ -108,6 +108,11 @@ class SegmentWriter:
         self._file = os.fdopen(os.open(_fresh(folder), _WRITE, 0o600), "wb")
         self._size = self._file.write(_MAGIC.pack(_NAME, VERSION))
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
     def add(self, pieces: Sequence[records.Bytes]) -> Place:
         """Append a record."""
         start = self._size

@@ -71,6 +71,7 @@ class MemorySaving:
 
     def __init__(self, store, sequence):
         self.store, self.sequence = store, sequence
+        self.written = store.size
 
     async def write(self):
         return await asyncio.to_thread(self._write)
@@ -262,6 +263,21 @@ async def test_a_large_save_makes_the_next_wait_and_a_command_less_so():
             assert agent.store.events.count("written") == 2
         await cancelled(running)
     assert budget.wait() == 3600 + 5000
+
+
+async def test_what_a_save_wrote_that_failed_or_was_cancelled_counts_too():
+    agent = Agent()
+    budget = agent.checkpointer._budget = WriteBudget(86_400, clock=lambda: 0.0)  # a byte a second
+    agent.store.size, agent.store.error = 5000, OSError("no space")
+    await agent.checkpointer.save()
+    assert budget.wait() == 5000
+    agent.store.error = None
+    agent.store.write.clear()
+    await cancelled(await started(agent.checkpointer.save()))
+    agent.store.write.set()
+    await agent.checkpointer.save()
+    assert budget.wait() == 3 * 5000
+    assert agent.checkpointer.stats() == {"saved": 1, "failed": 1, "bytes": 15_000}
 
 
 async def test_a_debt_is_paid_off_by_time_and_no_credit_is_kept():

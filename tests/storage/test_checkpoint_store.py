@@ -151,6 +151,20 @@ async def test_an_image_is_of_its_moment_though_all_changes_meanwhile(tmp_path, 
     assert same(contents(loaded(tmp_path / "checkpoint")[1]), contents(parts))
 
 
+async def test_a_save_knows_what_it_wrote_also_if_it_failed(tmp_path, monkeypatch):
+    parts, store = tracked(*GROUPS), CheckpointStore(tmp_path / "checkpoint")
+    parts["a"].part.write(np.arange(5000), 7)
+    saving = store.begin(parts, {})
+    assert saving.written == 0
+    monkeypatch.setattr(segments.SegmentWriter, "finish", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        await saving.write()
+    failed = saving.written
+    monkeypatch.undo()
+    saving = store.begin(parts, {})
+    assert await saving.write() == saving.written > failed > 1000
+
+
 @pytest.mark.parametrize("how", ["abandoned", *range(7), "disk"])
 async def test_what_a_failed_save_took_is_saved_by_the_next(tmp_path, small_slices, how, monkeypatch):
     parts, store = tracked(*GROUPS), CheckpointStore(tmp_path / "checkpoint")
