@@ -23,6 +23,7 @@ from agent.runtime.data_watch import config_warnings
 from agent.settings.build import Pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables
+from agent.storage.database import DatabaseInUseError
 from sensors.drivers.file import FileSource
 from sensors.drivers.recording import Recorder, RecordingError
 from sensors.source import Source
@@ -57,9 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     tune_garbage_collector()
     try:
         asyncio.run(serve(pipeline, arguments))
-    except (
-        RecordingError
-    ) as error:  # opening or closing it; while it runs, the recording ends and the agent goes on
+    except DatabaseInUseError as error:
+        log.error("%s: is this agent running already? Two cannot share the directory [agent] state", error)
+        return 1
+    except RecordingError as error:  # opening or closing; while it runs, the recording ends and the agent goes on
         log.error("%s", error)
         return 1
     finally:

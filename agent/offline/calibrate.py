@@ -153,6 +153,8 @@ def _lines(limit: FittedThreshold, value: float, test: HeldOutResult, data: Cali
     ]
     if test.unscored:
         lines.append(f"  {test.unscored} {what} have no score and do not alarm")
+    if verdict.figures()["recall"] == 0.0:
+        lines.append(f"It finds none of the {what} that are labelled: try another detector, metric or rate.")
     if np.isfinite(a_day) and limit.enough:
         lines.append(
             f"Expected false alarms a day: {limit.rate * a_day:.0f} {what} at the wanted rate, "

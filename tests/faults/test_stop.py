@@ -167,3 +167,14 @@ async def test_a_pipe_that_nobody_reads_does_not_hold_it(tmp_path, line):
         await until(lambda: '"m"' in _notes(tmp_path))
         code, seconds = await stopped(agent, signal.SIGTERM)
     assert (code, seconds < 10) == (0, True), seconds
+
+
+async def test_a_second_one_on_the_same_state_is_told_so_in_a_sentence(tmp_path, line):
+    file = configuration(tmp_path, line[1], '[sink.out]\ntype = "lines"\n')
+    async with AgentProcess("run", "-c", file) as agent:
+        await agent.says("source line: open")
+        async with AgentProcess("run", "-c", file) as second:
+            assert await second.wait() == 1
+        (said,) = second.lines
+        assert said.endswith("is this agent running already? Two cannot share the directory [agent] state")
+        assert await agent.stop() == 0

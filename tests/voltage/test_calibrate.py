@@ -173,3 +173,17 @@ def test_what_cannot_be_calibrated_on_is_a_clear_message(tmp_path, capsys, words
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_detector_that_finds_nothing_is_not_recommended_without_a_word(tmp_path, capsys):
+    told = "It finds none of the rows that are labelled: try another detector, metric or rate."
+    rng = np.random.default_rng(4)
+    noise, label = rng.standard_normal(3000), (np.arange(3000) % 300 < 5).astype(int)
+    file = tmp_path / "calm.csv"  # what is labelled is calmer than the rest
+    value = np.where(label > 0, 0.0, noise)
+    rows = (f"{i},{v!r},{one}\n" for i, (v, one) in enumerate(zip(value.tolist(), label.tolist(), strict=True)))
+    file.write_text("time,pressure,label\n" + "".join(rows))
+    code, out, _ = agent(capsys, "calibrate", file, "--detector", "ewma")
+    assert (code, told in out.splitlines()) == (0, True)
+    _, out, _ = agent(capsys, "calibrate", pump(tmp_path / "pump.csv"), "--detector", "ewma")
+    assert told not in out
