@@ -137,6 +137,9 @@ def read_csv(path: Path, codec: Fields | None = None, hints: Sequence[str] = ())
     trouble = ""
     for one in _attempts(codec, hints):
         lines = _lines_of(path, one)
+        if one.counters.bytes_replaced:
+            where = "" if codec is not None else " in the codec of a configuration (-c)"
+            raise ValueError(f"{path}: {one.counters.problems()['bytes_replaced']}{where}")
         places = [place for place, line in enumerate(lines, 1) if line]
         lines = [line for line in lines if line]
         columns, which = _cells(one, lines)
@@ -186,10 +189,7 @@ def _lines_of(path: Path, codec: Csv) -> list[bytes]:
         lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     else:
         lines = data.split(codec.delimiter.encode())
-    lines = encoding.text(encoding.bare(lines))
-    if codec.counters.bytes_replaced:
-        raise ValueError(f"{path}: {codec.counters.problems()['bytes_replaced']}")
-    return lines
+    return encoding.text(encoding.bare(lines))
 
 
 def _cells(codec: Csv, lines: list[bytes]) -> tuple[dict[str, Cells], list[int]]:

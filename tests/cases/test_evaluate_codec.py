@@ -184,6 +184,13 @@ def test_without_a_configuration_a_decimal_comma_is_no_thousandth_and_no_text(
     assert "in column Druck is no number; " in err
 
 
+def test_an_encoding_that_is_another_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pump.csv").write_bytes(text("Zeit;Öldruck;Störung").encode("latin-1"))
+    code, _, err = agent(capsys, "evaluate", tmp_path / "pump.csv", "--label", "Störung")
+    assert code == 2
+    assert 'set encoding, such as "cp1252" or "utf-16" in the codec of a configuration (-c)' in err
+
+
 def test_a_json_codec_says_what_times_and_numbers_of_an_export_look_like(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
