@@ -100,7 +100,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         files = {name: one.document() for name, one in each.items()}
         sys.stdout.write(json.dumps(document | {"files": files}) + "\n")
     else:
-        name = f"{'detector.' if arguments.config else ''}{arguments.detector}"
+        name = f"{'detector.' if options.configured else ''}{arguments.detector}"
         _print_table(f"{name} over {', '.join(watched(options, items[0]))}", each, whole, best)
     if arguments.plots:
         from agent.offline.score_plots import NoPlotError, plot_score  # matplotlib only where it is wanted

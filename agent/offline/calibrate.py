@@ -86,7 +86,9 @@ def _quantile(options: CalibrationOptions, data: CalibrationData) -> dict[str, A
     kinds = [word for word, one in zip(data.kind, apart.tolist(), strict=True) if one]
     test = examine(data.score[apart], data.truth[apart], kinds, value, data.overlap)
     lines = (
-        [f"Calibrated: {'detector.' if options.config else ''}{options.detector} over {', '.join(data.watched)}"]
+        [
+            f"Calibrated: {'detector.' if options.configured else ''}{options.detector} over {', '.join(data.watched)}"
+        ]
         if data.watched
         else []
     )

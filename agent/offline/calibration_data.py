@@ -13,6 +13,7 @@ import numpy.typing as npt
 from agent.detectors.histograms.tutorial_kl import NORMAL, TutorialKL
 from agent.detectors.power_quality.mains import Mains
 from agent.detectors.power_quality.model import WaveModel, measures_of
+from agent.offline.configured import codec_of
 from agent.offline.evaluate import EvaluationOptions, keys_given, recordings, scored, watched
 from agent.offline.progress import progress
 from agent.offline.verdicts import Flags
@@ -30,6 +31,7 @@ from agent.offline.waves import (
 )
 from agent.settings.files import check_labels, load_columns, load_texts
 from sensors.batch import Floats, Ints
+from sensors.codecs.fields import Fields
 from sensors.units import SECOND
 
 DAY = 86_400
@@ -113,7 +115,7 @@ def calibration_data(options: CalibrationOptions, warn: Callable[[str], None]) -
     Raises:
         ValueError: a file that does not fit, or too little to calibrate on.
     """
-    if options.config or options.detector not in WAVE_DETECTORS:
+    if options.configured or options.detector not in WAVE_DETECTORS:
         return _of_metric(options, warn)
     sets = [_holds_windows(path) for path in options.files]
     if any(sets):
@@ -135,7 +137,10 @@ def _parts(k: int, spare: int, learned: bool) -> Ints:
 
 def _of_waves(options: CalibrationOptions) -> CalibrationData:
     """Windows of one or more long waves; each wave is cut into the parts by time."""
-    waves = [load_wave(path, options.metric, options.sampling_rate, options.time) for path in options.files]
+    waves = [
+        load_wave(path, options.metric, options.sampling_rate, options.time, _codec(options, path))
+        for path in options.files
+    ]
     rate = _one_rate([(path, wave.rate) for path, wave in zip(options.files, waves, strict=True)])
     n = options.window or 1000
     hop = options.hop or max(1, n // 10)
@@ -160,6 +165,10 @@ def _of_waves(options: CalibrationOptions) -> CalibrationData:
         score, kind, truth, np.concatenate(parts), max(1.0, n / hop), DAY * rate / hop, "wave", table, least, "windows",
         (waves[0].name,), _lasting(detector, rate, hop),
     )  # fmt: skip
+
+
+def _codec(options: CalibrationOptions, path: Path) -> Fields | None:
+    return codec_of(options.config, options.detector, path)
 
 
 def _lasting(detector: Detector, rate: float, hop: int) -> str:
@@ -260,7 +269,9 @@ def _reference(options: CalibrationOptions, n: int, hop: int, rate: float) -> Fl
                 f"{path}: waves of {windows.shape[1]} samples at {given:g} Hz; wanted are {n} at {rate:g}"
             )
         return windows[:, :n]
-    samples = read_wave_columns(path, timed=False).first((*NORMAL, options.metric, *OBSERVED))
+    samples = read_wave_columns(path, _codec(options, path), timed=False).first(
+        (*NORMAL, options.metric, *OBSERVED)
+    )
     return _cut(samples, np.arange(n, len(samples) + 1, hop), n)
 
 
@@ -311,7 +322,7 @@ def _of_metric(options: CalibrationOptions, warn: Callable[[str], None]) -> Cali
     if sum(map(len, score)) < 20:
         raise ValueError(f"{sum(map(len, score))} rows have been judged; calibration needs 20 at least")
     step = float(np.median(steps)) / SECOND
-    table = {} if options.config else keys_given(options, list(items[0].rows.values))
+    table = {} if options.configured else keys_given(options, list(items[0].rows.values))
     return CalibrationData(
         np.concatenate(score), kind, np.concatenate(truth), np.concatenate(part), max(overlaps),
         DAY / step if step > 0 else float("nan"), options.detector, table, -np.inf, "rows",

@@ -54,3 +54,10 @@ def codec_of(config: Path | None, detector: str, path: Path) -> Fields | None:
         return None  # a part of others, of which only the agent knows where it is
     codec = build("codec", f"source.{found}.codec", table)
     return codec if isinstance(codec, Fields) else None
+
+
+def names_detector(config: Path | None, detector: str) -> bool:
+    """Whether `detector` is a table of the configuration; if not, but a type, only the codec is taken from there."""
+    if config is None:
+        return False
+    return detector in tables_of(config).get("detector", {}) or detector not in REGISTRY["detector"]

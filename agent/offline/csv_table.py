@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from sensors.times import TimeUnit
 
 Cells = list[str | None]
 
-_BLOCK = 1 << 16
+_FIRST, _BLOCK = 64, 1 << 13
 """Lines that are split in one go; between them the bar moves on."""
 _EARLIEST, _LATEST = "1678-01-01T00:00:00Z", "2262-01-01T00:00:00Z"
 """Times of a file may count from its start."""
@@ -137,13 +137,16 @@ def read_csv(path: Path, codec: Fields | None = None, hints: Sequence[str] = ())
     trouble = ""
     for one in _attempts(codec, hints):
         lines = _lines_of(path, one)
+        if one.counters.bytes_replaced:
+            where = "" if codec is not None else " in the codec of a configuration (-c)"
+            raise ValueError(f"{path}: {one.counters.problems()['bytes_replaced']}{where}")
         places = [place for place, line in enumerate(lines, 1) if line]
         lines = [line for line in lines if line]
-        records, which = _records(one, lines)
-        if records:
+        columns, which = _cells(one, lines)
+        if which:
             if one.counters.frames_bad:
                 raise ValueError(f"{path}, {_refusal(one, lines, places)}")
-            return CsvTable(path, one, _columns(one, records), [places[row] for row in which], codec is not None)
+            return CsvTable(path, one, columns, [places[row] for row in which], codec is not None)
         if not one.counters.frames_bad:
             raise ValueError(f"{path}: there are no rows")
         trouble = trouble or _refusal(one, lines, places)
@@ -186,21 +189,31 @@ def _lines_of(path: Path, codec: Csv) -> list[bytes]:
         lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     else:
         lines = data.split(codec.delimiter.encode())
-    lines = encoding.text(encoding.bare(lines))
-    if codec.counters.bytes_replaced:
-        raise ValueError(f"{path}: {codec.counters.problems()['bytes_replaced']}")
-    return lines
+    return encoding.text(encoding.bare(lines))
 
 
-def _records(codec: Csv, lines: list[bytes]) -> tuple[list[Record], list[int]]:
-    """The rows, and the place among the lines of each."""
-    records: list[Record] = []
+def _cells(codec: Csv, lines: list[bytes]) -> tuple[dict[str, Cells], list[int]]:
+    """Cells by column, called as the codec calls them, and the place among the lines of each row."""
+    named = {path.source: path.name for path in map(FieldPath.flat, (*codec.values, *codec.texts))}
+    columns: dict[str, Cells] = {}
     which: list[int] = []
-    for first in progress(range(0, len(lines), _BLOCK), "reading"):
-        some, places = codec.records(lines[first : first + _BLOCK])
-        records += some
-        which += range(first, first + len(some)) if places is None else [first + place for place in places]
-    return records, which
+    # The first block is short: from then on the codec knows the separator, and need not look for it.
+    starts = [0, *range(_FIRST, len(lines), _BLOCK)]
+    for first, last in zip(progress(starts, "reading"), [*starts[1:], len(lines)], strict=True):
+        records, places = codec.records(lines[first:last])
+        for name in _names(records):
+            cells = columns.setdefault(named.get(name, name), [None] * len(which))
+            cells += [record.get(name) for record in records]
+        which += range(first, first + len(records)) if places is None else [first + place for place in places]
+        for cells in columns.values():
+            cells += [None] * (len(which) - len(cells))  # of a header that came later, or no longer is
+    return columns, which
+
+
+def _names(records: list[Record]) -> Iterable[str]:
+    """Names of all the records; where the header has not changed, those of the first."""
+    same = not records or all(map(records[0].keys().__eq__, map(dict.keys, records)))
+    return (records[0] if records else ()) if same else dict.fromkeys(name for one in records for name in one)
 
 
 def _refusal(codec: Csv, lines: list[bytes], places: Sequence[int]) -> str:
@@ -213,10 +226,3 @@ def _refusal(codec: Csv, lines: list[bytes], places: Sequence[int]) -> str:
             refused.append(f"line {place}: {codec.counters.last_error}")
         del refused[codec.counters.frames_bad :]
     return refused[0] if refused else codec.counters.faults()
-
-
-def _columns(codec: Csv, records: list[Record]) -> dict[str, Cells]:
-    """Cells by column, called as the codec calls them."""
-    named = {path.source: path.name for path in map(FieldPath.flat, (*codec.values, *codec.texts))}
-    names = dict.fromkeys(name for record in records for name in record)
-    return {named.get(name, name): [record.get(name) for record in records] for name in names}

@@ -12,7 +12,7 @@ import numpy as np
 from agent.core.rows import Rows
 from agent.detectors.histograms.tutorial_kl import NORMAL, TUTORIAL_THRESHOLD, TutorialKL
 from agent.detectors.power_quality.mains import Mains
-from agent.offline.configured import codec_of, tables_of
+from agent.offline.configured import codec_of, names_detector, tables_of
 from agent.offline.waves import Detector, Wave, find_nominal, read_wave_columns, score_series, wave_of
 from agent.settings.files import read_text
 from agent.settings.registry import build
@@ -55,7 +55,7 @@ def detect(options: DetectionOptions) -> tuple[Detector, Rows]:
     Raises:
         ConfigError, ValueError: a file or option that does not fit.
     """
-    table = _table(options.config, options.detector) if options.config is not None else {}
+    table = _table(options.config, options.detector) if names_detector(options.config, options.detector) else {}
     codec = codec_of(options.config, options.detector, options.file)
     columns = read_wave_columns(options.file, codec, timed=not options.sampling_rate)
     wave = wave_of(columns, options.metric or _watched(options, table, list(columns.values)), options.sampling_rate)
@@ -67,7 +67,7 @@ def detect(options: DetectionOptions) -> tuple[Detector, Rows]:
     return detector, score_series(detector, wave)
 
 
-def _table(config: Path, name: str) -> dict[str, Any]:
+def _table(config: Path | None, name: str) -> dict[str, Any]:
     """The table of a detector of waves in a configuration, to run over one series."""
     tables = tables_of(config).get("detector", {})
     if name not in tables:

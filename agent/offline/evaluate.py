@@ -15,7 +15,7 @@ from agent.alerts.alert import Identity
 from agent.core.operator import Operator
 from agent.core.rows import Rows, no_rows
 from agent.engine.engine import Engine
-from agent.offline.configured import codec_of, tables_of
+from agent.offline.configured import codec_of, names_detector, tables_of
 from agent.offline.labelled import ColumnNames, Labelled, of_windows, read_nab, read_npz, read_table
 from agent.offline.progress import progress
 from agent.settings.registry import Registry, build
@@ -35,7 +35,7 @@ class EvaluationOptions:
         files: CSV or NPZ with a label, or folders of them.
         nab: folder in the layout of NAB, with `windows`, its labelled windows.
         detector: its type; with `config` its name there.
-        config: TOML whose `[detector.NAME]` is run, with what it reads.
+        config: TOML whose `[detector.NAME]` is run, with what it reads; its codec says how the files are written.
         metric: column it watches; empty = the first.
         metrics: columns of a detector of several, comma-separated; empty = all.
         keys: further keys of the detector, `KEY=VALUE`.
@@ -53,6 +53,11 @@ class EvaluationOptions:
     label: str = ""
     time: str = ""
     machine: str = ""
+
+    @property
+    def configured(self) -> bool:
+        """Whether the detector is one of the configuration, which else says how the files are written."""
+        return names_detector(self.config, self.detector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +171,13 @@ def _column_names(options: EvaluationOptions, codec: Fields | None) -> ColumnNam
     time, machine = ("", "") if codec is None else (codec.time, codec.machine)
     if codec is not None and codec.nested:
         time, machine = (FieldPath.parse(spec).name if spec else "" for spec in (time, machine))
+    metrics = [] if options.configured else [options.metric, *options.metrics.split(",")]
     own = codec is not None and time and options.time in ("", time)
     return ColumnNames(
         label=options.label, time=options.time or time, time_unit=codec.time_unit if own and codec else "s",
         machine=options.machine or machine,
         required=(options.time, options.machine),
-        metrics=() if options.config else tuple(name for name in [options.metric, *options.metrics.split(",")] if name),
+        metrics=tuple(filter(None, metrics)),
     )  # fmt: skip
 
 
@@ -179,7 +185,7 @@ def scored(
     options: EvaluationOptions, item: Labelled, warn: Callable[[str], None]
 ) -> tuple[Labelled, Floats, Rows]:
     """Scores with what they are of, the recording, or its windows if it judges windows; and all its results."""
-    found = _configured(options, item) if options.config else _named(options, item)
+    found = _configured(options, item) if options.configured else _named(options, item)
     # What the clock emits stands before the rows of its call and is about none of them.
     found = found.take(found.at >= 0)
     score = np.asarray(found.values["score"])
@@ -196,8 +202,8 @@ def scored(
 
 def watched(options: EvaluationOptions, item: Labelled) -> list[str]:
     """Columns of the readings that the detector looks at."""
-    table = keys_given(options, list(item.rows.values)) if not options.config else {}
-    if options.config:
+    table = keys_given(options, list(item.rows.values)) if not options.configured else {}
+    if options.configured:
         tables = tables_of(options.config)
         known: dict[str, Any] = {**tables.get("window", {}), **tables.get("detector", {})}
         seen, name = set(), options.detector
@@ -209,7 +215,7 @@ def watched(options: EvaluationOptions, item: Labelled) -> list[str]:
 
 def usual_limit(options: EvaluationOptions, item: Labelled) -> float | None:
     """The score at which the detector alarms where a rule does not say; None if it has no such limit."""
-    if options.config:
+    if options.configured:
         tables = tables_of(options.config).get("detector", {})
         table = {key: value for key, value in tables[options.detector].items() if key != "by"}
     else:

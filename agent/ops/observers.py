@@ -227,7 +227,8 @@ class _Worker:
             self.counters.errors += 1
             self._errors += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
-            text = traceback.format_exception_only(error)[-1].strip()  # also of one that cannot be said
+            text = traceback.format_exception_only(error)[-1].strip()  # also of one that cannot be printed
+            text = text.removeprefix(f"{type(error).__module__}.")
             what = f"{text} ({place.filename}:{place.lineno})"
             if self._ended:
                 return

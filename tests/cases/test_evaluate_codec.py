@@ -184,6 +184,13 @@ def test_without_a_configuration_a_decimal_comma_is_no_thousandth_and_no_text(
     assert "in column Druck is no number; " in err
 
 
+def test_an_encoding_that_is_another_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pump.csv").write_bytes(text("Zeit;Öldruck;Störung").encode("latin-1"))
+    code, _, err = agent(capsys, "evaluate", tmp_path / "pump.csv", "--label", "Störung")
+    assert code == 2
+    assert 'set encoding, such as "cp1252" or "utf-16" in the codec of a configuration (-c)' in err
+
+
 def test_a_json_codec_says_what_times_and_numbers_of_an_export_look_like(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,3 +201,29 @@ def test_a_json_codec_says_what_times_and_numbers_of_an_export_look_like(
     code, out, err = agent(capsys, "evaluate", *words)
     assert code == 0, err
     assert json.loads(out)["at_threshold"]["events"] == 1
+
+
+@pytest.mark.parametrize("spelling", ["german", "latin-1", "format"])
+@pytest.mark.parametrize(
+    ("command", "detector"), [("evaluate", "cusum"), ("calibrate", "cusum"), ("detect", "tutorial_kl")]
+)
+def test_a_detector_that_is_no_table_of_the_configuration_reads_by_its_codec_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, detector: str, spelling: str
+) -> None:
+    data, codec, metric, label = SPELLINGS[spelling]
+    case(tmp_path, data, codec, metric)
+    words = (
+        tmp_path / "pump.csv",
+        "-c",
+        tmp_path / "agent.toml",
+        "--detector",
+        detector,
+        "--metric",
+        metric,
+        "--json",
+    )
+    more = ("--window", 20) if command == "detect" else label
+    code, out, err = agent(capsys, command, *words, *more)
+    assert code == 0, err
+    assert len(out.splitlines()) == (12 if command == "detect" else 1)
+    assert command == "detect" or json.loads(out)["metrics"] == [metric]
