@@ -13,6 +13,10 @@ SECOND = 10**9
 MILLISECOND = 10**6
 
 
+LONGEST = 36_500 * 86_400 * SECOND
+"""Nanoseconds that a duration has at most: added to any time of today it is still one."""
+
+
 class Duration(int):
     """A length of time in nanoseconds, written as text: `"5s"`, `"100ms"`, `"1h 30m"`, `"7d"`.
 
@@ -28,6 +32,8 @@ class Duration(int):
             raise ValueError(f"{value!r} is not a duration; write it with its unit, as in '5s' or '100ms'")
         if nanoseconds < 0:
             raise ValueError(f"{value!r} is negative; a duration is zero or longer")
+        if nanoseconds > LONGEST:
+            raise ValueError(f"{value!r:.40} is too long; a duration is at most 36500d")
         return super().__new__(cls, nanoseconds)
 
     @property
@@ -65,9 +71,9 @@ def _parse(text: str) -> int:
             raise ValueError(f"{text!r} is not a duration; write number and unit ({', '.join(_UNITS)}), as in '5s'")
         number, unit = part[1], _UNITS[part[2]]
         if "." in number:
-            total += float(number) * unit
+            total += min(float(number) * unit, 2.0 * LONGEST)
         else:
-            exact += int(number) * unit
+            exact += (int(number) if len(number) < 30 else 2 * LONGEST) * unit
         position = part.end()
     if position == 0:
         raise ValueError("an empty text is not a duration; write number and unit, as in '5s'")

@@ -41,7 +41,10 @@ from sensors.units import Duration
 
 LONGEST = 4000
 DEEPEST = 50
+MOST_OPERATORS = 200
+"""Arithmetic and `not`: each makes the tree deeper."""
 _WORDS = frozenset(("and", "or", "not", "in", "is", "null", "between", "true", "false"))
+_DEEPENING = frozenset(("+", "-", "*", "/", "%", "not"))
 _SIGNS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "=": "==", "==": "==", "!=": "!=", "<>": "!="}
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -112,6 +115,10 @@ def parse(text: str, subject: str = "") -> Node:
     node = parser.condition()
     if parser.here.kind != "end":
         parser.fail(f"expected the end or an operator but found {parser.here.text!r}")
+    operators = [token for token in parser.tokens if token.text in _DEEPENING and token.kind in ("sign", "word")]
+    if len(operators) > MOST_OPERATORS:
+        place = operators[MOST_OPERATORS].position
+        raise ExpressionError(f"an expression has at most {MOST_OPERATORS} of + - * / % and not", text, place)
     return node
 
 

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DEEPEST = 50
+TOO_DEEP = f"tables and lists are nested deeper than {DEEPEST}"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def check_shape(tables: Mapping[str, Any]) -> None:
+    """Whether the tables are such as people write.
+
+    Raises:
+        ValueError: nested too deep, or a name holds control characters, which would go into topics and logs.
+    """
+    level: list[tuple[str, Any]] = [("", tables)]
+    for _ in range(DEEPEST):
+        inside: list[tuple[str, Any]] = []
+        for path, value in level:
+            if isinstance(value, Mapping):
+                for key, item in value.items():
+                    if _CONTROL.search(key) or "\n" in key:
+                        raise ValueError(f"{path}{key!r}: a name has no control characters")
+                    inside.append((f"{path}{key}.", item))
+            elif isinstance(value, list):
+                inside += [(path, item) for item in value]
+        level = inside
+        if not level:
+            return
+    raise ValueError(TOO_DEEP)
 
 
 class ConfigError(Exception):
     """What is wrong with a configuration, one sentence a problem, each with its key path."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+        # what stands in a file must not steer the terminal that shows what is wrong with it
+        self.problems = [_CONTROL.sub(lambda found: repr(found[0])[1:-1], problem) for problem in problems]
         super().__init__("\n".join(self.problems))

@@ -27,6 +27,7 @@ def read_text(path: str, what: str) -> TextFile:
         ValueError: if there is no such file, or it is no text.
     """
     try:
+        _refuse_devices(Path(path))
         content = Path(path).read_bytes()
         return TextFile(path, _digest(content), content.decode())
     except OSError as error:
@@ -39,6 +40,11 @@ def read_columns(path: Path) -> ColumnsFile:
     """The columns of numbers of a file; see `load_columns`."""
     columns = load_columns(path)
     return ColumnsFile(str(path), _digest(path.read_bytes()), columns)
+
+
+def _refuse_devices(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file")  # a device may have no end, a pipe no writer
 
 
 def _digest(content: bytes) -> str:
@@ -55,6 +61,7 @@ def load_columns(path: Path) -> dict[str, Floats]:
     Raises:
         ValueError: if there is no such file, or something in it cannot be read; the message names file and line.
     """
+    _refuse_devices(path)
     try:
         if path.suffix in (".npz", ".npy"):
             return _load_arrays(path)

@@ -96,6 +96,8 @@ def from_files(paths: Iterable[Path], built_in: Mapping[str, Iterable[str]]) -> 
 
 def _module(path: Path) -> ModuleType:
     """The file as a module; a second time the same one, so that a reload of the configuration changes no class."""
+    if "\0" in str(path):
+        raise PluginError(f"{str(path)!r}: is no path")
     name = f"edge_agent_plugins.{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from agent.settings.errors import TOO_DEEP, check_shape
 from agent.settings.former_keys import translated
 from agent.settings.registry import ConfigError, nearest
 from sensors.units import Duration
@@ -160,6 +161,7 @@ def load(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
 
     def layer(tables: dict[str, Any], origin: str) -> InitSettingsSource:
         try:
+            check_shape(tables)
             translation, found = translated(tables)
         except ValueError as error:
             raise ConfigError([f"{origin}: {error}"]) from error
@@ -200,8 +202,10 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError([f"{file}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{file}: not UTF-8 at byte {error.start}"]) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of a number with thousands of digits
         raise ConfigError([f"{file}: {error}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{file}: {TOO_DEEP}"]) from error
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -222,7 +226,7 @@ def _set(tables: dict[str, Any], override: str) -> None:
         raise ConfigError([f"--set {override}: write KEY.PATH=VALUE, as in source.line.port=/dev/ttyUSB0"])
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     if isinstance(value, date | time):  # our settings have times as text
         value = text

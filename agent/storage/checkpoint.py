@@ -277,21 +277,23 @@ class Checkpoint:
             most: rows of state that there are.
 
         Raises:
-            KeyError, TypeError, ValueError, IndexError: it is not in the checkpoint, or of another configuration.
-            OSError: it cannot be read.
+            KeyError, TypeError, ValueError: it is not in the checkpoint, cannot be read, or is of another configuration.
         """
         part, changes = tracked
         live = Live(part)
         with ExitStack() as stack:
             opened: dict[int, Segment] = {}
             for place in self._places[name]:
-                if place.segment not in opened:
-                    opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
-                saved = records.unpack(opened[place.segment].record(place))
-                keys = keys_of(saved["keys"], most)
+                try:
+                    if place.segment not in opened:
+                        opened[place.segment] = stack.enter_context(Segment(self._store.folder, place.segment))
+                    saved = records.unpack(opened[place.segment].record(place))
+                    keys, state = keys_of(saved["keys"], most), saved["state"]
+                except DAMAGE as error:
+                    raise ValueError(f"it cannot be read: {error}") from error
                 if live.recorded(keys).any():
                     part.evict(keys)
-                part.merge(keys, saved["state"])
+                part.merge(keys, state)
                 live.add(place, keys)
         part.restore_shared(self._shared[name])
         changes.take()

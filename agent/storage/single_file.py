@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import stat
 import tokenize
 import zipfile
 from pathlib import Path
@@ -30,6 +31,8 @@ _NONSENSE = (
 def load(path: Path) -> Any | None:
     """The state saved at `path`; None if there is none. A damaged file is moved aside and None returned."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a pipe would be waited for, a device read for ever
+            raise ValueError("it is no file")
         content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             arrays = _Arrays(archive, len(content))

@@ -64,6 +64,43 @@ def test_what_does_not_fit_is_said_with_its_place(tmp_path, text, said):
     assert said in problem_of(tmp_path, text)
 
 
+CALM = '[agent]\nsite = "s"\nname = "a"\n'
+HOSTILE = {
+    "a list in a list": "[rule.r]\nwhen = " + "[" * 3000 + "]" * 3000,
+    "a table in a table": "[rule.r]\nwhen = " + "{a=" * 3000 + "1" + "}" * 3000,
+    "deep headers": "[rule." + ".".join(["a"] * 900) + "]\nx = 1",
+    "a long number": "[rule.r]\nwhen = 'x > 1'\nfor = " + "9" * 5000,
+    "a sum": f"[rule.r]\nwhen = '{'+'.join(['x'] * 900)} > 1'",
+    "a product": f"[rule.r]\nwhen = '{'x*' * 900}x > 1'",
+    "a thousand not": f"[rule.r]\nwhen = '{'not ' * 990}(x > 1)'",
+    "a duration beyond numbers": f"[rule.r]\ntype = 'deadman'\nafter = '{'1' * 400}s'",
+    "a fraction beyond numbers": f"[rule.r]\ntype = 'deadman'\nafter = '{'1' * 400}.5s'",
+    "a duration beyond time": "[rule.r]\ntype = 'deadman'\nafter = '9223372036854775807ns'",
+    "a name that steers the terminal": '[rule."\\u001b[2J"]\nwhen = "x > 1"',
+    "a name of two lines": '[rule."a\\nb"]\nwhen = "x > 1"',
+    "a name without end": '[rule."a\\u0000b"]\nwhen = "x > 1"',
+    "a key that steers the terminal": '[rule.r]\nwhen = "x > 1"\n"\\u001b[2J" = 1',
+    "a type that steers the terminal": '[rule.r]\ntype = "\\u001b[2J"',
+    "an expression that steers the terminal": '[rule.r]\nwhen = "x \\u0000 \\u001b[2J > 1"',
+    "a path that is none": '[plugins]\npaths = ["a\\u0000.py"]',
+    "a device for a model": '[detector.d]\ntype = "mains"\nmetric = "x"\nmodel = "/dev/zero"',
+    "a device for samples": '[detector.d]\ntype = "tutorial_kl"\nmetric = "x"\nreference = "/dev/zero"',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_somebody_wrote_to_do_harm_is_refused_in_a_sentence(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        build_pipeline(load(write(tmp_path, CALM + text)))
+    assert caught.value.problems
+    assert all(sign.isprintable() or sign == "\n" for sign in str(caught.value))
+
+
+def test_a_hundred_columns_can_be_added_up(tmp_path):
+    text = f"[rule.r]\nwhen = '{'+'.join(f'x{n}' for n in range(200))} > 1'"
+    assert "r" in build_pipeline(load(write(tmp_path, CALM + text))).engine().rules
+
+
 def test_not_utf8_is_said(tmp_path):
     file = tmp_path / "agent.toml"
     file.write_bytes(b'[agent]\nsite = "\xff"')

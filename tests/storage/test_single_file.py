@@ -1,9 +1,11 @@
 """The checkpoint of the first format is read whole, or moved aside; what it claims costs no memory."""
 
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +46,16 @@ def test_a_damaged_checkpoint_is_moved_aside(tmp_path, damage):
     assert load(path) is None
     assert not path.exists()
     assert [p.name for p in tmp_path.iterdir()][0].startswith("s.corrupt-")
+
+
+@pytest.mark.parametrize(
+    "lay", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "device"]
+)
+def test_what_is_no_file_is_moved_aside(tmp_path, lay):
+    path = tmp_path / "s"
+    lay(path)
+    assert load(path) is None
+    assert not os.path.lexists(path)
 
 
 def npy(header, content=b""):
