@@ -50,6 +50,8 @@ def check(arguments: argparse.Namespace) -> int:
     for line in problems + warnings:
         print(line, file=sys.stderr)  # noqa: T201
     if not problems:
-        counts = ", ".join(f"{len(names)} {kind}" for kind, names in summary.items())
+        counts = ", ".join(
+            f"{len(names)} {kind.removesuffix('s') if len(names) == 1 else kind}" for kind, names in summary.items()
+        )
         print(f"{arguments.config}: right ({counts})")  # noqa: T201
     return 78 if problems else 0

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from agent.ops.alert_lines import AlertLine
 _EXAMPLES = """  agent tail                                        everything on the broker of this computer
   agent tail --broker mqtt://broker.plant:1883 --site plant-1
   agent tail --json | jq .data.message"""
+_REMIND_SECONDS = 60.0
 _REMEMBERED = 10_000  # ids of the last events, to drop what comes twice
 
 
@@ -59,7 +61,11 @@ async def _tail(arguments: argparse.Namespace) -> None:
     from agent.subscriber import subscribe  # its import takes longer than those of all other commands
     from sensors.transport.tls import Tls
 
-    options: dict[str, Any] = {"trouble": _report, "user": arguments.user, "password_file": arguments.password_file}
+    options: dict[str, Any] = {
+        "trouble": Trouble(),
+        "user": arguments.user,
+        "password_file": arguments.password_file,
+    }
     tls = Tls(arguments.ca, arguments.certificate, arguments.key)
     if tls != Tls():
         options["tls"] = tls
@@ -74,8 +80,19 @@ async def _tail(arguments: argparse.Namespace) -> None:
                 return
 
 
-def _report(why: str) -> None:
-    print(f"{why}; trying again", file=sys.stderr)  # noqa: T201
+@dataclass
+class Trouble:
+    """Says why nothing comes: once, and again when the reason is another or a minute is over."""
+
+    last: str = ""
+    said_at: float = 0.0
+
+    def __call__(self, why: str) -> None:
+        """Say it, unless it was said just now."""
+        now = time.monotonic()
+        if why != self.last or now - self.said_at >= _REMIND_SECONDS:
+            self.last, self.said_at = why, now
+            print(f"{why}; trying again", file=sys.stderr)  # noqa: T201
 
 
 class Printer:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.tail import Printer
+from agent.cli.tail import Printer, Trouble
 
 ROOT = Path(__file__).parents[2]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -54,6 +54,15 @@ def test_json_is_passed_on_as_it_is_and_counted(capsys):
     printer.show(_event())
     assert printer.done()
     assert capsys.readouterr().out.encode().strip() == _event()
+
+
+def test_a_broker_that_stays_away_does_not_fill_the_screen(capsys):
+    trouble = Trouble()
+    for why in ("refused", "refused", "refused", "timed out", "refused"):
+        trouble(why)
+    assert [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "refused", "timed out", "refused",
+    ]  # fmt: skip
 
 
 @pytest.mark.mosquitto
