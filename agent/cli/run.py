@@ -21,6 +21,7 @@ from agent.runtime.data_watch import config_warnings
 from agent.settings.build import Pipeline
 from agent.settings.registry import ConfigError
 from agent.settings.settings import unknown_variables
+from agent.storage.database import DatabaseInUseError
 from sensors.drivers.recording import Recorder, RecordingError
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     tune_garbage_collector()
     try:
         asyncio.run(serve(pipeline, arguments))
+    except DatabaseInUseError as error:
+        log.error("%s; two agents need two state directories", error)
+        return 1
     except (
         RecordingError
     ) as error:  # opening or closing it; while it runs, the recording ends and the agent goes on
