@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.core.series import entries
 from agent.engine.engine import Engine
 from agent.storage import single_file
 from agent.storage.checkpoint import Checkpoint, CheckpointStore
@@ -45,8 +46,12 @@ class SavedState:
 
     @property
     def sequence(self) -> int:
-        """Number of the last alert in it."""
-        return int(self.common["desk"]["sequence"])
+        """Number of the last alert in it.
+
+        Raises:
+            KeyError, TypeError, ValueError: there is none.
+        """
+        return int(entries(entries(self.common)["desk"])["sequence"])
 
 
 class PendingSave(Protocol):

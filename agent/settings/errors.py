@@ -34,10 +34,14 @@ def check_shape(tables: Mapping[str, Any]) -> None:
     raise ValueError(TOO_DEEP)
 
 
+def printable(text: str) -> str:
+    """The text without what would steer the terminal that shows it."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 class ConfigError(Exception):
     """What is wrong with a configuration, one sentence a problem, each with its key path."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        # what stands in a file must not steer the terminal that shows what is wrong with it
-        self.problems = [_CONTROL.sub(lambda found: repr(found[0])[1:-1], problem) for problem in problems]
+        self.problems = [printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))

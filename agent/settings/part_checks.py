@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from agent.core.explanations import Explanation
 from agent.core.series import Stateful
+from agent.settings.errors import printable
 
 T = TypeVar("T")
 
@@ -35,6 +36,10 @@ BASES: Mapping[str, str] = {
 
 PATIENCE = 20.0
 """Seconds that importing, making or trying a part may take: far more than a small gateway needs to load SciPy."""
+
+
+MOST_TEXT = 500
+"""Characters of an exception that are shown."""
 
 
 class BrokenPartError(Exception):
@@ -53,7 +58,7 @@ def within(work: Callable[[], T], seconds: float | None = None) -> T:
 
     Raises:
         TimeoutError: it has not returned in time; it goes on in a thread that does not keep the process from ending.
-        RuntimeError: it wanted to end the process.
+        RuntimeError: it wanted to end the process, or to end the thread without an error.
     """
     results: list[T] = []
     errors: list[Exception] = []
@@ -65,8 +70,8 @@ def within(work: Callable[[], T], seconds: float | None = None) -> T:
             errors.append(error)
         except SystemExit as error:
             errors.append(RuntimeError(f"it calls sys.exit({error})").with_traceback(error.__traceback__))
-        except KeyboardInterrupt as error:
-            errors.append(RuntimeError("it raises KeyboardInterrupt").with_traceback(error.__traceback__))
+        except BaseException as error:
+            errors.append(RuntimeError(f"it raises {type(error).__name__}").with_traceback(error.__traceback__))
 
     seconds = PATIENCE if seconds is None else seconds
     thread = threading.Thread(target=run, daemon=True, name="a part on trial")
@@ -89,8 +94,8 @@ def describe(error: BaseException, file: str = "") -> str:
     own = [frame for frame in frames if frame.filename == file] or frames[-1:]
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     try:
-        text = " ".join(str(error).split())
-    except Exception:  # its own class may raise anything
+        text = " ".join(printable(str(error)[:MOST_TEXT]).split())
+    except Exception:  # somebody else wrote its class, too
         text = ""
     return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 
@@ -194,19 +199,25 @@ _ATTRIBUTES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 def hooks(kind: str, part: Any) -> list[str]:
     """What is wrong with the attributes of a part, and with its `outputs` and `inputs`."""
     base = base_of(kind)
+    try:
+        named = within(lambda: dir(part))
+    except Exception as error:
+        return [f"__dir__() failed: {describe(error, file_of(type(part)))}"]
     found = [
         f"has no attribute {name}; make it a field, or set it in __post_init__"
         for parent in reversed(base.__mro__)
         for name, hint in inspect.get_annotations(parent).items()
-        if not name.startswith("_") and name not in dir(part)
+        if not name.startswith("_") and name not in named
     ]
     if found:
         return found
     try:
         if isinstance(part, Stateful):
-            list(part.children())
+            within(lambda: list(part.children()))
     except (AttributeError, TypeError) as error:
         return [f"has wrong names in `remembers`: {error}"]
+    except Exception as error:
+        return [f"has wrong names in `remembers`: {describe(error, file_of(type(part)))}"]
     properties = {name for name, _ in inspect.getmembers(base, lambda item: isinstance(item, property))}
     for name in sorted(properties | {name for name in _ATTRIBUTES if name in dir(base) or name in dir(part)}):
         try:

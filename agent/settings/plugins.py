@@ -120,7 +120,7 @@ def _module(path: Path) -> ModuleType:
 def _parts(module: ModuleType) -> Iterator[tuple[str, str, type[Any]]]:
     """Kind, name and class of each part written in the module."""
     for cls in list(vars(module).values()):
-        if not inspect.isclass(cls) or cls.__module__ != module.__name__:
+        if not issubclass(type(cls), type) or cls.__module__ != module.__name__:
             continue
         name = inspect.getattr_static(cls, "type", None)
         kinds = [kind for kind in BASES if issubclass(cls, base_of(kind))]

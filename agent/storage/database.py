@@ -5,7 +5,7 @@ Promises:
 1. `run` returns after its transaction is on disk (WAL, `synchronous=FULL`), or raises `DatabaseError` and has
    changed nothing.
 2. A file that is corrupt, at opening or later, is moved aside as `NAME.corrupt-TIME` (the newest five are kept) and a
-   new one is begun: a damaged file never keeps the agent from starting.
+   new one is begun: a damaged file never keeps the agent from starting. So is one begun for a file that is removed.
 3. A full disk, a lost mount or missing rights raise `DatabaseError`; the next `run` tries again by itself.
 4. Files shrink: `tidy` gives freed pages back to the file system.
 5. On a full disk rows can still be deleted: a reserve of half a MiB is given up for that, and taken again later.
@@ -73,6 +73,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"database {self.path.name}")
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._file = (0, 0)  # device and inode of what is open
 
     async def __aenter__(self) -> Self:
         """Open the file; if the disk does not allow it now, `run` will try again.
@@ -134,7 +135,21 @@ class Database:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+        if self._is_gone():
+            self._quarantine("somebody else removed or replaced it")
+            self._release_lock()
+            raise DatabaseError(f"{self.path}: what was written went with the file")
         return result
+
+    def _is_gone(self) -> bool:
+        """Whether the file at the path is no longer the one that is open."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return True
+        except OSError:  # not known; the next write will tell
+            return False
+        return (status.st_dev, status.st_ino) != self._file
 
     def _failed(self, error: Exception) -> DatabaseError:
         """Leave the connection usable after an error, or give the file up if it is corrupt."""
@@ -172,6 +187,9 @@ class Database:
             self._give_up_reserve()
             raise DatabaseError(f"{self.path}: {error}") from error
         self._keep_reserve()
+        with contextlib.suppress(OSError):
+            status = os.stat(self.path)
+            self._file = status.st_dev, status.st_ino
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -241,6 +259,9 @@ class Database:
 
     def _close(self) -> None:
         self._drop_connection()
+        self._release_lock()
+
+    def _release_lock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

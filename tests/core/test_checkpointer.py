@@ -295,7 +295,9 @@ async def test_a_debt_is_paid_off_by_time_and_no_credit_is_kept():
 
 
 DAMAGE = pytest.mark.parametrize("damage", ["engine", "prints", "positions"])
-NONSENSE = pytest.mark.parametrize("value", [None, 3, "text", [], [1, 2], {}, {"x": {}}])
+NONSENSE = pytest.mark.parametrize(
+    "value", [None, 3, "text", [], [1, 2], {}, {"x": {}}, {"desk": np.zeros(3)}, np.zeros(3), np.array(5)], ids=repr
+)
 
 
 async def saved(folder):

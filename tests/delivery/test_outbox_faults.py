@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -125,6 +126,29 @@ async def test_a_file_that_becomes_corrupt_under_way_is_replaced_and_nothing_new
         assert box.counters.quarantined == 1
         assert [m.id for m in await drain(box)] == [f"alert-{n}" for n in range(22)]
     async with outbox(tmp_path) as box:
+        assert box.notes() == {"n": b"1"}
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "folder"])
+async def test_a_file_that_somebody_removes_under_way_is_begun_anew_and_nothing_known_is_lost(
+    tmp_path: Path, how: str
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    async with outbox(state) as box:
+        await box.append([message(n) for n in range(20)], notes={"n": b"1"})
+        if how == "folder":
+            shutil.rmtree(state)
+        else:
+            (state / "outbox.db").unlink()
+        if how == "replaced":
+            (state / "outbox.db").write_bytes(b"")
+        await box.append([message(20)])
+        assert box.failing
+        await recovered(box)
+        await box.append([message(21)])
+    async with outbox(state) as box:
+        assert [m.id for m in await drain(box)] == [f"alert-{n}" for n in range(22)]
         assert box.notes() == {"n": b"1"}
 
 

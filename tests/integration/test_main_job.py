@@ -140,3 +140,19 @@ def test_every_example_is_right(tmp_path, monkeypatch):
     assert len(examples) >= 4
     for file in examples:
         build_pipeline(load(file))
+
+
+async def test_a_second_agent_with_the_same_state_directory_ends_in_a_sentence(tmp_path):
+    file = tmp_path / "agent.toml"
+    source = '[source.t]\ntype = "temperature"\n'
+    file.write_text(f'[agent]\nsite = "s"\nname = "a"\nstate = "{tmp_path}/state"\n{source}')
+    async with AgentProcess("run", "-c", file) as first, AgentProcess("run", "-c", file) as second:
+        done = await asyncio.wait(
+            [asyncio.create_task(agent.wait()) for agent in (first, second)], return_when="FIRST_COMPLETED"
+        )
+        [ended] = done[0]
+        assert await ended == 1
+        refused, other = (first, second) if first.process.returncode is not None else (second, first)
+        assert "two agents need two state directories" in "\n".join(refused.lines)
+        assert "Traceback" not in "\n".join(refused.lines)
+        assert await other.stop() == 0

@@ -333,3 +333,42 @@ def test_keys_of_earlier_releases_are_taken_and_warned_about(check) -> None:
     found = check(None, '[sink.s]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1"\nsite = "x"\nagent = "y"\n', "[]")
     said = "[agent] says that for all sinks; leave it out, the next release will refuse it"
     assert found == Outcome(0, [f"sink.s.site: {said}", f"sink.s.agent: {said}"])
+
+
+WILD = {
+    "an end of the thread": changed(PROCESS, "    def process(self, rows):\n        raise KeyboardInterrupt\n"),
+    "an end while it is made": changed(
+        "        self._state = ", "        raise BaseException\n        self._state = "
+    ),
+    "an error that cannot be shown": changed(
+        PROCESS,
+        "    def process(self, rows):\n        raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()\n",
+    ),
+    "an error without end": changed(
+        PROCESS, "    def process(self, rows):\n        raise ValueError('x' * 10**7)\n"
+    ),
+    "an error that steers the terminal": changed(
+        PROCESS, "    def process(self, rows):\n        raise ValueError('\\x1b[2J')\n"
+    ),
+    "a memory that raises": changed(
+        PROCESS, PROCESS + "    @property\n    def evil(self):\n        raise OSError\n"
+    ).replace('"_state"}', '"evil"}'),
+    "a memory that blocks": changed(
+        PROCESS, PROCESS + "    @property\n    def evil(self):\n        time.sleep(60)\n"
+    ).replace('"_state"}', '"evil"}'),
+    "a memory of nothing": changed('{"": "_state"}', "5"),
+    "no attributes": changed(PROCESS, PROCESS + "    def __dir__(self):\n        raise OSError\n"),
+}
+
+
+def test_an_object_that_raises_whatever_is_asked_of_it_is_no_part(check) -> None:
+    proxy = "class Proxy:\n    def __getattribute__(self, name):\n        raise OSError\nproxy = Proxy()\n"
+    assert check(HEAD + GOOD + proxy) == Outcome(0, [])
+
+
+@pytest.mark.parametrize("parts", WILD.values(), ids=WILD.keys())
+def test_whatever_a_part_does_is_said_on_short_lines(check, parts: str) -> None:
+    outcome = check(parts)
+    assert outcome.code == 78
+    assert MINE in outcome.lines[0]
+    assert all(len(line) < 1000 and line.isprintable() for line in outcome.lines)
