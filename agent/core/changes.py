@@ -23,9 +23,13 @@ class Changes:
 
     def touch(self, keys: Ints) -> None:
         """These series change next, `(k,)`; negative keys are passed over."""
-        if len(keys) > 1 and int(keys.min()) < 0:
-            keys = keys[keys >= 0]
-        if len(keys) == 0 or int(keys[0]) < 0:
+        if len(keys) == 1:  # as live, one reading a call
+            key = int(keys[0])
+            if self.before is None and 0 <= key < len(self._changed):
+                self._changed[key] = True
+                return
+        keys = keys[keys >= 0]
+        if len(keys) == 0:
             return
         if self.before is not None:
             self.before(keys)
@@ -35,7 +39,7 @@ class Changes:
         """Count these series, none negative, as changed, though nothing changes now."""
         if len(keys) == 0:
             return
-        highest = int(keys[0]) if len(keys) == 1 else int(keys.max())
+        highest = int(keys.max())
         if highest >= len(self._changed):
             self._changed = np.append(self._changed, np.zeros(highest + 1, np.bool_))
         self._changed[keys] = True

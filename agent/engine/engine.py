@@ -190,7 +190,7 @@ class Engine(EngineState):
 
     def _touched(self, name: str, rows: Rows, found: Rows) -> Rows:
         """The results of a step; where they are of other series than its rows, what reads them is about to change."""
-        if found.key is not rows.key:
+        if found.key is not rows.key and len(found.key):
             self._table_of[name].touch(found.key)
         return found
 
