@@ -211,18 +211,19 @@ class _Worker:
                 self._rows -= _weight(observation)
             try:
                 self._observer.update(observation)
-            except Exception as error:  # whatever it is, it is the observer's own
+            except BaseException as error:  # whatever it is, it is the observer's own; also sys.exit
                 self._failed(error)
             else:
                 self.counters.seen += 1
                 self._errors = 0
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         with self._changed:
             self.counters.errors += 1
             self._errors += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            text = " ".join(traceback.format_exception_only(error)[-1].split())  # also of one that cannot be shown
+            what = f"{text[:500]} ({place.filename}:{place.lineno})"
             if self._ended:
                 return
             if self._when_full is WhenFull.END or self._errors >= MOST_ERRORS:

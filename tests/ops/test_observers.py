@@ -138,6 +138,28 @@ async def test_an_observer_that_raises_is_told_once_and_left_alone_after_some_er
     assert counters["broken"].errors + counters["broken"].dropped == counters["whole"].seen == len(blocking.seen)
 
 
+class UnshowableError(Exception):
+    def __str__(self):
+        raise LookupError
+
+
+@pytest.mark.usefixtures("_small_queue")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, UnshowableError])
+async def test_nothing_that_an_observer_raises_ends_it_unsaid_or_makes_deciding_wait_for_ever(
+    tmp_path, caplog, error
+):
+    class Ending:
+        def update(self, observation):
+            raise error
+
+    app = app_at(tmp_path)
+    app.observers.add("lines", Ending(), WhenFull.WAIT)
+    await run_until_delivered(app, tmp_path)
+    first, last = said(caplog, logging.ERROR)
+    assert error.__name__ in first
+    assert "it ends here after 0 batches, the agent goes on" in last
+
+
 async def test_an_error_now_and_then_costs_one_batch(tmp_path):
     class Shaky(Raising):
         def __init__(self):
