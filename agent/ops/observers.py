@@ -211,28 +211,25 @@ class _Worker:
                 self._rows -= _weight(observation)
             try:
                 self._observer.update(observation)
-            except Exception as error:  # whatever it is, it is the observer's own
+            except BaseException as error:  # whatever it is, it is the observer's own; also sys.exit
                 self._failed(error)
-            except (
-                SystemExit,
-                KeyboardInterrupt,
-            ) as error:  # ends this thread only, which nobody may wait for then
-                self._failed(error, last=True)
             else:
                 self.counters.seen += 1
                 self._errors = 0
 
-    def _failed(self, error: BaseException, last: bool = False) -> None:
+    def _failed(self, error: BaseException) -> None:
         with self._changed:
             self.counters.errors += 1
             self._errors += 1
             place = traceback.extract_tb(error.__traceback__)[-1]
-            text = traceback.format_exception_only(error)[-1].strip()  # also of one that cannot be printed
-            text = text.removeprefix(f"{type(error).__module__}.")
+            text = " ".join(
+                traceback.format_exception_only(error)[-1].split()
+            )  # also of one that cannot be printed
+            text = text.removeprefix(f"{type(error).__module__}.")[:500]
             what = f"{text} ({place.filename}:{place.lineno})"
             if self._ended:
                 return
-            if last or self._when_full is WhenFull.END or self._errors >= MOST_ERRORS:
+            if self._when_full is WhenFull.END or self._errors >= MOST_ERRORS:
                 self._end(what)
             elif self.counters.errors == 1:
                 log.error("observer %s: %s; it goes on with the next batch", self._name, what)

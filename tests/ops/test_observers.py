@@ -11,7 +11,6 @@ import threading
 import numpy as np
 import pytest
 
-from agent.engine.engine import Decisions
 from agent.ops import observers
 from agent.ops.observers import MOST_ERRORS, Observation, WhenFull
 from agent.runtime.app import App
@@ -139,6 +138,28 @@ async def test_an_observer_that_raises_is_told_once_and_left_alone_after_some_er
     assert counters["broken"].errors + counters["broken"].dropped == counters["whole"].seen == len(blocking.seen)
 
 
+class UnshowableError(Exception):
+    def __str__(self):
+        raise LookupError
+
+
+@pytest.mark.usefixtures("_small_queue")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, UnshowableError])
+async def test_nothing_that_an_observer_raises_ends_it_unsaid_or_makes_deciding_wait_for_ever(
+    tmp_path, caplog, error
+):
+    class Ending:
+        def update(self, observation):
+            raise error
+
+    app = app_at(tmp_path)
+    app.observers.add("lines", Ending(), WhenFull.WAIT)
+    await run_until_delivered(app, tmp_path)
+    first, last = said(caplog, logging.ERROR)
+    assert error.__name__ in first
+    assert "it ends here after 0 batches, the agent goes on" in last
+
+
 async def test_an_error_now_and_then_costs_one_batch(tmp_path):
     class Shaky(Raising):
         def __init__(self):
@@ -197,33 +218,6 @@ async def test_who_is_waited_for_sees_everything_however_slow(tmp_path):
 def arrays(observation: Observation):
     for rows in (*observation.decisions.results.values(), *observation.decisions.raw.values()):
         yield from (rows.key, rows.start, rows.end, rows.at, *rows.values.values())
-
-
-class Unsayable(Exception):
-    def __str__(self):
-        raise ValueError("it has no text")
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Unsayable()], ids=lambda e: type(e).__name__)
-async def test_whoever_is_waited_for_is_not_once_its_thread_could_have_ended(error, monkeypatch, caplog):
-    monkeypatch.setattr(observers, "MOST_ROWS", 10)
-
-    class Raising:
-        def update(self, observation):
-            raise error
-
-    watched = observers.Observers()
-    watched.add("raising", Raising(), WhenFull.WAIT)
-    now = Batch(("m",), np.zeros(9, np.int32), np.arange(9), {}, 9)
-    try:
-        async with asyncio.timeout(10):
-            for _ in range(MOST_ERRORS + 5):
-                watched.put(Observation(now, Decisions(), (), {}, {}))
-                await watched.room()
-    finally:
-        watched.close(1.0)
-    assert watched.counters()["raising"].errors > 0
-    assert type(error).__name__ in caplog.text
 
 
 def test_what_an_observer_was_shown_does_not_change_afterwards():
