@@ -28,7 +28,8 @@ class Changes:
             if self.before is None and 0 <= key < len(self._changed):
                 self._changed[key] = True
                 return
-        keys = keys[keys >= 0]
+        if len(keys) and int(keys.min()) < 0:
+            keys = keys[keys >= 0]
         if len(keys) == 0:
             return
         if self.before is not None:
