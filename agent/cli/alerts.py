@@ -194,9 +194,10 @@ def _local(text: str) -> str:
 
 async def _list(broker: Broker, arguments: argparse.Namespace) -> int:
     base = f"{broker.root}/v1/{arguments.agent or '+/+'}"
+    found = sorted(await broker.retained(f"{base}/+/alert/+"))
+    # after them: an agent reports that it is there before it sends an alert
     known = [AgentStatus.parse(*one) for one in await broker.retained(f"{base}/status")]
     agents = {one.name: one for one in known}
-    found = sorted(await broker.retained(f"{base}/+/alert/+"))
     if arguments.agent and not agents and not found:
         told = await broker.retained(f"{broker.root}/v1/+/+/status")
         names = ", ".join(sorted(AgentStatus.parse(*one).name for one in told)) or "none"

@@ -153,6 +153,6 @@ async def test_a_second_agent_with_the_same_state_directory_ends_in_a_sentence(t
         [ended] = done[0]
         assert await ended == 1
         refused, other = (first, second) if first.process.returncode is not None else (second, first)
-        assert "two agents need two state directories" in "\n".join(refused.lines)
+        assert "Two cannot share the directory [agent] state" in "\n".join(refused.lines)
         assert "Traceback" not in "\n".join(refused.lines)
         assert await other.stop() == 0
